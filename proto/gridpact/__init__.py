@@ -1,0 +1,1 @@
+"""The Gridpact API: generated message and service code lives in ``gridpact.v1``."""
