@@ -149,7 +149,8 @@ def decode_signed(raw: bytes) -> SignedTransaction:
     Raises
     ------
     WrongChainError
-        If they are no signed EIP-1559 transaction, or one that moves value or carries an access list.
+        If they are no signed EIP-1559 transaction, or one that moves value, carries an access list or
+        spells a number otherwise than its signer did.
     """
     import rlp
     from eth_account import Account
@@ -159,24 +160,37 @@ def decode_signed(raw: bytes) -> SignedTransaction:
     if raw[:1] != bytes([EIP1559_TYPE]):
         raise WrongChainError(f"got transaction {to_hex(raw[:4])}..., wanted an EIP-1559 one (type 2)")
     try:
-        fields = rlp.decode(raw[1:])
-        chain_id, nonce, priority_fee, fee, gas, to, value, data, access_list, *_signature = fields
-        sender = Account.recover_transaction(raw)
-    except (rlp.exceptions.RLPException, BadSignature, ValidationError, ValueError, TypeError) as err:
-        raise WrongChainError(f"got bytes that are no signed transaction ({err}), wanted one") from err
-    if value or access_list:
-        raise WrongChainError("got a transaction with value or an access list, wanted neither")
-    return SignedTransaction(
-        raw=raw,
-        transaction=Transaction(
+        chain_id, nonce, priority_fee, fee, gas, to, _, data, _, *signature = rlp.decode(raw[1:])
+        transaction = Transaction(
             chain_id=int.from_bytes(chain_id),
             nonce=int.from_bytes(nonce),
-            to=Address(to_hex(to)) if to else None,
-            data=data,
+            to=Address(to_hex(bytes(to))) if to else None,
+            data=bytes(data),
             gas=int.from_bytes(gas),
             fees=FeePolicy(
                 max_fee_per_gas=int.from_bytes(fee), max_priority_fee_per_gas=int.from_bytes(priority_fee)
             ),
-        ),
-        sender=Address(str(sender).lower()),
-    )
+        )
+        y_parity, r, s = (int.from_bytes(number) for number in signature)
+        # The only spelling: no leading zeros, no value, no access list, no other spelling of the parity.
+        spelled = rlp.encode([*_payload(transaction), y_parity, r, s])
+        if raw[1:] != spelled or y_parity > 1:
+            raise WrongChainError("got a transaction with value, access list or odd spelling, wanted none")
+        sender = Account.recover_transaction(raw)
+    except (rlp.exceptions.RLPException, BadSignature, ValidationError, ValueError, TypeError) as err:
+        raise WrongChainError(f"got bytes that are no signed transaction ({err}), wanted one") from err
+    return SignedTransaction(raw=raw, transaction=transaction, sender=Address(str(sender).lower()))
+
+
+def _payload(transaction: Transaction) -> list[object]:
+    return [
+        transaction.chain_id,
+        transaction.nonce,
+        transaction.fees.max_priority_fee_per_gas,
+        transaction.fees.max_fee_per_gas,
+        transaction.gas,
+        b"" if transaction.to is None else bytes.fromhex(transaction.to[2:]),
+        0,
+        transaction.data,
+        [],
+    ]

@@ -1,0 +1,135 @@
+"""The exported transactions, sent to a node that shares no code with the embedded chain."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from contracts.anchoring import Anchorer
+from contracts.chain import Receipt, RpcChain
+from contracts.errors import ChainUnavailableError
+from contracts.evidence import read_directory
+from contracts.leaves import TradeLeaf
+from contracts.proof_file import prove, write_proof
+from contracts.transactions import LocalSigner
+from contracts.verify import verify_directory, verify_path
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def anvil_binary() -> str:
+    binary = os.environ.get("GRIDPACT_ANVIL") or shutil.which("anvil")
+    if binary is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no anvil on PATH nor in GRIDPACT_ANVIL, and in CI it must run")
+        pytest.skip("no anvil on PATH nor in GRIDPACT_ANVIL (npm package @foundry-rs/anvil has it)")
+    return binary
+
+
+@pytest.fixture
+def rpc(anvil_binary: str, settled: Any) -> Iterator[str]:
+    """URL of a fresh anvil with the evidence's chain number, its operator funded."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    genesis = settled.chain.genesis
+    command = [anvil_binary, "--host", "127.0.0.1", "--port", str(port), "--silent"]
+    command += ["--chain-id", str(genesis.chain_id), "--accounts", "0", "--timestamp", str(genesis.timestamp)]
+    with subprocess.Popen(command) as node:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            eventually(lambda: chain_id_or_none(url))
+            for address, wei in genesis.balances.items():
+                set_balance(url, address, wei)
+            yield url
+        finally:
+            node.terminate()
+
+
+def eventually(ask: Callable[[], T | None]) -> T:
+    """The first answer that is not None, within half a minute."""
+    deadline = time.monotonic() + 30
+    while (answer := ask()) is None:
+        assert time.monotonic() < deadline, "no answer in time"
+        time.sleep(0.05)
+    return answer
+
+
+def chain_id_or_none(url: str) -> int | None:
+    try:
+        return RpcChain(url, timeout_s=1).chain_id()
+    except ChainUnavailableError:
+        return None
+
+
+def set_balance(url: str, address: str, wei: int) -> None:
+    from web3 import HTTPProvider
+
+    answer = HTTPProvider(url).make_request("anvil_setBalance", [address, hex(wei)])  # type: ignore[arg-type]
+    assert "error" not in answer
+
+
+def send_all(rpc: str, settled: Any) -> list[int]:
+    """Gas of each of the evidence's transactions."""
+    chain = RpcChain(rpc)
+    receipts = [include(chain, entry.raw) for entry in settled.chain.transactions]
+    assert all(receipt.succeeded for receipt in receipts)
+    return [receipt.gas_used for receipt in receipts]
+
+
+def include(chain: RpcChain, raw: bytes) -> Receipt:
+    transaction_hash = chain.send_raw(raw)
+    return eventually(lambda: chain.receipt(transaction_hash))
+
+
+def test_replayed_transactions_verify_there(rpc: str, directory: Path, settled: Any, tmp_path: Path) -> None:
+    gas = send_all(rpc, settled)
+    assert gas[0] == settled.deployment.gas_used
+    assert verify_directory(directory, rpc=rpc).failures == ()
+    assert verify_directory(directory, root=settled.root, rpc=rpc).failures == ()
+    proof = tmp_path / "proof.json"
+    window = settled.headers[0].window
+    registry = settled.deployment.registry
+    write_proof(proof, prove(read_directory(directory), registry, TradeLeaf, window=window, index=1))
+    assert verify_path(proof, rpc=rpc).failures == ()
+
+
+def test_an_altered_header_is_not_what_the_chain_holds(
+    rpc: str, directory: Path, settled: Any, lines: Callable[[str], Any]
+) -> None:
+    send_all(rpc, settled)
+    values = lines("headers.jsonl").read()
+    values[1]["inputs_digest"] = "0x" + "00" * 32
+    lines("headers.jsonl").write(values)
+    failures = "\n".join(verify_directory(directory, rpc=rpc).failures)
+    assert f"header of window {values[1]['window']}: the contract holds 0x" in failures
+
+
+def test_a_chain_without_the_contract_fails(rpc: str, directory: Path) -> None:
+    failures = verify_directory(directory, rpc=rpc).failures
+    assert any("code hash" in failure for failure in failures)
+
+
+def test_the_worker_anchors_there_and_repeats_do_no_harm(rpc: str, settled: Any, outbox: Any) -> None:
+    chain = RpcChain(rpc)
+    include(chain, settled.deployment.raw_transaction)
+    registry = settled.deployment.registry
+    anchorer = Anchorer(chain, registry, LocalSigner(b"\x01" * 32), outbox)
+    before = list(outbox.rows)
+    eventually(lambda: None if anchorer.run_once().waiting else True)
+    raw = [row.raw_transaction for row in outbox.rows]
+    assert raw == [entry.raw for entry in settled.chain.transactions[1:]]
+    outbox.rows[:] = before
+    assert anchorer.run_once().included == 3
+    assert chain.nonce(registry.operator) == 4
