@@ -25,6 +25,9 @@ MAX_MTUS = 192
 MAX_MAGNITUDE = 1e6
 """No power (kW), energy (kWh) or price in a community is larger: a bigger number is a unit mixed up."""
 
+WAITING_COST = 1e-5
+"""Default currency per kWh and hour of delay: a hundredth of a cent a day, far below any tariff's step."""
+
 
 def _series(name: str, value: Sequence[float] | Floats, *, lower: float = -MAX_MAGNITUDE) -> Floats:
     """A read-only float vector whose entries are finite and within ``[lower, MAX_MAGNITUDE]``."""
@@ -148,6 +151,7 @@ class Battery:
     final_kwh : wanted at its end, 0 to capacity; what cannot be reached counts as shortfall
     charge_efficiency, discharge_efficiency : above 0, at most 1
     cycle_cost : currency per kWh discharged, non-negative
+    waiting_cost : currency per kWh that is missing to a full store, and hour; makes ties go to charging early
     """
 
     id: DeviceId
@@ -159,9 +163,10 @@ class Battery:
     charge_efficiency: float = 0.95
     discharge_efficiency: float = 0.95
     cycle_cost: float = 0.001
+    waiting_cost: float = WAITING_COST
 
     def __post_init__(self) -> None:
-        for name in ("max_charge_kw", "max_discharge_kw", "capacity_kwh", "cycle_cost"):
+        for name in ("max_charge_kw", "max_discharge_kw", "capacity_kwh", "cycle_cost", "waiting_cost"):
             _number(f"{self.id}.{name}", getattr(self, name))
         for name in ("initial_kwh", "final_kwh"):
             _number(f"{self.id}.{name}", getattr(self, name), upper=self.capacity_kwh)
@@ -179,6 +184,7 @@ class Interruptible:
     power_kw : kW while on, positive
     first_mtu, end_mtu : half-open window in MTUs of the horizon, ``0 <= first < end``
     required_mtus : MTUs still owed, at most the window's length
+    waiting_cost : currency per kWh consumed later than the horizon's start, and hour; makes ties go to running early
     """
 
     id: DeviceId
@@ -186,9 +192,11 @@ class Interruptible:
     first_mtu: int
     end_mtu: int
     required_mtus: int
+    waiting_cost: float = WAITING_COST
 
     def __post_init__(self) -> None:
         _number(f"{self.id}.power_kw", self.power_kw)
+        _number(f"{self.id}.waiting_cost", self.waiting_cost)
         if not 0 <= self.first_mtu <= self.end_mtu <= MAX_MTUS:
             raise ProblemError(
                 f"{self.id}: got window [{self.first_mtu}, {self.end_mtu}), wanted 0 <= first <= end <= {MAX_MTUS}"

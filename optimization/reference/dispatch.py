@@ -5,12 +5,13 @@ With links :math:`(n, m)`, MTUs :math:`t` of :math:`\Delta` hours, devices :math
 .. math::
 
     \min \sum_{nm,t} c_{nm} e_{nm}(t) + \sum_{n,t} (\pi^i_t\, i_n(t) - \pi^x_t\, x_n(t))
-         + \sum_b k_b \Delta \sum_t p^-_b(t) + M \sum_d s_d
+         + \sum_b k_b \Delta \sum_t p^-_b(t) + M \sum_d s_d + W
 
     \Delta q_n(t) = \sum_m e_{mn}(t) - \sum_m e_{nm}(t) + i_n(t) - x_n(t), \qquad
     q_n(t) = \sum_{d \in n} p_d(t)
 
-One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity cannot be broken. The prices are the
+with :math:`s_d` what a device's task falls short by, and :math:`W` the small cost of waiting that lets ties go to the
+earlier MTU. One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity cannot be broken. The prices are the
 duals of the balances, from the linear programme that remains when the whole numbers are fixed at their optimum.
 
 References
@@ -181,6 +182,14 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
         )
         + sum(hours * batteries[d].cycle_cost * model.discharged[d, t] for d in batteries for t in model.mtus)
         + sum(cost * model.short[d] for d, cost in shortfall_cost.items())
+        + sum(
+            hours * b.waiting_cost * (b.capacity_kwh - model.stored[d, t])
+            for d, b in batteries.items()
+            for t in model.mtus
+        )
+        + sum(
+            hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] for d, a in appliances.items() for t in model.mtus
+        )
     )
     return model
 

@@ -1,0 +1,101 @@
+"""Who may do what: identities, roles and one table; what is not in it is denied.
+
+An identity is the URI in the subject alternative name of a client certificate, ``spiffe://GRID/ROLE/ID``. Common
+names and metadata count for nothing.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from controller.refusals import not_found
+
+
+class Role(Enum):
+    """The kinds of caller."""
+
+    DSO = "dso"
+    AGGREGATOR = "aggregator"
+    DRIVER = "driver"
+    PARTICIPANT = "participant"
+    METER = "meter"
+    OPERATOR = "operator"
+    VALIDATOR = "validator"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A caller: ``role`` and ``id`` within ``grid``, the id of its microgrid."""
+
+    grid: str
+    role: Role
+    id: str
+
+    def __str__(self) -> str:
+        return f"spiffe://{self.grid}/{self.role.value}/{self.id}"
+
+
+URI = re.compile(r"spiffe://([a-z][a-z0-9-]{0,62})/([a-z]+)/([a-z0-9/-]{1,127})")
+
+
+def identity(uri: str) -> Identity | None:
+    """The identity of a URI, or None where it is none of ours."""
+    match = URI.fullmatch(uri)
+    if match is None or match[2] not in {role.value for role in Role}:
+        return None
+    return Identity(grid=match[1], role=Role(match[2]), id=match[3])
+
+
+_EVERYONE = frozenset(Role)
+
+ALLOWED: dict[str, frozenset[Role]] = {
+    "/gridpact.v1.DsoService/CreateEnvelope": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/CancelEnvelope": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/GetEnvelope": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.DsoService/ListEnvelopes": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.DsoService/GetPlannedLoad": frozenset({Role.DSO}),
+    "/gridpact.v1.DispatchService/RequestPlan": frozenset({Role.AGGREGATOR}),
+    "/gridpact.v1.DispatchService/GetPlan": frozenset({Role.AGGREGATOR}),
+    "/gridpact.v1.DispatchService/GetClearing": frozenset({Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}),
+    "/gridpact.v1.DispatchService/ListClearings": frozenset({Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}),
+    "/gridpact.v1.DispatchService/ListTrades": frozenset({Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.DriverService/Connect": frozenset({Role.DRIVER}),
+    "/gridpact.v1.ParticipantService/UpdateFlexibility": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/SubmitOrder": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/ListOwnTrades": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/GetTradeProof": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.MeteringService/SubmitReadings": frozenset({Role.METER}),
+    "/gridpact.v1.OperatorService/CreateMicrogrid": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.OperatorService/GetMicrogrid": _EVERYONE,
+    "/gridpact.v1.OperatorService/CreateMember": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.OperatorService/ListMembers": frozenset({Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.OperatorService/RegisterKey": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.OperatorService/ListWindows": frozenset({Role.OPERATOR, Role.AGGREGATOR, Role.DSO, Role.AUDITOR}),
+    "/gridpact.v1.ValidatorService/GetWindowRecords": frozenset({Role.VALIDATOR}),
+    "/gridpact.v1.ValidatorService/SubmitAttestation": frozenset({Role.VALIDATOR}),
+    "/gridpact.v1.AuditService/ListHeaders": _EVERYONE,
+    "/gridpact.v1.AuditService/GetHeader": _EVERYONE,
+    "/gridpact.v1.AuditService/GetProof": frozenset({Role.AUDITOR}),
+    "/grpc.health.v1.Health/Check": _EVERYONE,
+    "/grpc.health.v1.Health/List": _EVERYONE,
+    "/grpc.health.v1.Health/Watch": _EVERYONE,
+}
+"""The authorisation matrix: which roles may call which method."""
+
+
+def may_call(caller: Identity, method: str) -> bool:
+    """Whether the caller's role may call the method at all."""
+    return caller.role in ALLOWED.get(method, frozenset())
+
+
+def require_area(caller: Identity, microgrid: str, name: str) -> None:
+    """Refuse what lies in another microgrid as if it did not exist."""
+    if caller.grid != microgrid:
+        raise not_found(name)
+
+
+def require_own(caller: Identity, own: str, name: str) -> None:
+    """Refuse what belongs to another identity as if it did not exist."""
+    if caller.id != own:
+        raise not_found(name)

@@ -1,0 +1,160 @@
+"""The composition root: the only place that wires the parts of the service together."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from contracts.anchoring import Anchorer, AnchorProgress
+from contracts.errors import AnchorError
+from controller.clock import Clock
+from controller.errors import ControllerError
+from controller.hub import DriverHub
+from controller.pki import Credentials
+from controller.sealing import SaltSource
+from controller.services.audit import AuditServicer
+from controller.services.core import Core
+from controller.services.dispatch import DispatchServicer
+from controller.services.driver import DriverServicer
+from controller.services.dso import DsoServicer
+from controller.services.edge import Edge
+from controller.services.metering import MeteringServicer
+from controller.services.operator import OperatorServicer
+from controller.services.participant import ParticipantServicer
+from controller.services.validator import ValidatorServicer
+from controller.solving import Solver
+from controller.store import books
+from controller.store.database import Database
+from controller.window import WindowEngine
+from gridpact.v1 import (
+    audit_pb2_grpc,
+    dispatch_pb2_grpc,
+    driver_pb2_grpc,
+    dso_pb2_grpc,
+    metering_pb2_grpc,
+    operator_pb2_grpc,
+    participant_pb2_grpc,
+    validator_pb2_grpc,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+GRACE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a service is set up.
+
+    Attributes
+    ----------
+    listen : HOST:PORT; port 0 lets the system choose
+    certificate : the server's credentials
+    authority : PEM of the authority whose clients are let in
+    lease_s : how long a setpoint may act without being renewed
+    """
+
+    listen: str
+    certificate: Credentials
+    authority: bytes
+    lease_s: int = 120
+
+
+class Service:
+    """A running controller.
+
+    Parameters
+    ----------
+    settings : as its class says
+    database, clock, solver, salts : the parts
+    anchorer : makes one from the database's outbox; None leaves anchors pending
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        clock: Clock,
+        solver: Solver,
+        salts: SaltSource,
+        anchorer: Anchorer | None,
+    ) -> None:
+        self._settings = settings
+        self._anchorer = anchorer
+        self._hub = DriverHub(
+            database=database, epoch=database.run(books.next_epoch), lease_s=settings.lease_s
+        )
+        self._hub.restore()
+        self._engine = WindowEngine(
+            database=database, clock=clock, solver=solver, salts=salts, on_setpoints=self._hub.offer
+        )
+        self._core = Core(database=database, clock=clock, solver=solver, hub=self._hub)
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Begin to answer; returns the port.
+
+        Raises
+        ------
+        ControllerError
+            If the address cannot be listened on.
+        """
+        server = grpc.aio.server(
+            interceptors=[Edge()],
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        operator_pb2_grpc.add_OperatorServiceServicer_to_server(OperatorServicer(self._core), server)
+        dso_pb2_grpc.add_DsoServiceServicer_to_server(DsoServicer(self._core), server)
+        dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchServicer(self._core), server)
+        driver_pb2_grpc.add_DriverServiceServicer_to_server(DriverServicer(self._core), server)
+        participant_pb2_grpc.add_ParticipantServiceServicer_to_server(ParticipantServicer(self._core), server)
+        metering_pb2_grpc.add_MeteringServiceServicer_to_server(MeteringServicer(self._core), server)
+        validator_pb2_grpc.add_ValidatorServiceServicer_to_server(ValidatorServicer(self._core), server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(self._core), server)
+        checker = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+        await checker.set("", health_pb2.HealthCheckResponse.SERVING)
+        certificate = self._settings.certificate
+        credentials = grpc.ssl_server_credentials(
+            [(certificate.key, certificate.certificate)],
+            root_certificates=self._settings.authority,
+            require_client_auth=True,
+        )
+        try:
+            port = server.add_secure_port(self._settings.listen, credentials)
+        except RuntimeError as err:
+            raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?") from err
+        if port == 0:
+            raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?")
+        await server.start()
+        self._server = server
+        return port
+
+    async def advance(self) -> int:
+        """Put what drivers said on disk, and take every step of windows that is due."""
+        await asyncio.to_thread(self._hub.flush)
+        return await self._engine.advance()
+
+    async def anchor(self) -> AnchorProgress | None:
+        """Move the anchors on; a chain that does not answer leaves them for the next time."""
+        if self._anchorer is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._anchorer.run_once)
+        except AnchorError as err:
+            log.warning("anchoring: %s", err)
+            return None
+
+    async def stop(self) -> None:
+        """Let running calls end, then stop."""
+        if self._server is not None:
+            await self._server.stop(GRACE_S)
+            self._server = None
+        await asyncio.to_thread(self._hub.flush)

@@ -1,0 +1,196 @@
+"""A real low-voltage grid with the profiles of some days: a SimBench extract, checked at load."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from controller.demo.strict import Reader
+from controller.errors import InputError
+
+FORMAT = "gridpact.grid.v1"
+DATA = Path(__file__).parent / "data"
+PROFILE_MTUS = 120
+"""Thirty hours of quarter-hours from local midnight."""
+ALIASES = {"rural1": "1-LV-rural1--2-sw", "rural3": "1-LV-rural3--2-sw"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A metered connection.
+
+    Attributes
+    ----------
+    id : unique
+    bus : where it hangs
+    profile : SimBench's name of its profile: H0 households, L farms, G trade; heat pumps and charging points apart
+    section : feeder, counted from the transformer
+    """
+
+    id: str
+    bus: int
+    profile: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """A PV plant of ``rated_w`` at a bus."""
+
+    id: str
+    bus: int
+    rated_w: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A battery at a bus."""
+
+    id: str
+    bus: int
+    rated_w: int
+    capacity_wh: int
+    efficiency: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridDay:
+    """One grid on one day.
+
+    Attributes
+    ----------
+    name, day, time_zone : what it is
+    transformer_va : rated power of its only transformer
+    loads, plants, stores : what hangs on it
+    load_w, available_w : quarter-hour profiles of 30 hours from local midnight by id, in W
+    """
+
+    name: str
+    day: date
+    time_zone: ZoneInfo
+    transformer_va: int
+    loads: tuple[Load, ...]
+    plants: tuple[Plant, ...]
+    stores: tuple[Store, ...]
+    load_w: Mapping[str, tuple[int, ...]]
+    available_w: Mapping[str, tuple[int, ...]]
+
+
+def grid_names() -> tuple[str, ...]:
+    """The grids that are shipped."""
+    return tuple(sorted(path.stem for path in DATA.glob("*.json") if path.stem.startswith("1-LV-")))
+
+
+def load_grid(name: str, day: str | None) -> GridDay:
+    """A grid on a day.
+
+    Parameters
+    ----------
+    name : a shipped grid (or its short name, such as rural1), or the path of an extract
+    day : ISO date; None takes the first in the file
+
+    Raises
+    ------
+    InputError
+        If grid or day is unknown, or a field is missing or malformed.
+    """
+    root = Reader.of_file(_path(name))
+    if root.field("format").value != FORMAT:
+        raise root.field("format").wrong(repr(FORMAT))
+    days = root.field("days").entries()
+    if not days:
+        raise root.field("days").wrong("at least one day")
+    wanted = day if day is not None else next(iter(days))
+    if wanted not in days:
+        raise InputError(f"day: got {wanted!r}, wanted one of {', '.join(days)} ({root.place})")
+    try:
+        parsed = date.fromisoformat(wanted)
+        zone = ZoneInfo(root.field("time_zone").text())
+    except (ValueError, ZoneInfoNotFoundError) as err:
+        raise InputError(f"{root.place}: {err}") from err
+    loads = _loads(root)
+    plants = tuple(
+        Plant(id=_id(p), bus=p.field("bus").integer(), rated_w=p.field("rated_w").integer(lower=1))
+        for p in root.field("pv").items()
+    )
+    stores = tuple(
+        Store(
+            id=_id(s),
+            bus=s.field("bus").integer(),
+            rated_w=s.field("rated_w").integer(lower=1),
+            capacity_wh=s.field("capacity_wh").integer(lower=1),
+            efficiency=s.field("efficiency").number(lower=0.01, upper=1.0),
+        )
+        for s in root.field("storages").items()
+    )
+    ids = [item.id for item in (*loads, *plants, *stores)]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise InputError(f"{root.place}: id {id_!r}: got {ids.count(id_)} times, wanted once")
+    profiles = days[wanted]
+    return GridDay(
+        name=root.field("name").text(),
+        day=parsed,
+        time_zone=zone,
+        transformer_va=root.field("transformer").field("rated_va").integer(lower=1),
+        loads=loads,
+        plants=plants,
+        stores=stores,
+        load_w={load.id: profiles.field("load_w").field(load.id).watts(PROFILE_MTUS) for load in loads},
+        available_w={plant.id: profiles.field("pv_w").field(plant.id).watts(PROFILE_MTUS) for plant in plants},
+    )
+
+
+def _path(name: str) -> Path:
+    known = ALIASES.get(name, name)
+    if known in grid_names():
+        return DATA / f"{known}.json"
+    path = Path(name)
+    if path.suffix == ".json":
+        return path
+    raise InputError(
+        f"grid: got {name!r}, wanted one of {', '.join((*ALIASES, *grid_names()))}, or the path of a .json extract"
+    )
+
+
+def _id(place: Reader) -> str:
+    id_ = place.field("id").text()
+    if not id_.replace("-", "").isalnum() or not id_.isascii() or id_ != id_.lower():
+        raise place.field("id").wrong("lower case letters, digits and hyphens")
+    return id_
+
+
+def _loads(root: Reader) -> tuple[Load, ...]:
+    sections = _sections(root)
+    loads = []
+    for place in root.field("loads").items():
+        bus = place.field("bus").integer()
+        if bus not in sections:
+            raise place.field("bus").wrong("a bus that lines connect with the transformer")
+        loads.append(
+            Load(id=_id(place), bus=bus, profile=place.field("profile").text(), section=sections[bus])
+        )
+    if not loads:
+        raise root.field("loads").wrong("at least one load")
+    return tuple(loads)
+
+
+def _sections(root: Reader) -> dict[int, str]:
+    """The feeder of each bus: the branch at the transformer's bus through which it is reached."""
+    neighbours: dict[int, list[int]] = {}
+    for line in root.field("lines").items():
+        ends = line.field("from_bus").integer(), line.field("to_bus").integer()
+        neighbours.setdefault(ends[0], []).append(ends[1])
+        neighbours.setdefault(ends[1], []).append(ends[0])
+    source = root.field("transformer").field("bus").integer()
+    sections = {source: "busbar"}
+    for number, first in enumerate(sorted(neighbours.get(source, [])), start=1):
+        reached = [first]
+        while reached:
+            bus = reached.pop()
+            if bus in sections:
+                continue
+            sections[bus] = f"feeder-{number}"
+            reached += neighbours[bus]
+    return sections

@@ -1,0 +1,123 @@
+"""What drivers are told and what they said: setpoints out under leases, telemetry and reports in."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
+from controller.store import books
+from controller.store.database import Database
+
+AHEAD_S = 7200
+"""How far ahead a command's setpoints reach; they act within its lease only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedCommand:
+    """Setpoints under a lease.
+
+    Attributes
+    ----------
+    id : unique
+    window : the window that decided the first of them
+    epoch, sequence : fencing; see the API's Lease
+    ttl_s : from the sending of the heartbeat that this answers
+    setpoints : in order of time
+    """
+
+    id: str
+    window: str
+    epoch: int
+    sequence: int
+    ttl_s: int
+    setpoints: tuple[DeviceSetpoint, ...]
+
+
+class DriverHub:
+    """The controller's side of all drivers' streams.
+
+    Parameters
+    ----------
+    database : where telemetry and reports end up
+    epoch : how often the service has started
+    lease_s : how long a setpoint may act without being renewed
+    """
+
+    def __init__(self, *, database: Database, epoch: int, lease_s: int) -> None:
+        self.epoch = epoch
+        self._database = database
+        self._lease_s = lease_s
+        self._schedule: dict[tuple[str, str], dict[int, tuple[str, DeviceSetpoint]]] = defaultdict(dict)
+        self._sequence: dict[tuple[str, str], int] = defaultdict(int)
+        self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
+        self._reports: list[Mapping[str, Any]] = []
+        self._told: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def restore(self) -> None:
+        """Take up the setpoints that the store still has for running and coming windows."""
+        self._database.run(self._restore)
+
+    def _restore(self, connection: Connection) -> None:
+        acting = {WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value}
+        for microgrid in books.microgrid_ids(connection):
+            for row in books.windows(connection, microgrid):
+                if row.state in acting and row.source != PlanSource.FAILSAFE.value:
+                    window = Window(name=row.name, start=row.start, end=row.end)
+                    self.offer(microgrid, window, tuple(books.setpoints(connection, row.name)))
+
+    def offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
+        """Let drivers have these from their next heartbeat on."""
+        for setpoint in setpoints:
+            self._schedule[microgrid, setpoint.device][setpoint.mtu_start] = (window.name, setpoint)
+
+    def command(self, microgrid: str, device: str, *, now: float, mtu_seconds: int) -> LeasedCommand | None:
+        """What to answer a heartbeat with; None where nothing is meant for now."""
+        schedule = self._schedule[microgrid, device]
+        for past in [start for start in schedule if start + mtu_seconds <= now]:
+            del schedule[past]
+        coming = sorted(start for start in schedule if start < now + AHEAD_S)
+        if not coming or coming[0] > now:
+            return None
+        self._sequence[microgrid, device] += 1
+        sequence = self._sequence[microgrid, device]
+        command_id = f"{microgrid}/{device}/{self.epoch}/{sequence}"
+        window = schedule[coming[0]][0]
+        self._told[microgrid, device] = command_id, window
+        return LeasedCommand(
+            id=command_id,
+            window=window,
+            epoch=self.epoch,
+            sequence=sequence,
+            ttl_s=self._lease_s,
+            setpoints=tuple(schedule[start][1] for start in coming),
+        )
+
+    def observe(self, microgrid: str, state: DeviceState) -> None:
+        """Note telemetry; of each device the newest counts."""
+        known = self._states[microgrid].get(state.device)
+        if known is None or known.instant <= state.instant:
+            self._states[microgrid][state.device] = state
+
+    def report(self, microgrid: str, device: str, report: Mapping[str, Any]) -> None:
+        """Note what a driver said about its newest command; of older or unknown ones nothing is kept."""
+        told = self._told.get((microgrid, device))
+        if told is not None and told[0] == report["command_id"]:
+            self._reports.append({**report, "device": device, "window": told[1]})
+
+    def flush(self) -> None:
+        """Put what was noted on disk, in one transaction."""
+        states, self._states = self._states, defaultdict(dict)
+        reports, self._reports = self._reports, []
+        if states or reports:
+            self._database.run(_keep, states, reports)
+
+
+def _keep(
+    connection: Connection, states: Mapping[str, Mapping[str, DeviceState]], reports: list[Mapping[str, Any]]
+) -> None:
+    for microgrid, by_device in states.items():
+        books.put_device_states(connection, microgrid, by_device.values())
+    books.add_reports(connection, reports)

@@ -1,0 +1,58 @@
+"""For auditors: headers and proofs of everything under them."""
+
+import re
+
+from sqlalchemy import Connection
+
+from controller.refusals import not_found
+from controller.services.core import Core, page_of, require_microgrid, require_window
+from controller.services.edge import Context, caller_of
+from controller.services.proofs import header_message, proof, settled_header
+from controller.store import evidence
+from controller.wire import fields
+from gridpact.v1 import audit_pb2 as pb
+from gridpact.v1 import audit_pb2_grpc
+
+RECORD = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/(trades|readings|postings)/(\d{1,9})")
+
+
+class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
+    """Implements gridpact.v1.AuditService."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def ListHeaders(self, request: pb.ListHeadersRequest, context: Context) -> pb.ListHeadersResponse:
+        """All headers in the order of their chain."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+
+        def read(connection: Connection) -> pb.ListHeadersResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            page, token = page_of(evidence.headers(connection, id_), request.page_size, request.page_token)
+            return pb.ListHeadersResponse(headers=[header_message(h) for h in page], next_page_token=token)
+
+        return await self._core.database.run_async(read)
+
+    async def GetHeader(self, request: pb.GetHeaderRequest, context: Context) -> pb.GetHeaderResponse:
+        """The header of a settled window."""
+        caller = caller_of(context)
+
+        def read(connection: Connection) -> pb.GetHeaderResponse:
+            row = require_window(connection, caller, request.window, "window")
+            return pb.GetHeaderResponse(header=header_message(settled_header(connection, row.name)))
+
+        return await self._core.database.run_async(read)
+
+    async def GetProof(self, request: pb.GetProofRequest, context: Context) -> pb.GetProofResponse:
+        """The proof of any record."""
+        caller = caller_of(context)
+        match = RECORD.fullmatch(request.name)
+        if match is None:
+            raise not_found(request.name)
+
+        def read(connection: Connection) -> pb.GetProofResponse:
+            row = require_window(connection, caller, match[1], "name")
+            return pb.GetProofResponse(proof=proof(connection, row.name, match[2], int(match[3]), request.name))
+
+        return await self._core.database.run_async(read)

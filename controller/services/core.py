@@ -1,0 +1,131 @@
+"""What all servicers share: the parts of the service, idempotent calls, signed payloads, pages."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
+from sqlalchemy import Connection
+
+from controller.access import Identity, require_area
+from controller.clock import Clock
+from controller.hub import DriverHub
+from controller.microgrid import Microgrid
+from controller.refusals import Code, Refusal, conflict, not_found
+from controller.signing import verifies
+from controller.solving import Solver
+from controller.store import books
+from controller.store.database import Database
+from controller.wire import fields
+from gridpact.v1 import types_pb2
+
+R = TypeVar("R", bound=Message)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The parts of the service that servicers act through."""
+
+    database: Database
+    clock: Clock
+    solver: Solver
+    hub: DriverHub
+
+
+class Request(Protocol):
+    """A message that carries a request id."""
+
+    @property
+    def request_id(self) -> str:
+        """Chosen by the caller."""
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802  # protobuf's name
+        """The message's bytes."""
+
+
+async def once(
+    core: Core, caller: Identity, method: str, request: Request, answer: type[R], effect: Callable[[Connection], R]
+) -> R:
+    """The answer of ``effect``, which acts once for a request id, in the transaction that remembers the answer.
+
+    Raises
+    ------
+    Refusal
+        ALREADY_EXISTS where the id was used with another content or method.
+    """
+    fields.request_id(request.request_id)
+    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+    def act(connection: Connection) -> bytes:
+        known = books.recall(connection, str(caller), request.request_id)
+        if known is not None:
+            if (known.method, known.digest) != (method, digest):
+                raise conflict("REQUEST_ID_REUSED", f"request_id {request.request_id!r}: used with another content")
+            return bytes(known.response)
+        response = effect(connection).SerializeToString(deterministic=True)
+        books.remember(
+            connection, str(caller), request.request_id, method=method, digest=digest, response=response
+        )
+        return response
+
+    return answer.FromString(await core.database.run_async(act))
+
+
+def open_signed(
+    connection: Connection,
+    signed: types_pb2.Signed,
+    *,
+    microgrid: str,
+    purpose: str,
+    holder: str,
+    type_name: str,
+    field: str,
+) -> bytes:
+    """The payload, when a key registered for this purpose and holder signed it.
+
+    Raises
+    ------
+    Refusal
+        PERMISSION_DENIED otherwise.
+    """
+    key = books.key(connection, microgrid, signed.key_id)
+    if (
+        key is None
+        or (key.purpose, key.holder) != (purpose, holder)
+        or not verifies(key.public_key, signed.signature, type_name, signed.payload)
+    ):
+        raise Refusal(
+            code=Code.PERMISSION_DENIED,
+            reason="BAD_SIGNATURE",
+            message=f"{field}.signature: got one that does not verify with key {signed.key_id[:64]!r}, "
+            f"wanted a registered {purpose} key of {holder}",
+        )
+    return signed.payload
+
+
+def require_microgrid(connection: Connection, caller: Identity, microgrid: str, name: str) -> Microgrid:
+    """The microgrid, when it exists and is the caller's; the same NOT_FOUND for both."""
+    require_area(caller, microgrid, name)
+    found = books.microgrid(connection, microgrid)
+    if found is None:
+        raise not_found(name)
+    return found
+
+
+def require_window(connection: Connection, caller: Identity, name: str, field: str) -> books.WindowRow:
+    """The window, when it exists in the caller's microgrid."""
+    microgrid, _ = fields.window_id(field, name)
+    require_area(caller, microgrid, name)
+    row = books.window(connection, name)
+    if row is None:
+        raise not_found(name)
+    return row
+
+
+def page_of(items: Sequence[T], page_size: int, page_token: str) -> tuple[Sequence[T], str]:
+    """One page, and the token of the next: empty on the last."""
+    offset, size = fields.page(page_size, page_token)
+    end = offset + size
+    return items[offset:end], str(end) if end < len(items) else ""

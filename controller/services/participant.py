@@ -1,0 +1,140 @@
+"""For participants: their devices, their orders, their trades and proofs."""
+
+import hashlib
+import json
+import re
+
+from sqlalchemy import Connection
+
+from controller.access import Identity, require_area, require_own
+from controller.microgrid import Microgrid
+from controller.refusals import not_found, not_now
+from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
+from controller.services.edge import Context, caller_of
+from controller.services.proofs import trade_proof
+from controller.store import books
+from controller.wire import fields
+from controller.wire.market import read_device, read_order, trade_message
+from gridpact.v1 import participant_pb2 as pb
+from gridpact.v1 import participant_pb2_grpc
+
+TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
+
+
+class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
+    """Implements gridpact.v1.ParticipantService."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def UpdateFlexibility(
+        self, request: pb.UpdateFlexibilityRequest, context: Context
+    ) -> pb.UpdateFlexibilityResponse:
+        """Keep what one of the caller's devices can do."""
+        caller = caller_of(context)
+        id_, member, _ = fields.device_id("flexibility.device", request.flexibility.device)
+
+        def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
+            microgrid = _own_microgrid(connection, caller, id_, member, request.flexibility.device)
+            _, device = read_device(request.flexibility, mtu_seconds=microgrid.mtu_seconds)
+            books.put_device(connection, id_, device)
+            return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
+
+        return await once(
+            self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect
+        )
+
+    async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: Context) -> pb.SubmitOrderResponse:
+        """Keep the caller's order while the gate is open."""
+        caller = caller_of(context)
+
+        def effect(connection: Connection) -> pb.SubmitOrderResponse:
+            payload = open_signed(
+                connection,
+                request.order,
+                microgrid=caller.grid,
+                purpose="ORDER",
+                holder=caller.id,
+                type_name="gridpact.v1.Order",
+                field="order",
+            )
+            window = _window_of(payload)
+            row = require_window(connection, caller, window, "order.window")
+            microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, window)
+            if row.state != "OPEN" or self._core.clock.now() >= row.start - microgrid.lead_minutes * 60:
+                raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
+            plants = frozenset(d.id for d in books.devices(connection, row.microgrid) if d.member == caller.id)
+            read_order(
+                payload,
+                mtus=len(microgrid.mtus(row.start, microgrid.end)),
+                window=window,
+                member=caller.id,
+                plants=plants,
+            )
+            digest = hashlib.sha256(payload).digest()
+            books.add_order(
+                connection,
+                window,
+                caller.id,
+                payload=payload,
+                signature=request.order.signature,
+                key_id=request.order.key_id,
+                digest=digest,
+            )
+            return pb.SubmitOrderResponse(digest=digest)
+
+        return await once(self._core, caller, "SubmitOrder", request, pb.SubmitOrderResponse, effect)
+
+    async def ListOwnTrades(self, request: pb.ListOwnTradesRequest, context: Context) -> pb.ListOwnTradesResponse:
+        """The caller's trades of a window by index."""
+        caller = caller_of(context)
+
+        def read(connection: Connection) -> pb.ListOwnTradesResponse:
+            row = require_window(connection, caller, request.parent, "parent")
+            microgrid = require_microgrid(connection, caller, row.microgrid, request.parent)
+            own = [
+                (ix, trade)
+                for ix, (trade, _) in enumerate(books.trades(connection, row.name))
+                if caller.id in (trade.seller, trade.buyer)
+            ]
+            page, token = page_of(own, request.page_size, request.page_token)
+            return pb.ListOwnTradesResponse(
+                trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in page],
+                next_page_token=token,
+            )
+
+        return await self._core.database.run_async(read)
+
+    async def GetTradeProof(self, request: pb.GetTradeProofRequest, context: Context) -> pb.GetTradeProofResponse:
+        """The proof of one of the caller's trades."""
+        caller = caller_of(context)
+        match = TRADE.fullmatch(request.name)
+        if match is None:
+            raise not_found(request.name)
+
+        def read(connection: Connection) -> pb.GetTradeProofResponse:
+            row = require_window(connection, caller, match[1], "name")
+            proof = trade_proof(connection, row.name, int(match[2]), request.name)
+            record = json.loads(proof.record_json)
+            if caller.id not in (record["seller"], record["buyer"]):
+                raise not_found(request.name)
+            return pb.GetTradeProofResponse(proof=proof)
+
+        return await self._core.database.run_async(read)
+
+
+def _own_microgrid(
+    connection: Connection, caller: Identity, microgrid: str, member: str, name: str
+) -> Microgrid:
+    """The microgrid, when the caller is this member of it."""
+    require_area(caller, microgrid, name)
+    require_own(caller, member, name)
+    found = require_microgrid(connection, caller, microgrid, name)
+    if all(known.id != member for known in books.members(connection, microgrid)):
+        raise not_found(name)
+    return found
+
+
+def _window_of(payload: bytes) -> str:
+    """The window that a signed order names; the rest is read when its horizon is known."""
+    return pb.Order.FromString(payload).window

@@ -1,0 +1,189 @@
+"""The statements for what is proven: sealed readings, the ledger, headers, anchors, attestations."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from contracts.anchoring import AnchorRow, AnchorState
+from contracts.header import WindowHeader
+from controller.microgrid import MeterReading
+from controller.settlement import Posting
+from controller.store import schema
+from controller.store.database import Database
+
+
+def add_readings(
+    connection: Connection, window: str, readings: Sequence[MeterReading], salts: Sequence[bytes]
+) -> None:
+    """Seal the readings that a window is settled with."""
+    rows = [
+        {
+            "window": window,
+            "ix": ix,
+            "meter": reading.member,
+            "instant": reading.instant,
+            "import_wh": reading.import_wh,
+            "export_wh": reading.export_wh,
+            "quality": reading.quality,
+            "salt": salt,
+        }
+        for ix, (reading, salt) in enumerate(zip(readings, salts, strict=True))
+    ]
+    connection.execute(schema.readings.insert(), rows)
+
+
+def readings(connection: Connection, window: str) -> list[Row[Any]]:
+    """The sealed readings of a window by index."""
+    table = schema.readings
+    return list(connection.execute(select(table).where(table.c.window == window).order_by(table.c.ix)))
+
+
+def add_postings(connection: Connection, window: str, postings: Sequence[Posting], salts: Sequence[bytes]) -> None:
+    """Enter the postings of a window into the ledger."""
+    rows = [
+        {
+            "window": window,
+            "ix": ix,
+            "account": posting.account,
+            "kind": posting.kind,
+            "reference": posting.reference,
+            "amount_micro": posting.amount_micro,
+            "salt": salt,
+        }
+        for ix, (posting, salt) in enumerate(zip(postings, salts, strict=True))
+    ]
+    if rows:
+        connection.execute(schema.postings.insert(), rows)
+
+
+def postings(connection: Connection, window: str) -> list[Row[Any]]:
+    """The ledger of a window by index."""
+    table = schema.postings
+    return list(connection.execute(select(table).where(table.c.window == window).order_by(table.c.ix)))
+
+
+def add_header(connection: Connection, microgrid: str, header: WindowHeader) -> None:
+    """Append a header to the microgrid's chain, and its anchor to the outbox."""
+    table = schema.headers
+    newest = connection.execute(select(func.max(table.c.number)).where(table.c.microgrid == microgrid)).scalar()
+    connection.execute(
+        table.insert().values(
+            number=0 if newest is None else newest + 1,
+            microgrid=microgrid,
+            window=header.window,
+            run=header.run,
+            hash=header.hash,
+            header=json.dumps(header.to_json(), sort_keys=True),
+        )
+    )
+    connection.execute(
+        schema.anchors.insert().values(
+            window=header.window,
+            run=header.run,
+            key=header.anchor_key,
+            header_hash=header.hash,
+            state=AnchorState.PENDING.name,
+        )
+    )
+
+
+def headers(connection: Connection, microgrid: str) -> list[WindowHeader]:
+    """The microgrid's headers in the order of their chain."""
+    table = schema.headers
+    rows = connection.execute(
+        select(table.c.header).where(table.c.microgrid == microgrid).order_by(table.c.number)
+    ).scalars()
+    return [WindowHeader.from_json(json.loads(text)) for text in rows]
+
+
+def header(connection: Connection, window: str) -> WindowHeader | None:
+    """The header of a window's first run."""
+    table = schema.headers
+    text = connection.execute(select(table.c.header).where(table.c.window == window, table.c.run == 0)).scalar()
+    return None if text is None else WindowHeader.from_json(json.loads(text))
+
+
+def anchors(connection: Connection) -> list[Row[Any]]:
+    """All anchors in the order in which they were added."""
+    return list(
+        connection.execute(
+            select(schema.anchors, schema.headers.c.number)
+            .join(
+                schema.headers,
+                (schema.headers.c.window == schema.anchors.c.window) & (schema.headers.c.run == schema.anchors.c.run),
+            )
+            .order_by(schema.headers.c.microgrid, schema.headers.c.number)
+        )
+    )
+
+
+def attest(
+    connection: Connection, window: str, run: int, validator: str, *, payload: bytes, signature: bytes
+) -> int:
+    """Keep a validator's attestation, once; returns how many there are."""
+    table = schema.attestations
+    known = connection.execute(
+        select(table.c.validator).where(table.c.window == window, table.c.run == run)
+    ).scalars()
+    validators = set(known)
+    if validator not in validators:
+        connection.execute(
+            table.insert().values(
+                window=window, run=run, validator=validator, payload=payload, signature=signature
+            )
+        )
+    return len(validators | {validator})
+
+
+class StoredOutbox:
+    """The anchors' outbox in a database; each method is one durable transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def unfinished(self) -> Sequence[AnchorRow]:
+        """Rows that are pending or sent, in the order in which they were added."""
+        rows = self._database.run(anchors)
+        return [
+            AnchorRow(
+                window=r.window,
+                run=r.run,
+                key=r.key,
+                header_hash=r.header_hash,
+                state=AnchorState[r.state],
+                raw_transaction=r.raw_transaction,
+                transaction_hash=r.transaction_hash,
+                gas_used=r.gas_used,
+            )
+            for r in rows
+            if r.state in (AnchorState.PENDING.name, AnchorState.SENT.name)
+        ]
+
+    def record_signed(self, row: AnchorRow, raw_transaction: bytes, transaction_hash: bytes) -> None:
+        """Store a row's signed transaction; its state becomes sent."""
+        self._set(
+            row,
+            state=AnchorState.SENT.name,
+            raw_transaction=raw_transaction,
+            transaction_hash=transaction_hash,
+        )
+
+    def record_included(self, row: AnchorRow, gas_used: int | None) -> None:
+        """Store that the contract holds a row's hash; the window is anchored with it."""
+        self._set(row, state=AnchorState.INCLUDED.name, gas_used=gas_used)
+
+    def _set(self, row: AnchorRow, **values: Any) -> None:
+        self._database.run(_set_anchor, row, values)
+
+
+def _set_anchor(connection: Connection, row: AnchorRow, values: dict[str, Any]) -> None:
+    anchor, window = schema.anchors, schema.windows
+    connection.execute(
+        update(anchor).where(anchor.c.window == row.window, anchor.c.run == row.run).values(**values)
+    )
+    if values["state"] == AnchorState.INCLUDED.name:
+        connection.execute(
+            update(window).where(window.c.name == row.window, window.c.state == "SETTLED").values(state="ANCHORED")
+        )

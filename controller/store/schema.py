@@ -1,0 +1,344 @@
+"""The tables. Instants are Unix seconds, powers W, energies Wh, money micro-currency: integers all.
+
+Tables marked append-only are never updated: a correction is a row of its own.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+WIDE = BigInteger().with_variant(Integer, "sqlite")
+"""A 64-bit integer; STRICT tables of SQLite know it as INTEGER."""
+
+
+def _table(name: str, *items: Column[object] | CheckConstraint | PrimaryKeyConstraint | UniqueConstraint
+           | ForeignKeyConstraint) -> Table:
+    return Table(name, metadata, *items, sqlite_strict=True)
+
+
+def _text(name: str) -> Column[object]:
+    return Column(name, Text, nullable=False)
+
+
+def _wide(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, WIDE, nullable=nullable)
+
+
+def _bytes(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, LargeBinary, nullable=nullable)
+
+
+controllers = _table("controllers", _wide("id"), _wide("epoch"), PrimaryKeyConstraint("id"))
+"""One row: how often the service has started, the fencing token of its commands."""
+
+requests = _table(
+    "requests",
+    _text("identity"),
+    _text("request_id"),
+    _text("method"),
+    _bytes("digest"),
+    _bytes("response"),
+    PrimaryKeyConstraint("identity", "request_id"),
+)
+"""The answer to each acknowledged call, so that repeating it has no second effect. Append-only."""
+
+microgrids = _table(
+    "microgrids",
+    _text("id"),
+    _text("time_zone"),
+    _wide("mtu_minutes"),
+    _wide("window_minutes"),
+    _wide("lead_minutes"),
+    _wide("start"),
+    _wide("end"),
+    _wide("network_charge_micro_per_kwh"),
+    _text("currency"),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint('"end" > start', name="interval"),
+)
+
+tariff = _table(
+    "tariff",
+    _text("microgrid"),
+    _wide("start"),
+    _wide("end"),
+    _wide("import_price_micro_per_kwh"),
+    _wide("export_price_micro_per_kwh"),
+    PrimaryKeyConstraint("microgrid", "start"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+    CheckConstraint("export_price_micro_per_kwh <= import_price_micro_per_kwh", name="no_free_money"),
+)
+
+members = _table(
+    "members",
+    _text("microgrid"),
+    _text("id"),
+    _text("section"),
+    PrimaryKeyConstraint("microgrid", "id"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+)
+
+keys = _table(
+    "keys",
+    _text("microgrid"),
+    _text("key_id"),
+    _text("purpose"),
+    _text("holder"),
+    _bytes("public_key"),
+    PrimaryKeyConstraint("microgrid", "key_id"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+)
+
+devices = _table(
+    "devices",
+    _text("microgrid"),
+    _text("id"),
+    _text("member"),
+    _text("flexibility"),
+    PrimaryKeyConstraint("microgrid", "id"),
+    ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
+)
+"""What each device can do, as JSON."""
+
+device_states = _table(
+    "device_states",
+    _text("microgrid"),
+    _text("device"),
+    _wide("instant"),
+    _wide("power_w"),
+    _wide("closed_s"),
+    _wide("stored_wh", nullable=True),
+    PrimaryKeyConstraint("microgrid", "device"),
+)
+"""The newest telemetry of each device."""
+
+envelopes = _table(
+    "envelopes",
+    _text("microgrid"),
+    _text("id"),
+    _text("target"),
+    _text("periods"),
+    _text("reason"),
+    _text("state"),
+    _wide("created"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "id"),
+    CheckConstraint("state IN ('ACTIVE', 'CANCELLED')", name="state"),
+)
+
+orders = _table(
+    "orders",
+    _text("window"),
+    _text("member"),
+    _wide("version"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    _bytes("digest"),
+    PrimaryKeyConstraint("window", "member", "version"),
+)
+"""Append-only; the highest version before gate closure counts."""
+
+windows = _table(
+    "windows",
+    _text("name"),
+    _text("microgrid"),
+    _wide("start"),
+    _wide("end"),
+    _text("state"),
+    _text("source"),
+    _text("failure"),
+    _bytes("inputs_digest", nullable=True),
+    Column("snapshot", Text, nullable=True),
+    Column("certificate", Text, nullable=True),
+    Column("plan", Text, nullable=True),
+    Column("carry", Text, nullable=True),
+    PrimaryKeyConstraint("name"),
+    UniqueConstraint("microgrid", "start"),
+    CheckConstraint(
+        "state IN ('OPEN','CLOSED','CLEARED','DELIVERING','METERED','SETTLED','ANCHORED','FAILED')", name="state"
+    ),
+    CheckConstraint("source IN ('NONE','CLEARING','TAIL','FAILSAFE')", name="source"),
+)
+"""``source`` says which plan acts: the window's own clearing, the tail of the last one, or the failsafes."""
+
+plans = _table(
+    "plans",
+    _text("name"),
+    _text("microgrid"),
+    _bytes("message"),
+    PrimaryKeyConstraint("name"),
+)
+"""What RequestPlan computed. Append-only; binds nobody."""
+
+trades = _table(
+    "trades",
+    _text("window"),
+    _wide("ix"),
+    _text("seller"),
+    _text("buyer"),
+    _wide("mtu_start"),
+    _wide("energy_wh"),
+    _wide("price_micro_per_kwh"),
+    _bytes("salt"),
+    PrimaryKeyConstraint("window", "ix"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+    UniqueConstraint("window", "mtu_start", "seller", "buyer"),
+    CheckConstraint("energy_wh > 0", name="energy"),
+    CheckConstraint("seller <> buyer", name="two_sides"),
+)
+"""Append-only. One row is both sides of a trade: reciprocity cannot be broken."""
+
+positions = _table(
+    "positions",
+    _text("window"),
+    _text("member"),
+    _wide("mtu_start"),
+    _wide("net_wh"),
+    PrimaryKeyConstraint("window", "member", "mtu_start"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""What each member was scheduled to take. Append-only."""
+
+setpoints = _table(
+    "setpoints",
+    _text("window"),
+    _text("device"),
+    _wide("mtu_start"),
+    _text("kind"),
+    _wide("value"),
+    PrimaryKeyConstraint("window", "device", "mtu_start"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint("kind IN ('RELAY','POWER','PRODUCTION_LIMIT')", name="kind"),
+)
+"""The outbox of the drivers, written with the clearing. Append-only."""
+
+reports = _table(
+    "reports",
+    _text("window"),
+    _text("device"),
+    _text("command_id"),
+    _text("state"),
+    _text("reason"),
+    _wide("instant"),
+    PrimaryKeyConstraint("command_id", "state"),
+)
+"""What drivers said about commands. Append-only."""
+
+meter_readings = _table(
+    "meter_readings",
+    _text("microgrid"),
+    _text("member"),
+    _wide("instant"),
+    _wide("import_wh"),
+    _wide("export_wh"),
+    _text("quality"),
+    _text("gateway"),
+    _wide("sequence"),
+    PrimaryKeyConstraint("microgrid", "member", "instant"),
+    ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
+    CheckConstraint("import_wh >= 0 AND export_wh >= 0", name="registers"),
+)
+"""Registers as the gateways reported them. Append-only."""
+
+reading_batches = _table(
+    "reading_batches",
+    _text("microgrid"),
+    _text("gateway"),
+    _wide("sequence"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "gateway", "sequence"),
+)
+
+readings = _table(
+    "readings",
+    _text("window"),
+    _wide("ix"),
+    _text("meter"),
+    _wide("instant"),
+    _wide("import_wh"),
+    _wide("export_wh"),
+    _text("quality"),
+    _bytes("salt"),
+    PrimaryKeyConstraint("window", "ix"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+    UniqueConstraint("window", "meter", "instant"),
+)
+"""The readings that a window was settled with, as its header commits to them. Append-only."""
+
+postings = _table(
+    "postings",
+    _text("window"),
+    _wide("ix"),
+    _text("account"),
+    _text("kind"),
+    _text("reference"),
+    _wide("amount_micro"),
+    _bytes("salt"),
+    PrimaryKeyConstraint("window", "ix"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""The ledger. Append-only; each window's sums to zero."""
+
+headers = _table(
+    "headers",
+    _wide("number"),
+    _text("microgrid"),
+    _text("window"),
+    _wide("run"),
+    _bytes("hash"),
+    _text("header"),
+    PrimaryKeyConstraint("microgrid", "number"),
+    UniqueConstraint("window", "run"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""What is anchored, in the order of the chain. Append-only."""
+
+anchors = _table(
+    "anchors",
+    _text("window"),
+    _wide("run"),
+    _bytes("key"),
+    _bytes("header_hash"),
+    _text("state"),
+    _bytes("raw_transaction", nullable=True),
+    _bytes("transaction_hash", nullable=True),
+    _wide("gas_used", nullable=True),
+    PrimaryKeyConstraint("window", "run"),
+    CheckConstraint("state IN ('PENDING','SENT','INCLUDED','FINAL')", name="state"),
+)
+"""The outbox of the chain, written with the ledger."""
+
+attestations = _table(
+    "attestations",
+    _text("window"),
+    _wide("run"),
+    _text("validator"),
+    _bytes("payload"),
+    _bytes("signature"),
+    PrimaryKeyConstraint("window", "run", "validator"),
+)
+"""Append-only."""

@@ -1,0 +1,346 @@
+"""The life of a dispatch window: one step at a time, each on disk before the next.
+
+OPEN, CLOSED at gate closure, CLEARED when trades and setpoints are committed, DELIVERING from its start, METERED when
+the last reading is in, SETTLED with its postings and header, ANCHORED when the chain holds the header's hash. A window
+whose clearing failed is FAILED: the tail of the last plan acts where it still keeps the limits, else the devices'
+failsafes, and what is taken is bought from the grid; it is metered, settled and anchored like any other.
+
+Each step is a conditional change of the state, so that doing it again has no second effect, and a restart goes on
+where the last one stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection
+
+from contracts.books import WindowBooks
+from controller import planning
+from controller.clock import Clock
+from controller.metering import metered_wh, missing
+from controller.microgrid import DeviceSetpoint, DeviceState, Microgrid, PlanSource, SetpointKind, Window, WindowState
+from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
+from controller.settlement import settle
+from controller.snapshot import Limit, Snapshot, cut, project
+from controller.solving import Solver
+from controller.store import books, evidence
+from controller.store.books import WindowRow
+from controller.store.database import Database
+from controller.wire.market import read_order
+from optimization.certificate import FEASIBILITY_TOLERANCE_KW
+from optimization.clearing import Infeasible
+from optimization.errors import OptimizationError
+
+Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
+MICRO = 1_000_000
+KILO = 1000.0
+
+
+class WindowEngine:
+    """Moves windows on as the clock allows.
+
+    Parameters
+    ----------
+    database, clock, solver : as their classes say
+    salts : where the records' salts come from
+    on_setpoints : called with a window whose setpoints were committed, so that drivers hear of them
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        solver: Solver,
+        salts: SaltSource,
+        on_setpoints: Callable[[str, Window, tuple[DeviceSetpoint, ...]], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._solver = solver
+        self._salts = salts
+        self._on_setpoints = on_setpoints
+        self._steps: dict[WindowState, Step] = {
+            WindowState.OPEN: self._close,
+            WindowState.CLOSED: self._clear,
+            WindowState.CLEARED: self._deliver,
+            WindowState.DELIVERING: self._meter,
+            WindowState.FAILED: self._meter,
+            WindowState.METERED: self._settle,
+        }
+
+    async def advance(self) -> int:
+        """Take every step that is due; returns how many were taken."""
+        taken = 0
+        for microgrid_id in await self._database.run_async(books.microgrid_ids):
+            microgrid = await self._database.run_async(books.microgrid, microgrid_id)
+            if microgrid is None:
+                continue
+            for name in await self._database.run_async(books.unfinished_windows, microgrid_id):
+                taken += await self._advance_window(microgrid, name)
+        return taken
+
+    async def _advance_window(self, microgrid: Microgrid, name: str) -> int:
+        taken = 0
+        while row := await self._database.run_async(books.window, name):
+            step = self._steps.get(WindowState(row.state))
+            if step is None or not await step(microgrid, row):
+                break
+            taken += 1
+        return taken
+
+    async def _close(self, microgrid: Microgrid, row: WindowRow) -> bool:
+        """Freeze what counts at gate closure."""
+        if self._clock.now() < row.start - microgrid.lead_minutes * 60:
+            return False
+        return await self._database.run_async(self._freeze, microgrid, _window(row))
+
+    def _freeze(self, connection: Connection, microgrid: Microgrid, window: Window) -> bool:
+        snapshot = snapshot_of(connection, microgrid, window)
+        return books.set_window(
+            connection,
+            window.name,
+            was="OPEN",
+            state="CLOSED",
+            snapshot=snapshot.to_json(),
+            inputs_digest=snapshot.digest(),
+        )
+
+    async def _clear(self, microgrid: Microgrid, row: WindowRow) -> bool:
+        """Solve, recheck, round, and commit clearing, trades and setpoints in one transaction."""
+        del microgrid
+        snapshot = Snapshot.from_json(row.snapshot or "")
+        window = snapshot.window
+        try:
+            community = planning.problem(snapshot)
+            outcome = await self._solver.solve(community)
+            if isinstance(outcome, Infeasible):
+                return await self._fail(snapshot, outcome.reason)
+            decision = planning.decide(snapshot, community, outcome)
+        except OptimizationError as err:
+            return await self._fail(snapshot, str(err))
+        if not decision.certificate.feasible:
+            return await self._fail(
+                snapshot,
+                f"recomputed feasibility: {decision.certificate.violated} off by "
+                f"{decision.certificate.primal_residual_kw:.3g} kW, wanted {FEASIBILITY_TOLERANCE_KW:g}",
+            )
+        if not await self._database.run_async(self._commit, window, decision):
+            return False
+        self._on_setpoints(snapshot.microgrid.id, window, decision.setpoints)
+        return True
+
+    def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
+        certificate = decision.certificate
+        if not books.set_window(
+            connection,
+            window.name,
+            was="CLOSED",
+            state="CLEARED",
+            source=PlanSource.CLEARING.value,
+            certificate=json.dumps(
+                {
+                    "primal_residual_w": certificate.primal_residual_kw * KILO,
+                    "objective_micro": round(certificate.objective * MICRO),
+                    "lower_bound_micro": round(certificate.lower_bound * MICRO),
+                    "gap": certificate.gap,
+                },
+                sort_keys=True,
+            ),
+            plan=plan_json(decision.plan),
+            carry=json.dumps(decision.carry, sort_keys=True),
+        ):
+            return False
+        salts = [self._salts(window.name, "trade", ix) for ix in range(len(decision.trades))]
+        books.add_trades(connection, window.name, decision.trades, salts)
+        books.add_positions(connection, window.name, decision.positions)
+        books.add_setpoints(connection, window.name, decision.setpoints)
+        return True
+
+    async def _fail(self, snapshot: Snapshot, reason: str) -> bool:
+        """Declare the fallback: the last plan's tail where it keeps the limits, else the failsafes."""
+        window = snapshot.window
+        tail = await self._database.run_async(fallback, snapshot)
+        source = PlanSource.TAIL if tail else PlanSource.FAILSAFE
+        if not await self._database.run_async(self._commit_failure, window, reason, source, tail):
+            return False
+        if tail:
+            self._on_setpoints(snapshot.microgrid.id, window, tail)
+        return True
+
+    def _commit_failure(
+        self,
+        connection: Connection,
+        window: Window,
+        reason: str,
+        source: PlanSource,
+        tail: tuple[DeviceSetpoint, ...],
+    ) -> bool:
+        if not books.set_window(
+            connection, window.name, was="CLOSED", state="FAILED", source=source.value, failure=reason
+        ):
+            return False
+        books.add_setpoints(connection, window.name, tail)
+        return True
+
+    async def _deliver(self, microgrid: Microgrid, row: WindowRow) -> bool:
+        """The window has begun; drivers act."""
+        del microgrid
+        if self._clock.now() < row.start:
+            return False
+        return await self._database.run_async(books.set_window, row.name, was="CLEARED", state="DELIVERING")
+
+    async def _meter(self, microgrid: Microgrid, row: WindowRow) -> bool:
+        """Every reading of the window is in."""
+        if self._clock.now() < row.end:
+            return False
+        return await self._database.run_async(self._complete, microgrid, _window(row), row.state)
+
+    def _complete(self, connection: Connection, microgrid: Microgrid, window: Window, state: str) -> bool:
+        members = [member.id for member in books.members(connection, microgrid.id)]
+        readings = books.meter_readings(connection, microgrid.id, window.start, window.end)
+        if missing(readings, members, (*microgrid.mtus(window.start, window.end), window.end)):
+            return False
+        return books.set_window(connection, window.name, was=state, state="METERED")
+
+    async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
+        """Postings, sealed readings, header and anchor, in one transaction."""
+        return await self._database.run_async(self._seal, microgrid, row)
+
+    def _seal(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
+        window = _window(row)
+        if not books.set_window(connection, window.name, was="METERED", state="SETTLED"):
+            return False
+        trades = books.trades(connection, window.name)
+        instants = (*microgrid.mtus(window.start, window.end), window.end)
+        members = [member.id for member in books.members(connection, microgrid.id)]
+        readings = books.meter_readings(connection, microgrid.id, window.start, window.end)
+        metered = {
+            place: energy
+            for place, energy in metered_wh(readings, members, instants).items()
+            if energy is not None
+        }
+        postings = settle(microgrid, [trade for trade, _ in trades], metered)
+        name = window.name
+        # The registers at the window's start were sealed with the window before, except for the first.
+        sealed = [r for r in readings if r.instant > window.start or window.start == microgrid.start]
+        reading_salts = [self._salts(name, "reading", ix) for ix in range(len(sealed))]
+        posting_salts = [self._salts(name, "posting", ix) for ix in range(len(postings))]
+        evidence.add_readings(connection, name, sealed, reading_salts)
+        evidence.add_postings(connection, name, postings, posting_salts)
+        records = WindowBooks(
+            trades=tuple(trade_leaf(name, ix, trade, salt) for ix, (trade, salt) in enumerate(trades)),
+            readings=tuple(
+                reading_leaf(name, ix, reading, salt)
+                for ix, (reading, salt) in enumerate(zip(sealed, reading_salts, strict=True))
+            ),
+            postings=tuple(
+                posting_leaf(name, ix, posting, salt)
+                for ix, (posting, salt) in enumerate(zip(postings, posting_salts, strict=True))
+            ),
+        )
+        chain = evidence.headers(connection, microgrid.id)
+        header = seal(
+            microgrid,
+            window,
+            records,
+            previous=chain[-1].hash if chain else None,
+            inputs_digest=row.inputs_digest or b"",
+        )
+        evidence.add_header(connection, microgrid.id, header)
+        return True
+
+
+def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) -> Snapshot:
+    """What counts for a window at this moment."""
+    devices = books.devices(connection, microgrid.id)
+    earlier = [row for row in books.windows(connection, microgrid.id) if row.start < window.start]
+    mtus = len(microgrid.mtus(window.start, microgrid.end))
+    orders, digests = {}, {}
+    for member, stored in books.newest_orders(connection, [*(row.name for row in earlier), window.name]).items():
+        own_plants = frozenset(d.id for d in devices if d.member == member)
+        start = next((row.start for row in earlier if row.name == stored.window), window.start)
+        order = read_order(
+            stored.payload,
+            mtus=len(microgrid.mtus(start, microgrid.end)),
+            window=stored.window,
+            member=member,
+            plants=own_plants,
+        )
+        orders[member] = cut(order, mtus)
+        digests[member] = stored.digest.hex()
+    last = max(earlier, key=lambda row: row.start, default=None)
+    return Snapshot(
+        microgrid=microgrid,
+        window=window,
+        members=tuple(books.members(connection, microgrid.id)),
+        devices=tuple(devices),
+        states=_projected(connection, microgrid, window, earlier),
+        orders=dict(sorted(orders.items())),
+        order_digests=dict(sorted(digests.items())),
+        limits=tuple(
+            Limit(id=e.id, target=e.target, periods=e.periods, digest=hashlib.sha256(e.payload).hexdigest())
+            for e in books.envelopes(connection, microgrid.id)
+            if e.state.value == "ACTIVE"
+        ),
+        carry=json.loads(last.carry) if last is not None and last.carry else {},
+    )
+
+
+def _projected(
+    connection: Connection, microgrid: Microgrid, window: Window, earlier: list[WindowRow]
+) -> Mapping[str, DeviceState]:
+    """Each device's state at the window's start, if it does until then what it was told."""
+    states = books.device_states(connection, microgrid.id)
+    oldest = min((state.instant for state in states.values()), default=window.start)
+    told: dict[str, list[DeviceSetpoint]] = {}
+    for row in earlier:
+        if row.end > oldest:
+            for setpoint in books.setpoints(connection, row.name):
+                told.setdefault(setpoint.device, []).append(setpoint)
+    return {
+        device.id: project(
+            states[device.id], device, told.get(device.id, ()), window.start, microgrid.mtu_seconds
+        )
+        for device in books.devices(connection, microgrid.id)
+        if device.id in states
+    }
+
+
+def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:
+    """The setpoints that the last plan has for this window, when they keep the limits as they are now; else none."""
+    rows = [
+        row
+        for row in books.windows(connection, snapshot.microgrid.id)
+        if row.start < snapshot.window.start and row.plan
+    ]
+    if not rows:
+        return ()
+    plan = json.loads(rows[-1].plan or "")
+    offset = (snapshot.window.start - plan["start"]) // snapshot.microgrid.mtu_seconds
+    mtus = snapshot.window_mtus()
+    if offset + len(mtus) > len(plan["net_w"]):
+        return ()
+    for target, (lower, upper) in planning.bounds_w(snapshot).items():
+        net = planning.net_of_tail(snapshot, target, plan["power_w"], offset)
+        if any(not lower[k] <= net[k] <= upper[k] for k in range(len(mtus))):
+            return ()
+    return tuple(
+        DeviceSetpoint(device=device, mtu_start=mtu, kind=SetpointKind(kind), value=values[offset + k])
+        for device, (kind, values) in sorted(plan["setpoints"].items())
+        for k, mtu in enumerate(mtus)
+    )
+
+
+def plan_json(plan: planning.Plan) -> str:
+    """A plan as canonical JSON."""
+    values: dict[str, Any] = asdict(plan)
+    values["setpoints"] = {device: [kind.value, series] for device, (kind, series) in plan.setpoints.items()}
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _window(row: WindowRow) -> Window:
+    return Window(name=row.name, start=row.start, end=row.end)

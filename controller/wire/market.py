@@ -1,0 +1,200 @@
+"""Messages of participants, aggregators and the DSO, to values and back."""
+
+import json
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
+from controller.microgrid import (
+    Bounds,
+    Device,
+    EnvelopeRecord,
+    EnvelopeState,
+    Flexibility,
+    Order,
+    Plant,
+    Relay,
+    Storage,
+    Trade,
+)
+from controller.refusals import invalid, not_found
+from controller.wire import fields
+from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
+
+PARTNERS = 6
+EFFICIENCY_PPM = (10_000, 1_000_000)
+
+
+def read_device(message: participant_pb2.Flexibility, *, mtu_seconds: int) -> tuple[str, Device]:
+    """Microgrid id and device of a flexibility message."""
+    microgrid, member, device = fields.device_id("flexibility.device", message.device)
+    at = "flexibility"
+    flexibility: Flexibility
+    match message.WhichOneof("control"):
+        case "operation_mode":
+            control = message.operation_mode
+            start, end = fields.interval(f"{at}.operation_mode.allowed", control.allowed)
+            seconds, nanos = control.required_duration.seconds, control.required_duration.nanos
+            if nanos or seconds % mtu_seconds or not 0 <= seconds <= end - start:
+                raise invalid(
+                    f"{at}.operation_mode.required_duration",
+                    got=f"{seconds} s {nanos} ns",
+                    wanted=f"a multiple of {mtu_seconds} s, at most the {end - start} s that are allowed",
+                )
+            flexibility = Relay(
+                rated_w=fields.number(
+                    f"{at}.operation_mode.rated_power_w", control.rated_power_w, lower=1, upper=fields.MAX_W
+                ),
+                start=start,
+                end=end,
+                required_s=seconds,
+            )
+        case "fill_rate":
+            fill = message.fill_rate
+            prefix = f"{at}.fill_rate"
+            capacity = fields.number(f"{prefix}.capacity_wh", fill.capacity_wh, lower=1, upper=fields.MAX_WH)
+            low, high = EFFICIENCY_PPM
+            flexibility = Storage(
+                max_charge_w=fields.number(f"{prefix}.max_charge_w", fill.max_charge_w, upper=fields.MAX_W),
+                max_discharge_w=fields.number(f"{prefix}.max_discharge_w", fill.max_discharge_w, upper=fields.MAX_W),
+                capacity_wh=capacity,
+                stored_wh=fields.number(f"{prefix}.stored_wh", fill.stored_wh, upper=capacity),
+                final_wh=fields.number(f"{prefix}.final_wh", fill.final_wh, upper=capacity),
+                charge_efficiency_ppm=fields.number(
+                    f"{prefix}.charge_efficiency_ppm", fill.charge_efficiency_ppm, lower=low, upper=high
+                ),
+                discharge_efficiency_ppm=fields.number(
+                    f"{prefix}.discharge_efficiency_ppm", fill.discharge_efficiency_ppm, lower=low, upper=high
+                ),
+                cycle_cost_micro_per_kwh=fields.number(
+                    f"{prefix}.cycle_cost_micro_per_kwh",
+                    fill.cycle_cost_micro_per_kwh,
+                    upper=fields.MAX_PRICE_MICRO_PER_KWH,
+                ),
+            )
+        case "power_envelope":
+            flexibility = Plant(
+                rated_w=fields.number(
+                    f"{at}.power_envelope.rated_power_w", message.power_envelope.rated_power_w, upper=fields.MAX_W
+                )
+            )
+        case None:
+            raise invalid(f"{at}.control", got="none", wanted="operation_mode, fill_rate or power_envelope")
+    return microgrid, Device(id=device, member=member, flexibility=flexibility)
+
+
+def read_order(payload: bytes, *, mtus: int, window: str, member: str, plants: frozenset[str]) -> Order:
+    """The order of a member for a window whose rest of the horizon has ``mtus`` MTUs."""
+    try:
+        message = participant_pb2.Order.FromString(payload)
+    except DecodeError as err:
+        raise invalid("order.payload", got=f"{len(payload)} bytes", wanted="a gridpact.v1.Order") from err
+    microgrid, name = fields.window_id("order.window", message.window)
+    if name != window:
+        raise not_found(name)
+    own_name = f"microgrids/{microgrid}/members/{member}"
+    if message.member != own_name:
+        raise not_found(message.member)
+    production: dict[str, tuple[int, ...]] = {}
+    for k, forecast in enumerate(message.production):
+        field = f"order.production[{k}]"
+        _, _, device = fields.device_id(f"{field}.device", forecast.device)
+        if device not in plants:
+            raise not_found(forecast.device)
+        if device in production:
+            raise invalid(f"{field}.device", got=f"{forecast.device} twice", wanted="each device once")
+        production[device] = fields.watts(f"{field}.available_w", forecast.available_w, count=mtus)
+    return Order(
+        window=name,
+        member=member,
+        load_w=fields.watts("order.load_w", message.load_w, count=mtus),
+        production=production,
+        partners=_read_partners(message.partners, microgrid, member),
+    )
+
+
+def _read_partners(messages: Sequence[participant_pb2.Partner], microgrid: str, member: str) -> dict[str, int]:
+    if len(messages) > PARTNERS:
+        raise invalid("order.partners", got=f"{len(messages)} partners", wanted=f"at most {PARTNERS}")
+    partners: dict[str, int] = {}
+    for k, partner in enumerate(messages):
+        field = f"order.partners[{k}]"
+        grid, other = fields.resource(f"{field}.member", partner.member, "microgrids", "members")
+        if grid != microgrid:
+            raise not_found(partner.member)
+        if other == member or other in partners:
+            raise invalid(f"{field}.member", got=partner.member, wanted="another member, each once")
+        partners[other] = fields.number(
+            f"{field}.preference_micro_per_kwh",
+            partner.preference_micro_per_kwh,
+            upper=fields.MAX_PRICE_MICRO_PER_KWH,
+        )
+    return partners
+
+
+def read_envelope(payload: bytes, *, microgrid: str, mtu_seconds: int) -> tuple[str, str, tuple[Bounds, ...], str]:
+    """Id, target, periods and reason of an envelope's payload."""
+    try:
+        message = dso_pb2.Envelope.FromString(payload)
+    except DecodeError as err:
+        raise invalid("envelope.payload", got=f"{len(payload)} bytes", wanted="a gridpact.v1.Envelope") from err
+    grid, envelope = fields.resource("envelope.name", message.name, "microgrids", "envelopes")
+    if grid != microgrid or message.target.split("/")[:2] != ["microgrids", microgrid]:
+        raise not_found(message.target if grid == microgrid else message.name)
+    if not message.periods:
+        raise invalid("envelope.periods", got="none", wanted="at least one")
+    periods = tuple(_read_period(f"envelope.periods[{k}]", period) for k, period in enumerate(message.periods))
+    for k, (first, second) in enumerate(zip(periods, periods[1:], strict=False)):
+        if second.start < first.end:
+            raise invalid(f"envelope.periods[{k + 1}]", got="an overlap", wanted="periods in order of time")
+    for k, period in enumerate(periods):
+        if period.start % mtu_seconds or period.end % mtu_seconds:
+            raise invalid(
+                f"envelope.periods[{k}].interval", got="a part of an MTU", wanted=f"multiples of {mtu_seconds} s"
+            )
+    return envelope, message.target, periods, message.reason[:500]
+
+
+def _read_period(field: str, message: dso_pb2.EnvelopePeriod) -> Bounds:
+    start, end = fields.interval(f"{field}.interval", message.interval)
+    bounds = message.bounds
+    lower = bounds.lower_w if bounds.HasField("lower_w") else None
+    upper = bounds.upper_w if bounds.HasField("upper_w") else None
+    for name, value in (("lower_w", lower), ("upper_w", upper)):
+        if value is not None:
+            fields.number(f"{field}.bounds.{name}", value, lower=-fields.MAX_W, upper=fields.MAX_W)
+    if lower is None and upper is None:
+        raise invalid(f"{field}.bounds", got="no bound", wanted="lower_w, upper_w or both")
+    if lower is not None and upper is not None and lower > upper:
+        raise invalid(f"{field}.bounds", got=f"lower {lower} above upper {upper}", wanted="lower <= upper")
+    return Bounds(start=start, end=end, lower_w=lower, upper_w=upper)
+
+
+def envelope_message(record: EnvelopeRecord) -> dso_pb2.EnvelopeRecord:
+    """The message of an envelope as it is held."""
+    state = {
+        EnvelopeState.ACTIVE: dso_pb2.ENVELOPE_STATE_ACTIVE,
+        EnvelopeState.CANCELLED: dso_pb2.ENVELOPE_STATE_CANCELLED,
+    }[record.state]
+    return dso_pb2.EnvelopeRecord(
+        envelope=dso_pb2.Envelope.FromString(record.payload),
+        state=state,
+        create_time=fields.timestamp(record.created),
+    )
+
+
+def trade_message(window: str, index: int, trade: Trade, mtu_seconds: int) -> dispatch_pb2.Trade:
+    """The message of a trade."""
+    return dispatch_pb2.Trade(
+        name=f"{window}/trades/{index}",
+        seller=trade.seller,
+        buyer=trade.buyer,
+        interval=fields.interval_message(trade.mtu_start, trade.mtu_start + mtu_seconds),
+        energy_wh=trade.energy_wh,
+        price_micro_per_kwh=trade.price_micro_per_kwh,
+    )
+
+
+def certificate_message(certificate: str | None) -> dispatch_pb2.Certificate:
+    """The message of a stored certificate."""
+    return dispatch_pb2.Certificate(**(json.loads(certificate) if certificate else {}))

@@ -1,0 +1,66 @@
+"""What a protocol implements: a device that can be told a target and read."""
+
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from device_drivers.setpoint import Power, ProductionLimit, RelayState, Target
+
+ROUNDING_W = 1
+"""W by which a device that obeys may differ from its target: both it and its meter round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a device says that it does.
+
+    Attributes
+    ----------
+    power_w : int
+        W, consumption positive.
+    relay_closed : bool or None
+        None when there is no relay.
+    closed_s : int
+        s for which the relay has been closed in all, rounded down; 0 when there is no relay.
+    stored_wh : int or None
+        Wh stored, rounded down; None when nothing is stored.
+    """
+
+    power_w: int
+    relay_closed: bool | None
+    closed_s: int
+    stored_wh: int | None
+
+
+class Device(Protocol):
+    """One device behind its protocol."""
+
+    def apply(self, target: Target) -> None:
+        """Do this from now on.
+
+        Raises
+        ------
+        DeviceError
+            If the device cannot be reached, or says no.
+        """
+
+    def read(self) -> Reading:
+        """What the device does now.
+
+        Raises
+        ------
+        DeviceError
+            If the device cannot be reached.
+        """
+
+
+def obeys(reading: Reading, target: Target) -> bool:
+    """Whether a device that reads so does what the target says."""
+    match target:
+        case RelayState(closed=closed):
+            return reading.relay_closed is closed
+        case Power(power_w=power_w):
+            return abs(reading.power_w - power_w) <= ROUNDING_W
+        case ProductionLimit(limit_w=limit_w):
+            return reading.power_w >= -limit_w - ROUNDING_W
+        case never:
+            assert_never(never)

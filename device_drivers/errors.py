@@ -1,0 +1,17 @@
+"""The exceptions of this package, under one root, grouped by who must handle them."""
+
+
+class DriverError(Exception):
+    """Root of what this package raises."""
+
+
+class InvalidValueError(DriverError, ValueError):
+    """A value breaks a rule: its maker has to make another; the message says what was got and wanted."""
+
+
+class DeviceError(DriverError):
+    """A device did not do, or did not answer, what it was asked. The runtime handles it: failsafe."""
+
+
+class LinkLost(DriverError):  # noqa: N818 - what happened to the link, in the field's words
+    """The stream to the controller ended or fell silent. Whoever runs the client connects again."""

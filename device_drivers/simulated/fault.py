@@ -1,0 +1,14 @@
+"""How a simulated device can misbehave."""
+
+from enum import Enum
+
+
+class Fault(Enum):
+    """A way to misbehave; each leaves the physics running."""
+
+    MUTE = "mute"
+    """It answers nothing."""
+    REFUSING = "refusing"
+    """It says no to every target, and can be read."""
+    LYING = "lying"
+    """It says yes to every target and does not switch; what it reads is true."""
