@@ -1,0 +1,187 @@
+"""Checks a day's files with code that shares nothing with the planner, the settlement or the proofs.
+
+It reads what was written, recomputes with whole numbers and loops, and says what held.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from controller.demo.day import Check
+
+
+def check_day(directory: Path) -> list[Check]:
+    """The promises of a day and whether they held.
+
+    Parameters
+    ----------
+    directory : where ``gridpact demo`` wrote community.json, schedule.json, trades.jsonl and postings.jsonl
+    """
+    community = json.loads((directory / "community.json").read_text("utf-8"))
+    schedule = json.loads((directory / "schedule.json").read_text("utf-8"))
+    trades = _lines(directory / "trades.jsonl")
+    postings = _lines(directory / "postings.jsonl")
+    return [
+        _windows(schedule),
+        _balance(schedule, trades),
+        _money(postings),
+        _bills(community, schedule, trades, postings),
+        _envelope_energy(community, schedule),
+        _envelope_power(community, schedule),
+        _appliances(community, schedule),
+        _batteries(community, schedule),
+    ]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _check(name: str, problems: list[str], detail: str) -> Check:
+    shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+    return {"name": name, "passed": not problems, "detail": shown or detail}
+
+
+def _windows(schedule: dict[str, Any]) -> Check:
+    problems = [
+        f"{w['window']} is {w['state']} ({w['failure'] or 'no failure'})"
+        for w in schedule["windows"]
+        if w["state"] != "ANCHORED" or w["source"] != "CLEARING" or w["failure"]
+    ]
+    return _check(
+        "every window was cleared, metered, settled and anchored", problems, f"{len(schedule['windows'])} windows"
+    )
+
+
+def _balance(schedule: dict[str, Any], trades: list[dict[str, Any]]) -> Check:
+    net: dict[tuple[str, int], int] = defaultdict(int)
+    for trade in trades:
+        net[trade["buyer"], trade["mtu_start"]] += trade["energy_wh"]
+        net[trade["seller"], trade["mtu_start"]] -= trade["energy_wh"]
+    problems = []
+    step = schedule["mtu_minutes"] * 60
+    mtus = 0
+    for k, at in _instants(schedule):
+        mtus += 1
+        for member, series in schedule["position_wh"].items():
+            if net[member, at] != series[k]:
+                problems.append(f"{member} at {at}: trades give {net[member, at]} Wh, its position is {series[k]} Wh")
+        total = sum(series[k] for series in schedule["position_wh"].values())
+        if -net["grid", at] != total:
+            problems.append(f"MTU {at}: the grid delivers {-net['grid', at]} Wh, members take {total} Wh")
+    strays = {at for _, at in net} - {at for _, at in _instants(schedule)}
+    problems += [f"trade at {at}, which is no MTU of the day" for at in sorted(strays)]
+    return _check("energy balances in every MTU, in whole Wh", problems, f"{len(trades)} trades, {mtus} MTUs of {step} s")
+
+
+def _instants(schedule: dict[str, Any]) -> list[tuple[int, int]]:
+    count = len(next(iter(schedule["position_wh"].values())))
+    return [(k, schedule["start"] + k * schedule["mtu_minutes"] * 60) for k in range(count)]
+
+
+def _money(postings: list[dict[str, Any]]) -> Check:
+    sums: dict[str, int] = defaultdict(int)
+    for posting in postings:
+        sums[posting["window"]] += posting["amount_micro"]
+    problems = [f"{window}: {total} micro" for window, total in sums.items() if total]
+    return _check("postings sum to zero in every window", problems, f"{len(postings)} postings")
+
+
+def _bills(
+    community: dict[str, Any],
+    schedule: dict[str, Any],
+    trades: list[dict[str, Any]],
+    postings: list[dict[str, Any]],
+) -> Check:
+    """Recomputes every trade's amount, and that all energy that was metered was paid for."""
+    paid: dict[tuple[str, str, str], int] = defaultdict(int)
+    for posting in postings:
+        paid[posting["window"], posting["kind"], posting["reference"]] += max(posting["amount_micro"], 0)
+    problems = []
+    for trade in trades:
+        exact = trade["energy_wh"] * trade["price_micro_per_kwh"]
+        got = paid[trade["window"], "TRADE", f"trade {trade['index']}"]
+        if abs(got * 1000 - exact) > 500:
+            problems.append(f"trade {trade['index']} of {trade['window']}: paid {got}, energy times price {exact}/1000")
+    imbalance = 0
+    for member, series in schedule["metered_wh"].items():
+        for k, metered in enumerate(series):
+            imbalance += abs(metered - schedule["position_wh"][member][k])
+    detail = f"{len(trades)} trades at their price; {imbalance / 1000:.1f} kWh of imbalance settled"
+    del community
+    return _check("every trade is paid at its price", problems, detail)
+
+
+def _bound(community: dict[str, Any], at: int) -> tuple[int, int]:
+    target = f"microgrids/{community['microgrid']['id']}"
+    lower, upper = -(10**12), 10**12
+    for envelope in community["envelopes"]:
+        for period in envelope["periods"]:
+            if envelope["target"] == target and period["start"] <= at < period["end"]:
+                lower = max(lower, period["lower_w"])
+                upper = min(upper, period["upper_w"])
+    return lower, upper
+
+
+def _envelope_energy(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
+    problems = []
+    highest = 0
+    for k, at in _instants(schedule):
+        lower, upper = _bound(community, at)
+        total = sum(series[k] for series in schedule["position_wh"].values())
+        highest = max(highest, total)
+        if not lower * schedule["mtu_minutes"] <= total * 60 <= upper * schedule["mtu_minutes"]:
+            problems.append(f"MTU {at}: scheduled {total} Wh, allowed {lower} W to {upper} W")
+    detail = f"highest {highest * 60 // schedule['mtu_minutes'] / 1000:.1f} kW"
+    return _check("scheduled energy keeps the DSO's envelope", problems, detail)
+
+
+def _envelope_power(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
+    problems = []
+    for k, at in _instants(schedule):
+        lower, upper = _bound(community, at)
+        total = sum(series[k] for series in schedule["forecast_load_w"].values())
+        total += sum(series[k] for series in schedule["planned_w"].values())
+        if not lower <= total <= upper:
+            problems.append(f"MTU {at}: setpoints and forecasts sum to {total} W, allowed {lower} to {upper} W")
+    return _check("setpoints and forecasts keep the DSO's envelope", problems, f"{len(_instants(schedule))} MTUs")
+
+
+def _appliances(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
+    problems = []
+    count = 0
+    step = schedule["mtu_minutes"] * 60
+    for member in community["members"]:
+        for device in member["devices"]:
+            if device["kind"] != "interruptible":
+                continue
+            count += 1
+            ran = [at for k, at in _instants(schedule) if schedule["acted_w"][device["id"]][k] > 0]
+            outside = [at for at in ran if not device["start"] <= at <= device["end"] - step]
+            if outside:
+                problems.append(f"{device['id']} ran at {outside[0]}, outside its window")
+            if len(ran) * step != device["required_s"]:
+                problems.append(f"{device['id']} ran {len(ran) * step} s, wanted {device['required_s']} s")
+    return _check("every appliance ran its hours inside its window", problems, f"{count} appliances")
+
+
+def _batteries(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
+    problems = []
+    count = 0
+    for member in community["members"]:
+        for device in member["devices"]:
+            if device["kind"] != "battery":
+                continue
+            count += 1
+            stored = float(device["stored_wh"])
+            for k, at in _instants(schedule):
+                energy = schedule["acted_w"][device["id"]][k] * schedule["mtu_minutes"] / 60
+                if energy >= 0:
+                    stored += energy * device["charge_efficiency_ppm"] / 1e6
+                else:
+                    stored += energy * 1e6 / device["discharge_efficiency_ppm"]
+                if not -2 <= stored <= device["capacity_wh"] + 2:
+                    problems.append(f"{device['id']} at {at}: {stored:.0f} of {device['capacity_wh']} Wh")
+                    break
+    return _check("every battery stayed between empty and full", problems, f"{count} batteries")

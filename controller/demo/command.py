@@ -1,0 +1,118 @@
+"""The terminal's side of ``gridpact demo``: options in, progress and summary out."""
+
+import argparse
+import re
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from controller.cli import BAD_INPUT, CHECK_FAILED, OK
+from controller.demo.conductor import Progress
+from controller.demo.day import DayResult
+from controller.demo.main import Order, run_demo
+from controller.demo.scenario import Tariff
+from controller.errors import InputError
+
+KILO = 1000
+MICRO = 1_000_000
+
+
+class BarProgress(Progress):
+    """Shows the day as a bar."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task = bar.add_task("starting", total=96)
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, total=total, description=text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demonstration; returns the exit code."""
+    console = Console(highlight=False)
+    try:
+        order = _order(arguments)
+        with Bar(
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("quarter-hours"),
+            TimeElapsedColumn(),
+            console=console,
+        ) as bar:
+            result = run_demo(order, BarProgress(bar))
+    except InputError as err:
+        print(f"gridpact demo: {err}", file=sys.stderr)
+        return BAD_INPUT
+    _print(console, result, order)
+    passed = all(check["passed"] for check in result["checks"])
+    print(f"root {result['summary']['root']}", flush=True)
+    return OK if passed else CHECK_FAILED
+
+
+def _order(arguments: argparse.Namespace) -> Order:
+    hours = re.fullmatch(r"(\d{1,2})-(\d{1,2})", arguments.peak_hours)
+    if hours is None:
+        raise InputError(f"--peak-hours: got {arguments.peak_hours!r}, wanted FROM-TO such as 13-23")
+    if not re.fullmatch(r"[\w.:\[\]-]+:\d{1,5}", arguments.listen):
+        raise InputError(f"--listen: got {arguments.listen!r}, wanted HOST:PORT")
+    if not 0 <= arguments.seed < 2**32:
+        raise InputError(f"--seed: got {arguments.seed}, wanted 0 to {2**32 - 1}")
+    return Order(
+        grid=arguments.grid,
+        day=arguments.day,
+        out=arguments.out,
+        tariff=Tariff(
+            export=arguments.export_price,
+            peak=arguments.peak_price,
+            off_peak=arguments.off_peak_price,
+            peak_from_hour=int(hours[1]),
+            peak_to_hour=int(hours[2]),
+            network_charge=arguments.network_charge,
+        ),
+        seed=arguments.seed,
+        catalogue=arguments.catalogue,
+        listen=arguments.listen,
+    )
+
+
+def _print(console: Console, result: DayResult, order: Order) -> None:
+    summary = result["summary"]
+    currency = summary["currency"]
+
+    def money(micro: int) -> str:
+        return f"{micro / MICRO:.2f} {currency}"
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows = [
+        ("community", f"{len(result['peers'])} members of {result['grid']}, {result['day']}"),
+        ("traded among neighbours", f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades"),
+        ("bill without Gridpact", f"{money(summary['bill_before_micro'])} (appliances at once, tariff alone)"),
+        ("bill at the tariff alone", f"{money(summary['bill_tariff_micro'])} (planned, no neighbours)"),
+        ("bill", f"{money(summary['bill_micro'])}, saved {money(summary['saved_micro'])}"),
+        (
+            "peak",
+            f"{summary['peak_scheduled_w'] / KILO:.1f} kW scheduled, {summary['peak_metered_w'] / KILO:.1f} kW metered, "
+            f"{summary['peak_before_w'] / KILO:.1f} kW without Gridpact",
+        ),
+        (
+            "evening envelope",
+            f"{summary['evening_limit_w'] / KILO:.0f} kW, binds in {summary['envelope_binding_mtus']} quarter-hours; "
+            f"{summary['peak_without_limit_w'] / KILO:.1f} kW were planned without it",
+        ),
+        ("devices", f"{summary['devices_driven']} driven, relays switched {summary['switchings']} times"),
+        ("imbalance", f"{summary['imbalance_wh'] / KILO:.1f} kWh metered beyond or short of trades"),
+        ("gas", f"{summary['gas_per_window']} per window, {summary['gas_per_trade']:.0f} per trade among neighbours"),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    for check in result["checks"]:
+        mark = "[green]holds[/]" if check["passed"] else "[red]FAILS[/]"
+        console.print(f"{mark}  {check['name']} ({check['detail']})", soft_wrap=True)
+    console.print(f"results and page in {order.out}/ (report.html)", soft_wrap=True)

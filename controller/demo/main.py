@@ -1,0 +1,230 @@
+"""``gridpact demo``: a real community's day, end to end, on embedded defaults."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from contracts.anchoring import Anchorer
+from contracts.chain import EmbeddedChain, Genesis
+from contracts.hashing import keccak
+from contracts.registry import Deployment, deploy
+from contracts.transactions import LocalSigner
+from contracts.verify import verify_directory
+from controller.app import Service, Settings
+from controller.clock import VirtualClock
+from controller.demo.catalogue import load_catalogue
+from controller.demo.check import check_day
+from controller.demo.clients import Dialer
+from controller.demo.conductor import SET_UP_LEAD_S, Conductor, Diary, Progress
+from controller.demo.day import DayResult
+from controller.demo.grid import DATA, load_grid
+from controller.demo.report import write_report
+from controller.demo.results import community_json, day_json, export_evidence, read_outcome, schedule_json
+from controller.demo.scenario import Scenario, Tariff, build_scenario
+from controller.demo.world import World, clock_at
+from controller.errors import ControllerError, InputError
+from controller.pki import Authority
+from controller.sealing import seeded_salts
+from controller.solving import ReferenceSolver
+from controller.store.database import Database
+from controller.store.evidence import StoredOutbox
+
+CHAIN_ID = 61_337
+CHAIN_GAS_LIMIT = 30_000_000
+OPERATOR_FUNDS_WEI = 10**21
+LEASE_S = 1200
+"""Twenty minutes: in virtual time, drivers come back every quarter of an hour."""
+MARK = "day.json"
+"""The file by which a folder is known as one of ours, which may be replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asks the demonstration for.
+
+    Attributes
+    ----------
+    grid : name of a shipped grid, or path of an extract
+    day : ISO date; None for the extract's first
+    out : folder for the results; replaced where it holds results, made where it is missing
+    tariff : prices
+    seed : of everything drawn
+    catalogue : appliances; None for the shipped ones
+    listen : HOST:PORT of the service; port 0 lets the system choose
+    """
+
+    grid: str
+    day: str | None
+    out: Path
+    tariff: Tariff
+    seed: int
+    catalogue: Path | None
+    listen: str
+
+
+def run_demo(order: Order, progress: Progress) -> DayResult:
+    """Run the day, write its files, and return its result with all checks.
+
+    Raises
+    ------
+    InputError
+        If a file or an option is wrong, or the folder cannot be written; nothing was left behind.
+    ControllerError
+        If the service could not do its work.
+    """
+    grid = load_grid(order.grid, order.day)
+    catalogue = load_catalogue(order.catalogue or DATA / "appliances.json")
+    scenario = build_scenario(grid, catalogue, order.tariff, seed=order.seed)
+    staging = _stage(order.out)
+    try:
+        started = perf_counter()
+        result = asyncio.run(_run(scenario, order, staging, progress))
+        _write(staging / "run" / "timings.json", {"seconds": round(perf_counter() - started, 2)}, merge=True)
+        _replace(staging, order.out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return result
+
+
+async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progress) -> DayResult:
+    clock = VirtualClock(scenario.microgrid.start - SET_UP_LEAD_S)
+    database = Database(f"sqlite:///{staging / 'run' / 'gridpact.sqlite'}")
+    solver = ReferenceSolver()
+    secret = f"gridpact demo {order.seed}".encode()
+    genesis, anchorer, deployment = await asyncio.to_thread(_chain, scenario, secret, database)
+    authority = Authority()
+    try:
+        service = Service(
+            Settings(
+                listen=order.listen,
+                certificate=authority.server(),
+                authority=authority.certificate,
+                lease_s=LEASE_S,
+            ),
+            database=database,
+            clock=clock,
+            solver=solver,
+            salts=seeded_salts(secret),
+            anchorer=anchorer,
+        )
+        try:
+            port = await service.start()
+        except ControllerError as err:
+            raise InputError(str(err)) from err
+        dialer = Dialer(
+            authority=authority,
+            target=f"{order.listen.rpartition(':')[0]}:{port}",
+            grid=scenario.microgrid.id,
+            seed=order.seed,
+        )
+        conductor = Conductor(
+            scenario=scenario,
+            world=World(scenario, clock_at(clock.now())),
+            service=service,
+            clock=clock,
+            dialer=dialer,
+            progress=progress,
+        )
+        try:
+            diary = await conductor.run()
+        finally:
+            await conductor.close()
+            await service.stop()
+        result = await asyncio.to_thread(
+            _write_results, scenario, database, staging, diary, genesis, deployment, progress
+        )
+    finally:
+        solver.close()
+        database.close()
+    result["checks"] = await asyncio.to_thread(_check, staging, result["summary"]["root"])
+    _write(staging / MARK, result)
+    write_report(result, staging / "report.html")
+    return result
+
+
+def _chain(scenario: Scenario, secret: bytes, database: Database) -> tuple[Genesis, Anchorer, Deployment]:
+    """An in-process chain with the registry on it."""
+    signer = LocalSigner(keccak(secret + b" chain operator"))
+    genesis = Genesis(
+        chain_id=CHAIN_ID,
+        timestamp=scenario.microgrid.start,
+        gas_limit=CHAIN_GAS_LIMIT,
+        balances={signer.address: OPERATOR_FUNDS_WEI},
+    )
+    chain = EmbeddedChain(genesis)
+    deployment = deploy(chain, signer)
+    return genesis, Anchorer(chain, deployment.registry, signer, StoredOutbox(database)), deployment
+
+
+def _write_results(
+    scenario: Scenario,
+    database: Database,
+    staging: Path,
+    diary: Diary,
+    genesis: Genesis,
+    deployment: Deployment,
+    progress: Progress,
+) -> DayResult:
+    progress.step(96, 96, "writing results")
+    outcome = database.run(read_outcome, scenario)
+    database.run(export_evidence, staging, scenario, genesis, deployment)
+    _write(staging / "community.json", community_json(scenario, outcome))
+    _write(staging / "schedule.json", schedule_json(scenario, outcome, diary))
+    _write(
+        staging / "run" / "timings.json",
+        {"clearing_seconds": {window: round(seconds, 2) for window, seconds in diary.seconds.items()}},
+    )
+    return day_json(scenario, outcome, diary)
+
+
+def _check(staging: Path, root: str) -> list[Any]:
+    """The independent checks, and the verification of the evidence against the root."""
+    checks = check_day(staging)
+    report = verify_directory(staging, root=bytes.fromhex(root[2:]))
+    checks.append(
+        {
+            "name": "every trade, reading and posting is proven up to the root, and the chain holds it",
+            "passed": report.ok,
+            "detail": "; ".join(report.failures[:3]) or f"{len(report.checks)} checks",
+        }
+    )
+    return checks
+
+
+def _stage(out: Path) -> Path:
+    """A folder beside the wanted one, in which everything is made before it takes that name."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: got a file, wanted a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
+        raise InputError(f"--out {out}: got a folder with other files in it, wanted a new or empty one")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists() and not os.access(out, os.W_OK):
+            raise PermissionError("not writable")
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        (staging / "run").mkdir()
+    except OSError as err:
+        raise InputError(f"--out {out}: cannot be written: {err}") from err
+    staging.chmod(0o755)
+    return staging
+
+
+def _replace(staging: Path, out: Path) -> None:
+    """Let the finished folder take its name, in place of earlier results."""
+    if out.exists():
+        shutil.rmtree(out)
+    staging.rename(out)
+
+
+def _write(path: Path, value: Mapping[str, Any], *, merge: bool = False) -> None:
+    """Canonical JSON; with ``merge`` beside what is there."""
+    known = json.loads(path.read_text("utf-8")) if merge and path.exists() else {}
+    text = json.dumps({**known, **value}, sort_keys=True, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
