@@ -208,9 +208,7 @@ class Anchorer:
     def _next_nonce(self, rows: Iterable[AnchorRow]) -> int:
         """First nonce that neither the chain nor a stored transaction has used."""
         stored = [
-            decode_signed(row.raw_transaction).transaction.nonce
-            for row in rows
-            if row.raw_transaction is not None
+            decode_signed(row.raw_transaction).transaction.nonce for row in rows if row.raw_transaction is not None
         ]
         return max([self._chain.nonce(self._signer.address), *(nonce + 1 for nonce in stored)])
 

@@ -194,9 +194,7 @@ class EmbeddedChain:
                 self._backend.send_raw_transaction(raw)
                 self._backend.mine_blocks(1)
                 found = self._backend.get_transaction_receipt(signed.hash)
-            self._receipts[signed.hash] = Receipt(
-                gas_used=int(found["gas_used"]), succeeded=found["status"] == 1
-            )
+            self._receipts[signed.hash] = Receipt(gas_used=int(found["gas_used"]), succeeded=found["status"] == 1)
         return signed.hash
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:

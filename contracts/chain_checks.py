@@ -54,9 +54,7 @@ def read_transactions(chain: ChainEvidence, headers: Sequence[StatedHeader]) -> 
             for stated in headers
             if stated.header.window not in anchored
         ]
-    check = Check(
-        name=f"signatures and contents of {len(chain.transactions)} transactions", failures=tuple(failures)
-    )
+    check = Check(name=f"signatures and contents of {len(chain.transactions)} transactions", failures=tuple(failures))
     return ReadTransactions(registry=registry, check=check)
 
 
@@ -82,9 +80,7 @@ def _read_deployment(chain: ChainEvidence) -> tuple[Registry | None, list[str]]:
     if chain.contract != registry.address:
         failures.append(f"chain.json contract: got {chain.contract}, wanted {registry.address}")
     if chain.code_hash != registry.code_hash:
-        failures.append(
-            f"chain.json code_hash: got {to_hex(chain.code_hash)}, wanted {to_hex(registry.code_hash)}"
-        )
+        failures.append(f"chain.json code_hash: got {to_hex(chain.code_hash)}, wanted {to_hex(registry.code_hash)}")
     return registry, failures
 
 

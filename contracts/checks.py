@@ -58,9 +58,7 @@ def check_complete(evidence: Evidence) -> Check:
         for stated in evidence.of_kind(kind):
             places[stated.record.window][stated.record.index].append(stated.place)
         for window, header in headers.items():
-            failures.extend(
-                _count_failures(kind, window, places.get(window, {}), committed_count(header, kind))
-            )
+            failures.extend(_count_failures(kind, window, places.get(window, {}), committed_count(header, kind)))
     return Check(name=f"nothing missing from or added to {len(headers)} windows", failures=tuple(failures))
 
 
@@ -130,8 +128,7 @@ def _book_failures(header: WindowHeader, books: WindowBooks) -> Iterator[str]:
 def check_headers(headers: Sequence[StatedHeader]) -> Check:
     """Each header has its stated hash and follows the one before it, in one microgrid, in time."""
     failures = [
-        f"{_name(stated)}: hash does not match: got {to_hex(stated.hash)}, "
-        f"wanted {to_hex(stated.header.hash)}"
+        f"{_name(stated)}: hash does not match: got {to_hex(stated.hash)}, wanted {to_hex(stated.header.hash)}"
         for stated in headers
         if stated.hash != stated.header.hash
     ]

@@ -163,9 +163,7 @@ def export_directory(
         _add_lines(lines, header, by_window[header.window])
     for file, values in lines.items():
         write_lines(directory / file, values)
-    write_lines(
-        directory / HEADERS_FILE, ({**header.to_json(), "hash": to_hex(header.hash)} for header in headers)
-    )
+    write_lines(directory / HEADERS_FILE, ({**header.to_json(), "hash": to_hex(header.hash)} for header in headers))
     write_lines(directory / CHAIN_FILE, [chain.to_json()])
 
 

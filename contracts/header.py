@@ -100,6 +100,4 @@ def anchor_key(microgrid: str, window_start: int, run: int) -> bytes:
     run : int
         0 for the first settlement, then one more for each correction.
     """
-    return hash_values(
-        ("string", "string", "uint64", "uint64"), ("gridpact.anchor.v1", microgrid, window_start, run)
-    )
+    return hash_values(("string", "string", "uint64", "uint64"), ("gridpact.anchor.v1", microgrid, window_start, run))

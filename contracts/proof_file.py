@@ -62,12 +62,9 @@ class SingleProof:
             raise EvidenceError("a JSON array of at least one header", got=headers, field="headers")
         record = kind.from_json(fields["record"])
         return cls(
-            stated=StatedRecord(
-                record=record, leaf=record.hash, proof=read_proof(fields["proof"]), place="record"
-            ),
+            stated=StatedRecord(record=record, leaf=record.hash, proof=read_proof(fields["proof"]), place="record"),
             headers=tuple(
-                StatedHeader.from_json(header, f"header {number}")
-                for number, header in enumerate(headers, start=1)
+                StatedHeader.from_json(header, f"header {number}") for number, header in enumerate(headers, start=1)
             ),
             registry=_read_registry(fields["registry"]),
         )
@@ -85,9 +82,7 @@ def _read_registry(value: object) -> Registry:
     )
 
 
-def prove(
-    evidence: Evidence, registry: Registry, kind: type[Leaf], *, window: str, index: int
-) -> SingleProof:
+def prove(evidence: Evidence, registry: Registry, kind: type[Leaf], *, window: str, index: int) -> SingleProof:
     """The proof of one record of a directory.
 
     Raises

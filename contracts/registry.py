@@ -117,9 +117,7 @@ class Registry:
             raise WrongChainError(f"contract {self.address}: got an answer of {len(answer)} bytes, wanted 32")
         return answer
 
-    def anchor_transaction(
-        self, key: bytes, header_hash: bytes, *, nonce: int, fees: FeePolicy
-    ) -> Transaction:
+    def anchor_transaction(self, key: bytes, header_hash: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
         """The transaction, not yet signed, that writes `header_hash` under `key`."""
         return Transaction(
             chain_id=self.chain_id,

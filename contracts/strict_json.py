@@ -46,9 +46,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, object]]:
     text = read_text(path)
     if text and not text.endswith("\n"):
         number = text.count("\n") + 1
-        raise EvidenceError("a line feed at its end: the file is truncated", got=text[-40:]).at(
-            path.name, number
-        )
+        raise EvidenceError("a line feed at its end: the file is truncated", got=text[-40:]).at(path.name, number)
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
             yield number, parse(line)

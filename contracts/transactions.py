@@ -167,9 +167,7 @@ def decode_signed(raw: bytes) -> SignedTransaction:
             to=Address(to_hex(bytes(to))) if to else None,
             data=bytes(data),
             gas=int.from_bytes(gas),
-            fees=FeePolicy(
-                max_fee_per_gas=int.from_bytes(fee), max_priority_fee_per_gas=int.from_bytes(priority_fee)
-            ),
+            fees=FeePolicy(max_fee_per_gas=int.from_bytes(fee), max_priority_fee_per_gas=int.from_bytes(priority_fee)),
         )
         y_parity, r, s = (int.from_bytes(number) for number in signature)
         # The only spelling: no leading zeros, no value, no access list, no other spelling of the parity.

@@ -14,30 +14,13 @@ from controller.errors import ControllerError
 from controller.hub import DriverHub
 from controller.pki import Credentials
 from controller.sealing import SaltSource
-from controller.services.audit import AuditServicer
 from controller.services.core import Core
-from controller.services.dispatch import DispatchServicer
-from controller.services.driver import DriverServicer
-from controller.services.dso import DsoServicer
 from controller.services.edge import Edge
-from controller.services.metering import MeteringServicer
-from controller.services.operator import OperatorServicer
-from controller.services.participant import ParticipantServicer
-from controller.services.validator import ValidatorServicer
+from controller.services.register import add_servicers
 from controller.solving import Solver
 from controller.store import books
 from controller.store.database import Database
 from controller.window import WindowEngine
-from gridpact.v1 import (
-    audit_pb2_grpc,
-    dispatch_pb2_grpc,
-    driver_pb2_grpc,
-    dso_pb2_grpc,
-    metering_pb2_grpc,
-    operator_pb2_grpc,
-    participant_pb2_grpc,
-    validator_pb2_grpc,
-)
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +68,7 @@ class Service:
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
-        self._hub = DriverHub(
-            database=database, epoch=database.run(books.next_epoch), lease_s=settings.lease_s
-        )
+        self._hub = DriverHub(database=database, epoch=database.run(books.next_epoch), lease_s=settings.lease_s)
         self._hub.restore()
         self._engine = WindowEngine(
             database=database, clock=clock, solver=solver, salts=salts, on_setpoints=self._hub.offer
@@ -110,14 +91,7 @@ class Service:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        operator_pb2_grpc.add_OperatorServiceServicer_to_server(OperatorServicer(self._core), server)
-        dso_pb2_grpc.add_DsoServiceServicer_to_server(DsoServicer(self._core), server)
-        dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchServicer(self._core), server)
-        driver_pb2_grpc.add_DriverServiceServicer_to_server(DriverServicer(self._core), server)
-        participant_pb2_grpc.add_ParticipantServiceServicer_to_server(ParticipantServicer(self._core), server)
-        metering_pb2_grpc.add_MeteringServiceServicer_to_server(MeteringServicer(self._core), server)
-        validator_pb2_grpc.add_ValidatorServiceServicer_to_server(ValidatorServicer(self._core), server)
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(self._core), server)
+        add_servicers(server, self._core)
         checker = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checker, server)
         await checker.set("", health_pb2.HealthCheckResponse.SERVING)

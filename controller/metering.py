@@ -1,6 +1,7 @@
 """From registers to energies: differences of integers, gaps known as gaps."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from controller.microgrid import MeterReading
 
@@ -23,7 +24,7 @@ def metered_wh(
     registers = {(r.member, r.instant): r.import_wh - r.export_wh for r in readings}
     energies: dict[tuple[str, int], int | None] = {}
     for member in members:
-        for start, end in zip(instants, instants[1:], strict=False):
+        for start, end in pairwise(instants):
             before, after = registers.get((member, start)), registers.get((member, end))
             energies[member, start] = None if before is None or after is None else after - before
     return energies

@@ -51,9 +51,7 @@ class Authority:
         """Credentials of the identity ``spiffe://GRID/ROLE/ID``."""
         return self._issue("client", [x509.UniformResourceIdentifier(uri)], ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    def _issue(
-        self, common_name: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier
-    ) -> Credentials:
+    def _issue(self, common_name: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier) -> Credentials:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         certificate = (
@@ -73,9 +71,7 @@ class Authority:
         )
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()

@@ -11,7 +11,6 @@ from controller.microgrid import (
     DeviceSetpoint,
     Flexibility,
     Microgrid,
-    Order,
     Plant,
     Relay,
     SetpointKind,
@@ -111,7 +110,11 @@ def problem(snapshot: Snapshot) -> Community:
             export_price=np.array([p.export_price_micro_per_kwh for p in prices]) / MICRO,
         ),
         peers=tuple(
-            Peer(id=PeerId(member.id), section=SectionId(member.section), devices=_devices_of(snapshot, member.id))
+            Peer(
+                id=PeerId(member.id),
+                section=SectionId(member.section),
+                devices=_devices_of(snapshot, member.id),
+            )
             for member in snapshot.members
         ),
         links=_links(snapshot),
@@ -123,9 +126,7 @@ def _devices_of(snapshot: Snapshot, member: str) -> tuple[ProblemDevice, ...]:
     mtus = len(snapshot.mtus())
     order = snapshot.orders.get(member)
     load = order.load_w if order else (0,) * mtus
-    devices: list[ProblemDevice] = [
-        FixedLoad(id=DeviceId(f"{member}/uncontrolled"), power_kw=np.array(load) / KILO)
-    ]
+    devices: list[ProblemDevice] = [FixedLoad(id=DeviceId(f"{member}/uncontrolled"), power_kw=np.array(load) / KILO)]
     for device in snapshot.devices:
         if device.member != member:
             continue
@@ -134,9 +135,7 @@ def _devices_of(snapshot: Snapshot, member: str) -> tuple[ProblemDevice, ...]:
     return tuple(devices)
 
 
-def _device(
-    snapshot: Snapshot, id_: DeviceId, flexibility: Flexibility, available_w: tuple[int, ...]
-) -> ProblemDevice:
+def _device(snapshot: Snapshot, id_: DeviceId, flexibility: Flexibility, available_w: tuple[int, ...]) -> ProblemDevice:
     state = snapshot.states.get(id_)
     match flexibility:
         case Plant(rated_w=rated_w):
@@ -291,9 +290,7 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
                     on = (power > device.power_kw / 2).astype(np.int64)
                     watts, kind, values = on * rated_w, SetpointKind.RELAY, on
                 case Battery(), Storage() as storage:
-                    watts = round_power(
-                        power, up=up, lower_w=-storage.max_discharge_w, upper_w=storage.max_charge_w
-                    )
+                    watts = round_power(power, up=up, lower_w=-storage.max_discharge_w, upper_w=storage.max_charge_w)
                     kind, values = SetpointKind.POWER, watts
                 case Curtailable(), Plant(rated_w=rated_w):
                     watts = round_power(power, up=up, lower_w=-rated_w, upper_w=0)
@@ -315,7 +312,9 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
     return plan, net_w
 
 
-def _round_up(snapshot: Snapshot, community: Community, clearing: Clearing) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _round_up(
+    snapshot: Snapshot, community: Community, clearing: Clearing
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """In which MTUs the limit on feeding in is nearer than the one on consuming."""
     total = np.sum(list(clearing.device_kw.values()), axis=0) * KILO
     lower, upper = bounds_w(snapshot).get(
@@ -344,7 +343,7 @@ def _positions(snapshot: Snapshot, net_w: Integers) -> tuple[dict[tuple[str, int
     minutes = snapshot.microgrid.mtu_minutes
     carry = np.array([snapshot.carry.get(f"peer {member}", 0) for member in ids], dtype=np.int64)
     limits = bounds_w(snapshot)
-    positions = {}
+    positions: dict[tuple[str, int], int] = {}
     for k, mtu in enumerate(snapshot.window_mtus()):
 
         def within(target: str, k: int = k) -> tuple[int, int]:
@@ -387,7 +386,11 @@ def _trades(
             price = min(max(round(value * MICRO), tariff.export_price_micro_per_kwh), highest)
             trades.append(
                 Trade(
-                    seller=link.seller, buyer=link.buyer, mtu_start=mtu, energy_wh=int(wh), price_micro_per_kwh=price
+                    seller=link.seller,
+                    buyer=link.buyer,
+                    mtu_start=mtu,
+                    energy_wh=int(wh),
+                    price_micro_per_kwh=price,
                 )
             )
             bought[link.buyer, mtu] += int(wh)
@@ -408,11 +411,23 @@ def _grid_trades(
         if rest > 0:
             price = tariff.import_price_micro_per_kwh
             trades.append(
-                Trade(seller=GRID_ACCOUNT, buyer=member, mtu_start=mtu, energy_wh=rest, price_micro_per_kwh=price)
+                Trade(
+                    seller=GRID_ACCOUNT,
+                    buyer=member,
+                    mtu_start=mtu,
+                    energy_wh=rest,
+                    price_micro_per_kwh=price,
+                )
             )
         elif rest < 0:
             price = tariff.export_price_micro_per_kwh
             trades.append(
-                Trade(seller=member, buyer=GRID_ACCOUNT, mtu_start=mtu, energy_wh=-rest, price_micro_per_kwh=price)
+                Trade(
+                    seller=member,
+                    buyer=GRID_ACCOUNT,
+                    mtu_start=mtu,
+                    energy_wh=-rest,
+                    price_micro_per_kwh=price,
+                )
             )
     return trades

@@ -32,7 +32,7 @@ class Violation:
 
 
 @dataclass(kw_only=True, eq=False)
-class Refusal(ControllerError):
+class Refusal(ControllerError):  # noqa: N818  # it is an answer
     """A call that changes nothing and is answered with this.
 
     Attributes

@@ -72,7 +72,12 @@ def posting_leaf(window: str, index: int, posting: Posting, salt: bytes) -> Post
 
 
 def seal(
-    microgrid: Microgrid, window: Window, settled: WindowBooks, *, previous: bytes | None, inputs_digest: bytes
+    microgrid: Microgrid,
+    window: Window,
+    settled: WindowBooks,
+    *,
+    previous: bytes | None,
+    inputs_digest: bytes,
 ) -> WindowHeader:
     """The header of a settled window.
 

@@ -63,7 +63,11 @@ def amount_micro(energy_wh: int, price_micro_per_kwh: int) -> int:
 def _pay_trade(microgrid: Microgrid, index: int, trade: Trade) -> list[Posting]:
     reference = f"trade {index}"
     postings = _transfer(
-        trade.buyer, trade.seller, "TRADE", reference, amount_micro(trade.energy_wh, trade.price_micro_per_kwh)
+        trade.buyer,
+        trade.seller,
+        "TRADE",
+        reference,
+        amount_micro(trade.energy_wh, trade.price_micro_per_kwh),
     )
     if GRID_ACCOUNT not in (trade.seller, trade.buyer):
         charge = amount_micro(trade.energy_wh, microgrid.network_charge_micro_per_kwh)

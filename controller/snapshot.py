@@ -150,7 +150,11 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _flexibility(values: dict[str, Any]) -> Flexibility:
-    kinds: dict[str, type[Relay] | type[Storage] | type[Plant]] = {"Relay": Relay, "Storage": Storage, "Plant": Plant}
+    kinds: dict[str, type[Relay] | type[Storage] | type[Plant]] = {
+        "Relay": Relay,
+        "Storage": Storage,
+        "Plant": Plant,
+    }
     return kinds[values.pop("kind")](**values)
 
 

@@ -57,5 +57,3 @@ def _dispatch(community: Community, gap: float) -> Outcome:
     from optimization.reference.dispatch import dispatch
 
     return dispatch(community, gap=gap)
-
-

@@ -21,7 +21,15 @@ from contracts.books import WindowBooks
 from controller import planning
 from controller.clock import Clock
 from controller.metering import metered_wh, missing
-from controller.microgrid import DeviceSetpoint, DeviceState, Microgrid, PlanSource, SetpointKind, Window, WindowState
+from controller.microgrid import (
+    DeviceSetpoint,
+    DeviceState,
+    Microgrid,
+    PlanSource,
+    SetpointKind,
+    Window,
+    WindowState,
+)
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settlement import settle
 from controller.snapshot import Limit, Snapshot, cut, project
@@ -191,7 +199,7 @@ class WindowEngine:
         del microgrid
         if self._clock.now() < row.start:
             return False
-        return await self._database.run_async(books.set_window, row.name, was="CLEARED", state="DELIVERING")
+        return await self._database.run_async(_begin, row.name)
 
     async def _meter(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Every reading of the window is in."""
@@ -219,9 +227,7 @@ class WindowEngine:
         members = [member.id for member in books.members(connection, microgrid.id)]
         readings = books.meter_readings(connection, microgrid.id, window.start, window.end)
         metered = {
-            place: energy
-            for place, energy in metered_wh(readings, members, instants).items()
-            if energy is not None
+            place: energy for place, energy in metered_wh(readings, members, instants).items() if energy is not None
         }
         postings = settle(microgrid, [trade for trade, _ in trades], metered)
         name = window.name
@@ -302,9 +308,7 @@ def _projected(
             for setpoint in books.setpoints(connection, row.name):
                 told.setdefault(setpoint.device, []).append(setpoint)
     return {
-        device.id: project(
-            states[device.id], device, told.get(device.id, ()), window.start, microgrid.mtu_seconds
-        )
+        device.id: project(states[device.id], device, told.get(device.id, ()), window.start, microgrid.mtu_seconds)
         for device in books.devices(connection, microgrid.id)
         if device.id in states
     }
@@ -340,6 +344,10 @@ def plan_json(plan: planning.Plan) -> str:
     values: dict[str, Any] = asdict(plan)
     values["setpoints"] = {device: [kind.value, series] for device, (kind, series) in plan.setpoints.items()}
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _begin(connection: Connection, name: str) -> bool:
+    return books.set_window(connection, name, was="CLEARED", state="DELIVERING")
 
 
 def _window(row: WindowRow) -> Window:

@@ -193,9 +193,7 @@ class DriverClient:
             self._runtime.tick()
 
     async def _exchange(self) -> Answer:
-        await self._send(
-            driver_pb2.ConnectRequest(heartbeat=driver_pb2.Heartbeat(counter=self._runtime.heartbeat()))
-        )
+        await self._send(driver_pb2.ConnectRequest(heartbeat=driver_pb2.Heartbeat(counter=self._runtime.heartbeat())))
         answer = await self._receive()
         match answer.WhichOneof("message"):
             case "command":

@@ -226,6 +226,4 @@ class DeviceRuntime:
             self._fault = str(again)
 
     def _report(self, command: Command, state: ReportState, reason: str = "") -> Report:
-        return Report(
-            command_id=command.command_id, state=state, reason=reason, observed_at=self._clock.utc()
-        )
+        return Report(command_id=command.command_id, state=state, reason=reason, observed_at=self._clock.utc())

@@ -81,9 +81,7 @@ class Bounds:
 
     def contains(self, power_w: int) -> bool:
         """Whether a power in W lies within the band."""
-        return (self.lower_w is None or self.lower_w <= power_w) and (
-            self.upper_w is None or power_w <= self.upper_w
-        )
+        return (self.lower_w is None or self.lower_w <= power_w) and (self.upper_w is None or power_w <= self.upper_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

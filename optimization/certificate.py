@@ -129,7 +129,7 @@ def _device_residual(community: Community, clearing: Clearing, device: Device) -
             on = power / device.power_kw if device.power_kw else np.zeros_like(power)
             allowed = np.zeros(community.horizon.mtus, dtype=bool)
             allowed[device.first_mtu : device.end_mtu] = True
-            owed = abs(on.sum() + short - device.required_mtus)
+            owed = abs(float(on.sum()) + short - device.required_mtus)
             return max(
                 _worst(np.minimum(np.abs(on), np.abs(on - 1.0)) * device.power_kw),
                 _worst(np.abs(power[~allowed])),

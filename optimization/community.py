@@ -133,9 +133,7 @@ class Curtailable:
     available_kw: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "available_kw", _series(f"{self.id}.available_kw", self.available_kw, lower=0.0)
-        )
+        object.__setattr__(self, "available_kw", _series(f"{self.id}.available_kw", self.available_kw, lower=0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

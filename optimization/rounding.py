@@ -2,8 +2,8 @@
 
 Setpoints in W come first, each rounded towards the side on which the limits leave more room. Energies in Wh then follow
 from those very watts in exact integers: W times minutes, of which 60 make a Wh, the remainder going to the next MTU
-(0.125 kW for a quarter of an hour is 31.25 Wh). Nothing here depends on the order of its inputs or on a float's last bit
-beyond the first rounding.
+(0.125 kW for a quarter of an hour is 31.25 Wh). Nothing here depends on the order of its inputs, or on a float's last
+bit beyond the first rounding.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,12 @@ def round_power(power_kw: Floats, *, up: npt.NDArray[np.bool_], lower_w: int, up
 
 
 def apportion(
-    total: int, targets: Sequence[int], scale: int, lower: Sequence[int], upper: Sequence[int], ties: Sequence[str]
+    total: int,
+    targets: Sequence[int],
+    scale: int,
+    lower: Sequence[int],
+    upper: Sequence[int],
+    ties: Sequence[str],
 ) -> list[int]:
     """Integers near their targets that sum to a total: the largest remainder method with bounds.
 
@@ -131,7 +136,7 @@ def round_energy(
             60,
             [int(value) for value in bounds.peer_wh[indices, 0]],
             [int(value) for value in bounds.peer_wh[indices, 1]],
-            [ties[k] for k in indices],
+            [ties[int(k)] for k in indices],
         )
     return energy, target - energy * 60
 

@@ -50,7 +50,9 @@ def _windows(schedule: dict[str, Any]) -> Check:
         if w["state"] != "ANCHORED" or w["source"] != "CLEARING" or w["failure"]
     ]
     return _check(
-        "every window was cleared, metered, settled and anchored", problems, f"{len(schedule['windows'])} windows"
+        "every window was cleared, metered, settled and anchored",
+        problems,
+        f"{len(schedule['windows'])} windows",
     )
 
 
@@ -72,7 +74,11 @@ def _balance(schedule: dict[str, Any], trades: list[dict[str, Any]]) -> Check:
             problems.append(f"MTU {at}: the grid delivers {-net['grid', at]} Wh, members take {total} Wh")
     strays = {at for _, at in net} - {at for _, at in _instants(schedule)}
     problems += [f"trade at {at}, which is no MTU of the day" for at in sorted(strays)]
-    return _check("energy balances in every MTU, in whole Wh", problems, f"{len(trades)} trades, {mtus} MTUs of {step} s")
+    return _check(
+        "energy balances in every MTU, in whole Wh",
+        problems,
+        f"{len(trades)} trades, {mtus} MTUs of {step} s",
+    )
 
 
 def _instants(schedule: dict[str, Any]) -> list[tuple[int, int]]:

@@ -9,16 +9,6 @@ import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.duration_pb2 import Duration
-
-from contracts.hashing import keccak
-from controller.access import Role
-from controller.demo.recompute import header_of
-from controller.demo.scenario import Participant, Scenario
-from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
-from controller.pki import Authority
-from controller.signing import sign
-from controller.wire import fields
-from controller.wire.community import microgrid_message
 from gridpact.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -36,6 +26,16 @@ from gridpact.v1 import (
     validator_pb2,
     validator_pb2_grpc,
 )
+
+from contracts.hashing import keccak
+from controller.access import Role
+from controller.demo.recompute import header_of
+from controller.demo.scenario import Participant, Scenario
+from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
+from controller.pki import Authority
+from controller.signing import sign
+from controller.wire import fields
+from controller.wire.community import microgrid_message
 
 TIMEOUT_S = 600.0
 PAGE = 1000
@@ -78,9 +78,7 @@ class Dialer:
 def signed(key: Ed25519PrivateKey, key_id: str, message: Any) -> types_pb2.Signed:
     """A message in its signed envelope."""
     payload = message.SerializeToString(deterministic=True)
-    return types_pb2.Signed(
-        payload=payload, signature=sign(key, message.DESCRIPTOR.full_name, payload), key_id=key_id
-    )
+    return types_pb2.Signed(payload=payload, signature=sign(key, message.DESCRIPTOR.full_name, payload), key_id=key_id)
 
 
 class OperatorClient:
@@ -162,9 +160,7 @@ class DsoClient:
 
     async def planned_load(self) -> tuple[int, tuple[int, ...]]:
         """Start and mean W of each MTU of the newest plan for the connection point."""
-        answer = await self._stub.GetPlannedLoad(
-            dso_pb2.GetPlannedLoadRequest(parent=self._name), timeout=TIMEOUT_S
-        )
+        answer = await self._stub.GetPlannedLoad(dso_pb2.GetPlannedLoadRequest(parent=self._name), timeout=TIMEOUT_S)
         return answer.start_time.seconds, tuple(answer.net_power_w)
 
 
@@ -185,9 +181,7 @@ class AggregatorClient:
 
     async def clearing(self, window: str) -> dispatch_pb2.Clearing:
         """What became of a window."""
-        answer = await self._stub.GetClearing(
-            dispatch_pb2.GetClearingRequest(window=window), timeout=TIMEOUT_S
-        )
+        answer = await self._stub.GetClearing(dispatch_pb2.GetClearingRequest(window=window), timeout=TIMEOUT_S)
         return answer.clearing
 
 
@@ -228,9 +222,7 @@ class ParticipantClient:
                 for device, series in sorted(own.available_w.items())
             ],
             partners=[
-                participant_pb2.Partner(
-                    member=f"{self._name}/members/{other}", preference_micro_per_kwh=preference
-                )
+                participant_pb2.Partner(member=f"{self._name}/members/{other}", preference_micro_per_kwh=preference)
                 for other, preference in sorted(own.partners.items())
             ],
         )
@@ -250,9 +242,7 @@ class ParticipantClient:
 
     async def proof(self, trade: str) -> audit_pb2.Proof:
         """The proof of one of its trades."""
-        answer = await self._stub.GetTradeProof(
-            participant_pb2.GetTradeProofRequest(name=trade), timeout=TIMEOUT_S
-        )
+        answer = await self._stub.GetTradeProof(participant_pb2.GetTradeProofRequest(name=trade), timeout=TIMEOUT_S)
         return answer.proof
 
 
@@ -312,9 +302,7 @@ class ValidatorClient:
         )
         header = header_of(answer)
         if header.hash != answer.header.hash:
-            raise ValueError(
-                f"{window}: got header 0x{answer.header.hash.hex()}, recomputed 0x{header.hash.hex()}"
-            )
+            raise ValueError(f"{window}: got header 0x{answer.header.hash.hex()}, recomputed 0x{header.hash.hex()}")
         attestation = validator_pb2.Attestation(window=window, run=header.run, header_hash=header.hash)
         await self._stub.SubmitAttestation(
             validator_pb2.SubmitAttestationRequest(

@@ -91,13 +91,20 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = [
         ("community", f"{len(result['peers'])} members of {result['grid']}, {result['day']}"),
-        ("traded among neighbours", f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades"),
-        ("bill without Gridpact", f"{money(summary['bill_before_micro'])} (appliances at once, tariff alone)"),
+        (
+            "traded among neighbours",
+            f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades",
+        ),
+        (
+            "bill without Gridpact",
+            f"{money(summary['bill_before_micro'])} (appliances at once, tariff alone)",
+        ),
         ("bill at the tariff alone", f"{money(summary['bill_tariff_micro'])} (planned, no neighbours)"),
         ("bill", f"{money(summary['bill_micro'])}, saved {money(summary['saved_micro'])}"),
         (
             "peak",
-            f"{summary['peak_scheduled_w'] / KILO:.1f} kW scheduled, {summary['peak_metered_w'] / KILO:.1f} kW metered, "
+            f"{summary['peak_scheduled_w'] / KILO:.1f} kW scheduled, "
+            f"{summary['peak_metered_w'] / KILO:.1f} kW metered, "
             f"{summary['peak_before_w'] / KILO:.1f} kW without Gridpact",
         ),
         (
@@ -107,7 +114,10 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
         ),
         ("devices", f"{summary['devices_driven']} driven, relays switched {summary['switchings']} times"),
         ("imbalance", f"{summary['imbalance_wh'] / KILO:.1f} kWh metered beyond or short of trades"),
-        ("gas", f"{summary['gas_per_window']} per window, {summary['gas_per_trade']:.0f} per trade among neighbours"),
+        (
+            "gas",
+            f"{summary['gas_per_window']} per window, {summary['gas_per_trade']:.0f} per trade among neighbours",
+        ),
     ]
     for name, value in rows:
         table.add_row(name, value)

@@ -1,7 +1,7 @@
 """Runs the demonstration day: moves the virtual clock, and lets everyone do what they do at that time.
 
-Everybody talks to the service over gRPC with certificates of their own; nothing here reaches into it, apart from letting
-it take the steps that are due, which in operation a timer does.
+Everybody talks to the service over gRPC with certificates of their own; nothing here reaches into it, apart from
+letting it take the steps that are due, which in operation a timer does.
 """
 
 import asyncio
@@ -38,11 +38,10 @@ MTU_S = MTU_MINUTES * 60
 SET_UP_LEAD_S = 1800
 ORDER_LEAD_S = 600
 POWER_FACTOR = 0.95
-"""The DSO's everyday envelope: what the transformer carries at this power factor."""
+RESERVE_SHARE = 0.4
+"""The DSO's everyday envelope: what the transformer carries at this power factor; for consuming, less a reserve."""
 EVENING_NOTICE_HOUR = 17
 EVENING_FROM_HOUR, EVENING_TO_HOUR = 18, 26
-EVENING_SHARE = 0.5
-"""The DSO halves the evening's planned peak."""
 AT_ONCE = 32
 """How many clients call at the same time."""
 
@@ -102,6 +101,7 @@ class Conductor:
         self._service = service
         self._clock = clock
         self._progress = progress
+        self._rated_w = round(scenario.grid.transformer_va * POWER_FACTOR)
         self.diary = Diary()
         self._operator = OperatorClient(dialer, scenario)
         self._dso = DsoClient(dialer, self._grid.name)
@@ -112,9 +112,7 @@ class Conductor:
         self._auditor = AuditorClient(dialer, self._grid.name)
         self._driver_channels = {id_: dialer.channel(Role.DRIVER, id_) for id_ in world.runtimes}
         self._drivers = {
-            id_: DriverClient(
-                self._driver_channels[id_], fields.device_name(self._grid.id, id_), runtime, world.clock
-            )
+            id_: DriverClient(self._driver_channels[id_], fields.device_name(self._grid.id, id_), runtime, world.clock)
             for id_, runtime in world.runtimes.items()
         }
         self._attested: set[str] = set()
@@ -162,14 +160,13 @@ class Conductor:
         self._say("setting up the community")
         await self._operator.set_up()
         await _each(self._participants, lambda client: client.register_devices())
-        rated = round(self._scenario.grid.transformer_va * POWER_FACTOR)
         await self._dso.limit(
             "transformer",
             start=self._grid.start,
             end=self._grid.end,
-            lower_w=-rated,
-            upper_w=rated,
-            reason="rated power of the transformer",
+            lower_w=-self._rated_w,
+            upper_w=round(self._rated_w * (1 - RESERVE_SHARE)),
+            reason="rated power of the transformer, less a reserve for consumption that nobody controls",
         )
         await self._order(self._grid.windows()[0])
         self._say("planning the day")
@@ -196,17 +193,18 @@ class Conductor:
         evening = midnight + EVENING_FROM_HOUR * 3600, midnight + EVENING_TO_HOUR * 3600
         by_mtu = {start + k * MTU_S: load for k, load in enumerate(planned)}
         inside = {mtu: load for mtu, load in by_mtu.items() if evening[0] <= mtu < evening[1]}
-        limit = max(1000, round(max(inside.values()) * EVENING_SHARE / 1000) * 1000)
+        # Half-way between the evening's mean and its peak: the peak goes, the energy still fits.
+        peak, mean = max(inside.values()), sum(inside.values()) / len(inside)
+        limit = max(1000, round((peak + mean) / 2000) * 1000)
         self.diary.evening, self.diary.evening_limit_w = evening, limit
         self.diary.planned_before_w = inside
-        rated = round(self._scenario.grid.transformer_va * POWER_FACTOR)
         await self._dso.limit(
             "evening",
             start=evening[0],
             end=evening[1],
-            lower_w=-rated,
+            lower_w=-self._rated_w,
             upper_w=limit,
-            reason=f"planned evening peak {max(inside.values())} W is too high",
+            reason=f"planned evening peak {peak} W is too high",
         )
 
     async def _tick(self, instant: int) -> None:

@@ -98,12 +98,10 @@ def extract(grid: str, days: Sequence[str]) -> dict[str, Any]:
         "days": {
             day: {
                 "load_w": {
-                    _identifier(net.load.at[i, "name"]): load_w[i].iloc[window(day)].tolist()
-                    for i in net.load.index
+                    _identifier(net.load.at[i, "name"]): load_w[i].iloc[window(day)].tolist() for i in net.load.index
                 },
                 "pv_w": {
-                    _identifier(net.sgen.at[i, "name"]): pv_w[i].iloc[window(day)].tolist()
-                    for i in net.sgen.index
+                    _identifier(net.sgen.at[i, "name"]): pv_w[i].iloc[window(day)].tolist() for i in net.sgen.index
                 },
             }
             for day in days

@@ -124,7 +124,7 @@ def load_grid(name: str, day: str | None) -> GridDay:
         )
         for s in root.field("storages").items()
     )
-    ids = [item.id for item in (*loads, *plants, *stores)]
+    ids = [*(item.id for item in loads), *(item.id for item in plants), *(item.id for item in stores)]
     for id_ in ids:
         if ids.count(id_) > 1:
             raise InputError(f"{root.place}: id {id_!r}: got {ids.count(id_)} times, wanted once")
@@ -168,9 +168,7 @@ def _loads(root: Reader) -> tuple[Load, ...]:
         bus = place.field("bus").integer()
         if bus not in sections:
             raise place.field("bus").wrong("a bus that lines connect with the transformer")
-        loads.append(
-            Load(id=_id(place), bus=bus, profile=place.field("profile").text(), section=sections[bus])
-        )
+        loads.append(Load(id=_id(place), bus=bus, profile=place.field("profile").text(), section=sections[bus]))
     if not loads:
         raise root.field("loads").wrong("at least one load")
     return tuple(loads)

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,7 @@ def day_json(scenario: Scenario, outcome: Outcome, diary: Diary) -> DayResult:
     bounds = [_bounds(outcome, grid.name, at) for at in mtus]
     net_wh = [sum(outcome.positions.get((p.member.id, at), 0) for p in scenario.participants) for at in mtus]
     scheduled = [wh * 60 // MTU_MINUTES for wh in net_wh]
-    metered = [
-        sum(outcome.metered[p.member.id, at] for p in scenario.participants) * 60 // MTU_MINUTES for at in mtus
-    ]
+    metered = [sum(outcome.metered[p.member.id, at] for p in scenario.participants) * 60 // MTU_MINUTES for at in mtus]
     before = baseline_w(scenario)
     return {
         "format": "gridpact.day.v1",
@@ -236,7 +235,7 @@ def day_json(scenario: Scenario, outcome: Outcome, diary: Diary) -> DayResult:
 
 
 def baseline_w(scenario: Scenario) -> dict[str, list[int]]:
-    """Net W of each member without Gridpact: appliances run as soon as they may, batteries rest, nothing is curtailed."""
+    """Net W of each member without Gridpact: appliances run at once, batteries rest, nothing is curtailed."""
     start = scenario.microgrid.start
     net = {}
     for p in scenario.participants:
@@ -415,6 +414,5 @@ def _switchings(scenario: Scenario, diary: Diary) -> int:
         for device in p.devices:
             if isinstance(device.flexibility, Relay):
                 closed = [False, *(diary.acted_w[device.id, at] > 0 for at in mtus), False]
-                count += sum(one != other for one, other in zip(closed, closed[1:], strict=False))
+                count += sum(one != other for one, other in pairwise(closed))
     return count
-

@@ -224,9 +224,7 @@ def _draw_appliances(
     return drawn
 
 
-def _partners(
-    grid: GridDay, owners: Mapping[int, str], random: np.random.Generator
-) -> dict[str, dict[str, int]]:
+def _partners(grid: GridDay, owners: Mapping[int, str], random: np.random.Generator) -> dict[str, dict[str, int]]:
     """Who names whom: each member up to four sellers, nobody more than six partners; near ones are liked better."""
     sections = {load.id: (load.section, load.bus) for load in grid.loads}
     producing = {plant.bus for plant in grid.plants} | {store.bus for store in grid.stores}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
+from gridpact.v1 import types_pb2
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area
@@ -18,7 +19,6 @@ from controller.solving import Solver
 from controller.store import books
 from controller.store.database import Database
 from controller.wire import fields
-from gridpact.v1 import types_pb2
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
@@ -41,12 +41,17 @@ class Request(Protocol):
     def request_id(self) -> str:
         """Chosen by the caller."""
 
-    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802  # protobuf's name
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # protobuf's name
         """The message's bytes."""
 
 
 async def once(
-    core: Core, caller: Identity, method: str, request: Request, answer: type[R], effect: Callable[[Connection], R]
+    core: Core,
+    caller: Identity,
+    method: str,
+    request: Request,
+    answer: type[R],
+    effect: Callable[[Connection], R],
 ) -> R:
     """The answer of ``effect``, which acts once for a request id, in the transaction that remembers the answer.
 
@@ -65,9 +70,7 @@ async def once(
                 raise conflict("REQUEST_ID_REUSED", f"request_id {request.request_id!r}: used with another content")
             return bytes(known.response)
         response = effect(connection).SerializeToString(deterministic=True)
-        books.remember(
-            connection, str(caller), request.request_id, method=method, digest=digest, response=response
-        )
+        books.remember(connection, str(caller), request.request_id, method=method, digest=digest, response=response)
         return response
 
     return answer.FromString(await core.database.run_async(act))

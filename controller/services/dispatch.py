@@ -2,6 +2,8 @@
 
 import hashlib
 
+from gridpact.v1 import dispatch_pb2 as pb
+from gridpact.v1 import dispatch_pb2_grpc
 from sqlalchemy import Connection
 
 from controller import planning
@@ -14,8 +16,6 @@ from controller.store import books
 from controller.window import snapshot_of
 from controller.wire import fields
 from controller.wire.market import certificate_message, trade_message
-from gridpact.v1 import dispatch_pb2 as pb
-from gridpact.v1 import dispatch_pb2_grpc
 from optimization.clearing import Infeasible
 
 DECLARED_GAP = 0.01
@@ -158,4 +158,3 @@ def clearing_message(connection: Connection, row: books.WindowRow) -> pb.Clearin
         trade_count=len(books.trades(connection, row.name)),
         failure=row.failure,
     )
-

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from math import floor
 
+from gridpact.v1 import driver_pb2 as pb
+from gridpact.v1 import driver_pb2_grpc, types_pb2
 from sqlalchemy import Connection
 
 from controller.access import Identity
@@ -13,8 +15,6 @@ from controller.services.core import Core, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import fields
-from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import driver_pb2_grpc, types_pb2
 
 
 class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
@@ -45,7 +45,9 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 case "heartbeat" if microgrid is not None:
                     if request.heartbeat.counter <= counter:
                         raise invalid(
-                            "heartbeat.counter", got=str(request.heartbeat.counter), wanted=f"more than {counter}"
+                            "heartbeat.counter",
+                            got=str(request.heartbeat.counter),
+                            wanted=f"more than {counter}",
                         )
                     counter = request.heartbeat.counter
                     yield self._answer(microgrid, device, counter)
@@ -55,7 +57,9 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                     self._core.hub.report(microgrid.id, device, _read_report(request.report))
                 case kind:
                     raise invalid(
-                        "message", got=str(kind), wanted="a descriptor first, then heartbeats, telemetry, reports"
+                        "message",
+                        got=str(kind),
+                        wanted="a descriptor first, then heartbeats, telemetry, reports",
                     )
 
     def _answer(self, microgrid: Microgrid, device: str, counter: int) -> pb.ConnectResponse:

@@ -3,6 +3,8 @@
 import json
 from math import floor
 
+from gridpact.v1 import dso_pb2 as pb
+from gridpact.v1 import dso_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import require_area
@@ -13,8 +15,6 @@ from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import fields
 from controller.wire.market import envelope_message, read_envelope
-from gridpact.v1 import dso_pb2 as pb
-from gridpact.v1 import dso_pb2_grpc
 
 
 class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
@@ -39,9 +39,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
                 type_name="gridpact.v1.Envelope",
                 field="envelope",
             )
-            envelope, target, periods, reason = read_envelope(
-                payload, microgrid=id_, mtu_seconds=microgrid.mtu_seconds
-            )
+            envelope, target, periods, reason = read_envelope(payload, microgrid=id_, mtu_seconds=microgrid.mtu_seconds)
             _require_target(connection, microgrid, target)
             if any(known.id == envelope for known in books.envelopes(connection, id_)):
                 raise conflict("ALREADY_EXISTS", f"{request.parent}/envelopes/{envelope}: exists already")
@@ -90,9 +88,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
         def effect(connection: Connection) -> pb.CancelEnvelopeResponse:
             _find(connection, id_, envelope, request.name)
             books.cancel_envelope(connection, id_, envelope)
-            return pb.CancelEnvelopeResponse(
-                envelope=envelope_message(_find(connection, id_, envelope, request.name))
-            )
+            return pb.CancelEnvelopeResponse(envelope=envelope_message(_find(connection, id_, envelope, request.name)))
 
         return await once(self._core, caller, "CancelEnvelope", request, pb.CancelEnvelopeResponse, effect)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf import any_pb2
@@ -17,8 +17,9 @@ DOMAIN = "gridpact"
 STATUS_KEY = "grpc-status-details-bin"
 TLS_VERSION = b"TLSv1.3"
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 
 
 def caller_of(context: Context) -> Identity:
@@ -43,14 +44,12 @@ def _unauthenticated(message: str) -> Refusal:
     return Refusal(code=Code.UNAUTHENTICATED, reason="UNAUTHENTICATED", message=message)
 
 
-class Edge(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio's class is untyped
+class Edge(grpc.aio.ServerInterceptor):
     """Refuses callers whose role may not call a method, and answers refusals with google.rpc details."""
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The method's handler with both around it."""
-        handler = await continuation(handler_call_details)
+        handler: Any = await continuation(handler_call_details)
         if handler is None:
             return handler
         method = handler_call_details.method
@@ -121,7 +120,10 @@ async def _answer(context: Context, refusal: Refusal) -> None:
 async def _answer_fault(context: Context, method: str) -> None:
     """A fault of ours: the log has it, the caller learns that it happened and nothing else."""
     log.exception("%s failed", method)
-    await _answer(context, Refusal(code=Code.INTERNAL, reason="INTERNAL", message="internal error; see the service's log"))
+    await _answer(
+        context,
+        Refusal(code=Code.INTERNAL, reason="INTERNAL", message="internal error; see the service's log"),
+    )
 
 
 def to_status(refusal: Refusal) -> status_pb2.Status:

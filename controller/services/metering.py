@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from gridpact.v1 import metering_pb2 as pb
+from gridpact.v1 import metering_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.microgrid import MeterReading
@@ -10,8 +12,6 @@ from controller.services.core import Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire.community import read_batch
-from gridpact.v1 import metering_pb2 as pb
-from gridpact.v1 import metering_pb2_grpc
 
 FUTURE_S = 120
 """How far a gateway's clock may be ahead of ours."""

@@ -1,17 +1,17 @@
 """For the operator: the community and its members."""
 
+from gridpact.v1 import operator_pb2 as pb
+from gridpact.v1 import operator_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import require_area
 from controller.microgrid import Member
 from controller.refusals import conflict, invalid
 from controller.services.core import Core, once, page_of, require_microgrid
-from controller.services.edge import Context, caller_of
 from controller.services.dispatch import clearing_message
+from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import community, fields
-from gridpact.v1 import operator_pb2 as pb
-from gridpact.v1 import operator_pb2_grpc
 
 PUBLIC_KEY_BYTES = 32
 
@@ -92,9 +92,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             require_microgrid(connection, caller, id_, request.parent)
             if books.key(connection, id_, key_id) is not None:
                 raise conflict("ALREADY_EXISTS", f"key {key_id!r}: registered already")
-            books.add_key(
-                connection, id_, key_id, purpose=purpose, holder=holder, public_key=request.public_key
-            )
+            books.add_key(connection, id_, key_id, purpose=purpose, holder=holder, public_key=request.public_key)
             return pb.RegisterKeyResponse(key_id=key_id)
 
         return await once(self._core, caller, "RegisterKey", request, pb.RegisterKeyResponse, effect)

@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 
+from gridpact.v1 import participant_pb2 as pb
+from gridpact.v1 import participant_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
@@ -15,8 +17,6 @@ from controller.services.proofs import trade_proof
 from controller.store import books
 from controller.wire import fields
 from controller.wire.market import read_device, read_order, trade_message
-from gridpact.v1 import participant_pb2 as pb
-from gridpact.v1 import participant_pb2_grpc
 
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 
@@ -40,9 +40,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             books.put_device(connection, id_, device)
             return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
 
-        return await once(
-            self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect
-        )
+        return await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
 
     async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: Context) -> pb.SubmitOrderResponse:
         """Keep the caller's order while the gate is open."""
@@ -123,9 +121,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
         return await self._core.database.run_async(read)
 
 
-def _own_microgrid(
-    connection: Connection, caller: Identity, microgrid: str, member: str, name: str
-) -> Microgrid:
+def _own_microgrid(connection: Connection, caller: Identity, microgrid: str, member: str, name: str) -> Microgrid:
     """The microgrid, when the caller is this member of it."""
     require_area(caller, microgrid, name)
     require_own(caller, member, name)

@@ -3,6 +3,8 @@
 import json
 
 from google.protobuf.message import DecodeError
+from gridpact.v1 import validator_pb2 as pb
+from gridpact.v1 import validator_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.refusals import invalid
@@ -10,8 +12,6 @@ from controller.services.core import Core, once, open_signed, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import header_message, records_of, settled_header
 from controller.store import evidence
-from gridpact.v1 import validator_pb2 as pb
-from gridpact.v1 import validator_pb2_grpc
 
 
 class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
@@ -77,6 +77,4 @@ class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
             )
             return pb.SubmitAttestationResponse(attestations=count)
 
-        return await once(
-            self._core, caller, "SubmitAttestation", request, pb.SubmitAttestationResponse, effect
-        )
+        return await once(self._core, caller, "SubmitAttestation", request, pb.SubmitAttestationResponse, effect)

@@ -99,9 +99,7 @@ def microgrid(connection: Connection, id_: str) -> Microgrid | None:
         return None
     table = schema.tariff
     periods = connection.execute(
-        select(
-            table.c.start, table.c.end, table.c.import_price_micro_per_kwh, table.c.export_price_micro_per_kwh
-        )
+        select(table.c.start, table.c.end, table.c.import_price_micro_per_kwh, table.c.export_price_micro_per_kwh)
         .where(table.c.microgrid == id_)
         .order_by(table.c.start)
     )
@@ -141,9 +139,7 @@ def add_key(
 def key(connection: Connection, microgrid_id: str, key_id: str) -> Row[Any] | None:
     """A registered key."""
     table = schema.keys
-    return connection.execute(
-        select(table).where(table.c.microgrid == microgrid_id, table.c.key_id == key_id)
-    ).first()
+    return connection.execute(select(table).where(table.c.microgrid == microgrid_id, table.c.key_id == key_id)).first()
 
 
 def put_device(connection: Connection, microgrid_id: str, device: Device) -> None:
@@ -246,7 +242,14 @@ def envelopes(connection: Connection, microgrid_id: str) -> list[EnvelopeRecord]
 
 
 def add_order(
-    connection: Connection, window: str, member: str, *, payload: bytes, signature: bytes, key_id: str, digest: bytes
+    connection: Connection,
+    window: str,
+    member: str,
+    *,
+    payload: bytes,
+    signature: bytes,
+    key_id: str,
+    digest: bytes,
 ) -> None:
     """Keep an order as the newest of its member for the window."""
     table = schema.orders
@@ -387,7 +390,13 @@ def add_setpoints(connection: Connection, window_name: str, setpoints: Sequence[
         connection,
         schema.setpoints,
         [
-            {"window": window_name, "device": s.device, "mtu_start": s.mtu_start, "kind": s.kind.value, "value": s.value}
+            {
+                "window": window_name,
+                "device": s.device,
+                "mtu_start": s.mtu_start,
+                "kind": s.kind.value,
+                "value": s.value,
+            }
             for s in setpoints
         ],
     )
@@ -414,9 +423,7 @@ def reports(connection: Connection, window_name: str) -> list[Row[Any]]:
     """What drivers said about the commands of a window."""
     table = schema.reports
     return list(
-        connection.execute(
-            select(table).where(table.c.window == window_name).order_by(table.c.device, table.c.instant)
-        )
+        connection.execute(select(table).where(table.c.window == window_name).order_by(table.c.device, table.c.instant))
     )
 
 
@@ -515,6 +522,4 @@ def _upsert(connection: Connection, table: Any, values: Mapping[str, Any]) -> No
     keys = [column.name for column in table.primary_key.columns]
     others = {name: value for name, value in values.items() if name not in keys}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(
-        dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=others)
-    )
+    connection.execute(dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=others))

@@ -41,7 +41,7 @@ class Database:
             with self._engine.begin() as connection:
                 _migrate(connection)
         except (SQLAlchemyError, OSError) as err:
-            raise StoreError(f"database {url.split('@')[-1]}: cannot be opened: {err}") from err
+            raise StoreError(f"database {url.rsplit('@', maxsplit=1)[-1]}: cannot be opened: {err}") from err
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     def run(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
@@ -75,7 +75,7 @@ def _open(url: str) -> Engine:
 
 def _harden(connection: DBAPIConnection, _: object) -> None:
     """WAL for readers beside the writer, FULL so that a commit survives the loss of power."""
-    connection.isolation_level = None  # type: ignore[attr-defined]  # pysqlite would begin too late by itself
+    connection.isolation_level = None  # pysqlite would begin too late by itself
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")

@@ -14,9 +14,7 @@ from controller.store import schema
 from controller.store.database import Database
 
 
-def add_readings(
-    connection: Connection, window: str, readings: Sequence[MeterReading], salts: Sequence[bytes]
-) -> None:
+def add_readings(connection: Connection, window: str, readings: Sequence[MeterReading], salts: Sequence[bytes]) -> None:
     """Seal the readings that a window is settled with."""
     rows = [
         {
@@ -119,20 +117,14 @@ def anchors(connection: Connection) -> list[Row[Any]]:
     )
 
 
-def attest(
-    connection: Connection, window: str, run: int, validator: str, *, payload: bytes, signature: bytes
-) -> int:
+def attest(connection: Connection, window: str, run: int, validator: str, *, payload: bytes, signature: bytes) -> int:
     """Keep a validator's attestation, once; returns how many there are."""
     table = schema.attestations
-    known = connection.execute(
-        select(table.c.validator).where(table.c.window == window, table.c.run == run)
-    ).scalars()
+    known = connection.execute(select(table.c.validator).where(table.c.window == window, table.c.run == run)).scalars()
     validators = set(known)
     if validator not in validators:
         connection.execute(
-            table.insert().values(
-                window=window, run=run, validator=validator, payload=payload, signature=signature
-            )
+            table.insert().values(window=window, run=run, validator=validator, payload=payload, signature=signature)
         )
     return len(validators | {validator})
 
@@ -180,9 +172,7 @@ class StoredOutbox:
 
 def _set_anchor(connection: Connection, row: AnchorRow, values: dict[str, Any]) -> None:
     anchor, window = schema.anchors, schema.windows
-    connection.execute(
-        update(anchor).where(anchor.c.window == row.window, anchor.c.run == row.run).values(**values)
-    )
+    connection.execute(update(anchor).where(anchor.c.window == row.window, anchor.c.run == row.run).values(**values))
     if values["state"] == AnchorState.INCLUDED.name:
         connection.execute(
             update(window).where(window.c.name == row.window, window.c.state == "SETTLED").values(state="ANCHORED")

@@ -30,8 +30,10 @@ WIDE = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit integer; STRICT tables of SQLite know it as INTEGER."""
 
 
-def _table(name: str, *items: Column[object] | CheckConstraint | PrimaryKeyConstraint | UniqueConstraint
-           | ForeignKeyConstraint) -> Table:
+def _table(
+    name: str,
+    *items: Column[object] | CheckConstraint | PrimaryKeyConstraint | UniqueConstraint | ForeignKeyConstraint,
+) -> Table:
     return Table(name, metadata, *items, sqlite_strict=True)
 
 
@@ -177,7 +179,8 @@ windows = _table(
     PrimaryKeyConstraint("name"),
     UniqueConstraint("microgrid", "start"),
     CheckConstraint(
-        "state IN ('OPEN','CLOSED','CLEARED','DELIVERING','METERED','SETTLED','ANCHORED','FAILED')", name="state"
+        "state IN ('OPEN','CLOSED','CLEARED','DELIVERING','METERED','SETTLED','ANCHORED','FAILED')",
+        name="state",
     ),
     CheckConstraint("source IN ('NONE','CLEARING','TAIL','FAILSAFE')", name="source"),
 )

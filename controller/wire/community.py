@@ -2,12 +2,12 @@
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
+from gridpact.v1 import metering_pb2, operator_pb2
 
 from controller.microgrid import GRID_ACCOUNT, MeterReading, Microgrid, TariffPeriod
 from controller.refusals import invalid, not_found
 from controller.wire import fields
 from controller.wire.zones import known_zone
-from gridpact.v1 import metering_pb2, operator_pb2
 
 MTU_MINUTES = (5, 15, 30, 60)
 MAX_MTUS = 192
@@ -59,18 +59,29 @@ def _read_tariff(message: operator_pb2.Microgrid, start: int, end: int, mtu: int
             raise invalid(f"{field}.interval", got=f"{first} to {last}", wanted=f"whole MTUs from {reached} on")
         price = fields.MAX_PRICE_MICRO_PER_KWH
         imported = fields.number(
-            f"{field}.import_price_micro_per_kwh", period.import_price_micro_per_kwh, lower=-price, upper=price
+            f"{field}.import_price_micro_per_kwh",
+            period.import_price_micro_per_kwh,
+            lower=-price,
+            upper=price,
         )
         exported = fields.number(
-            f"{field}.export_price_micro_per_kwh", period.export_price_micro_per_kwh, lower=-price, upper=price
+            f"{field}.export_price_micro_per_kwh",
+            period.export_price_micro_per_kwh,
+            lower=-price,
+            upper=price,
         )
         if exported > imported:
             raise invalid(
-                f"{field}.export_price_micro_per_kwh", got=str(exported), wanted=f"at most the import price {imported}"
+                f"{field}.export_price_micro_per_kwh",
+                got=str(exported),
+                wanted=f"at most the import price {imported}",
             )
         periods.append(
             TariffPeriod(
-                start=first, end=last, import_price_micro_per_kwh=imported, export_price_micro_per_kwh=exported
+                start=first,
+                end=last,
+                import_price_micro_per_kwh=imported,
+                export_price_micro_per_kwh=exported,
             )
         )
         reached = last

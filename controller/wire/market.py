@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 from google.protobuf.message import DecodeError
+from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
 
 from controller.microgrid import (
     Bounds,
@@ -19,7 +21,6 @@ from controller.microgrid import (
 )
 from controller.refusals import invalid, not_found
 from controller.wire import fields
-from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
 
 PARTNERS = 6
 EFFICIENCY_PPM = (10_000, 1_000_000)
@@ -75,7 +76,9 @@ def read_device(message: participant_pb2.Flexibility, *, mtu_seconds: int) -> tu
         case "power_envelope":
             flexibility = Plant(
                 rated_w=fields.number(
-                    f"{at}.power_envelope.rated_power_w", message.power_envelope.rated_power_w, upper=fields.MAX_W
+                    f"{at}.power_envelope.rated_power_w",
+                    message.power_envelope.rated_power_w,
+                    upper=fields.MAX_W,
                 )
             )
         case None:
@@ -144,13 +147,15 @@ def read_envelope(payload: bytes, *, microgrid: str, mtu_seconds: int) -> tuple[
     if not message.periods:
         raise invalid("envelope.periods", got="none", wanted="at least one")
     periods = tuple(_read_period(f"envelope.periods[{k}]", period) for k, period in enumerate(message.periods))
-    for k, (first, second) in enumerate(zip(periods, periods[1:], strict=False)):
+    for k, (first, second) in enumerate(pairwise(periods)):
         if second.start < first.end:
             raise invalid(f"envelope.periods[{k + 1}]", got="an overlap", wanted="periods in order of time")
     for k, period in enumerate(periods):
         if period.start % mtu_seconds or period.end % mtu_seconds:
             raise invalid(
-                f"envelope.periods[{k}].interval", got="a part of an MTU", wanted=f"multiples of {mtu_seconds} s"
+                f"envelope.periods[{k}].interval",
+                got="a part of an MTU",
+                wanted=f"multiples of {mtu_seconds} s",
             )
     return envelope, message.target, periods, message.reason[:500]
 

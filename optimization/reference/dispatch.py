@@ -11,8 +11,8 @@ With links :math:`(n, m)`, MTUs :math:`t` of :math:`\Delta` hours, devices :math
     q_n(t) = \sum_{d \in n} p_d(t)
 
 with :math:`s_d` what a device's task falls short by, and :math:`W` the small cost of waiting that lets ties go to the
-earlier MTU. One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity cannot be broken. The prices are the
-duals of the balances, from the linear programme that remains when the whole numbers are fixed at their optimum.
+earlier MTU. One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity cannot be broken. The prices
+are the duals of the balances, from the linear programme that remains when the whole numbers are fixed at their optimum.
 
 References
 ----------
@@ -94,13 +94,9 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
     model.traded = pyo.Var(model.links, model.mtus, within=pyo.NonNegativeReals)
     model.imported = pyo.Var(model.peers, model.mtus, within=pyo.NonNegativeReals)
     model.exported = pyo.Var(model.peers, model.mtus, within=pyo.NonNegativeReals)
-    model.produced = pyo.Var(
-        model.plants, model.mtus, bounds=lambda m, d, t: (0.0, float(plants[d].available_kw[t]))
-    )
+    model.produced = pyo.Var(model.plants, model.mtus, bounds=lambda m, d, t: (0.0, float(plants[d].available_kw[t])))
     model.charged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_charge_kw))
-    model.discharged = pyo.Var(
-        model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_discharge_kw)
-    )
+    model.discharged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_discharge_kw))
     model.stored = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].capacity_kwh))
     model.short = pyo.Var(model.batteries + model.appliances, within=pyo.NonNegativeReals)
     model.commitment = commitment
@@ -129,7 +125,9 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
     model.net_kw = pyo.Var(model.peers, model.mtus)
     devices_of = {peer.id: peer.devices for peer in community.peers}
     model.net = pyo.Constraint(
-        model.peers, model.mtus, rule=lambda m, n, t: m.net_kw[n, t] == sum(power(d, t) for d in devices_of[n])
+        model.peers,
+        model.mtus,
+        rule=lambda m, n, t: m.net_kw[n, t] == sum(power(d, t) for d in devices_of[n]),
     )
     bought, sold = defaultdict(list), defaultdict(list)
     for index, link in enumerate(community.links):
@@ -166,17 +164,18 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
         rule=lambda m, d: sum(on[d, t] for t in m.mtus) + m.short[d] == appliances[d].required_mtus,
     )
     model.envelope = pyo.Constraint(
-        range(len(community.envelopes)), model.mtus, rule=lambda m, k, t: _bounds(m, community.envelopes[k], t)
+        range(len(community.envelopes)),
+        model.mtus,
+        rule=lambda m, k, t: _bounds(m, community.envelopes[k], t),
     )
     tariff = community.tariff
-    shortfall_cost = {d: SHORTFALL_PRICE for d in batteries} | {
+    shortfall_cost = dict.fromkeys(batteries, SHORTFALL_PRICE) | {
         d: SHORTFALL_PRICE * appliance.power_kw * hours for d, appliance in appliances.items()
     }
     model.cost = pyo.Objective(
         expr=sum(community.links[k].cost * model.traded[k, t] for k in model.links for t in model.mtus)
         + sum(
-            float(tariff.import_price[t]) * model.imported[n, t]
-            - float(tariff.export_price[t]) * model.exported[n, t]
+            float(tariff.import_price[t]) * model.imported[n, t] - float(tariff.export_price[t]) * model.exported[n, t]
             for n in model.peers
             for t in model.mtus
         )
@@ -187,9 +186,7 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
             for d, b in batteries.items()
             for t in model.mtus
         )
-        + sum(
-            hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] for d, a in appliances.items() for t in model.mtus
-        )
+        + sum(hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] for d, a in appliances.items() for t in model.mtus)
     )
     return model
 
@@ -222,7 +219,6 @@ def _solve(model: Any, gap: float) -> Any:
 def _read(community: Community, model: Any, duals: Any, bound: float) -> Clearing:
     """The solved linear model as a value."""
     mtus = model.mtus
-    hours = community.horizon.hours
 
     def values(variable: Any, key: Any) -> Floats:
         return np.array([pyo.value(variable[key, t]) for t in mtus])

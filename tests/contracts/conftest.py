@@ -154,9 +154,7 @@ def make_rows(headers: tuple[WindowHeader, ...]) -> list[AnchorRow]:
 
 def settle() -> Settled:
     signer = LocalSigner(b"\x01" * 32)
-    genesis = Genesis(
-        chain_id=31338, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**18}
-    )
+    genesis = Genesis(chain_id=31338, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**18})
     chain = EmbeddedChain(genesis)
     deployment = deploy(chain, signer)
     books = tuple(make_books(number) for number in range(WINDOWS))

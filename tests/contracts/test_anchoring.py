@@ -53,9 +53,7 @@ class ForgetfulChain:
             self._chain.send_raw(self.pool.pop(0))
 
 
-def test_each_row_is_included_once(
-    chain: EmbeddedChain, deployment: Deployment, signer: Signer, outbox: Any
-) -> None:
+def test_each_row_is_included_once(chain: EmbeddedChain, deployment: Deployment, signer: Signer, outbox: Any) -> None:
     anchorer = Anchorer(chain, deployment.registry, signer, outbox)
     assert anchorer.run_once() == AnchorProgress(included=3, waiting=0)
     assert anchorer.run_once() == AnchorProgress(included=0, waiting=0)
@@ -171,9 +169,7 @@ def test_a_stored_transaction_that_writes_something_else_is_not_sent(
     chain: EmbeddedChain, deployment: Deployment, signer: Signer, outbox: Any
 ) -> None:
     row = outbox.rows[0]
-    transaction = Transaction(
-        chain_id=31337, nonce=1, to=signer.address, data=b"", gas=21_000, fees=FeePolicy()
-    )
+    transaction = Transaction(chain_id=31337, nonce=1, to=signer.address, data=b"", gas=21_000, fees=FeePolicy())
     outbox.record_signed(row, signer.sign(transaction), b"")
     with pytest.raises(WrongChainError, match="wanted the row's own"):
         Anchorer(chain, deployment.registry, signer, outbox).run_once()

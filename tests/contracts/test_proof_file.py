@@ -56,9 +56,7 @@ def test_a_proof_reveals_no_other_record(proof_of: Callable[..., Path], kind: ty
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
-def test_an_altered_record_is_named(
-    proof_of: Callable[..., Path], settled: Any, kind: type[Leaf], name: str
-) -> None:
+def test_an_altered_record_is_named(proof_of: Callable[..., Path], settled: Any, kind: type[Leaf], name: str) -> None:
     path = proof_of(kind)
     rewrite(path, lambda proof: proof["record"].update({name: altered(proof["record"][name])}))
     report = verify_path(path, root=settled.root)
@@ -66,12 +64,8 @@ def test_an_altered_record_is_named(
 
 
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize(
-    "name", ["trades_root", "trades_count", "window_start", "previous", "turnover_micro"]
-)
-def test_an_altered_header_is_named(
-    proof_of: Callable[..., Path], settled: Any, place: int, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["trades_root", "trades_count", "window_start", "previous", "turnover_micro"])
+def test_an_altered_header_is_named(proof_of: Callable[..., Path], settled: Any, place: int, name: str) -> None:
     path = proof_of(TradeLeaf)
     rewrite(
         path,
@@ -91,9 +85,7 @@ def test_an_altered_header_is_named(
     ],
     ids=["last header gone", "own header gone", "headers reversed", "proof shorter", "proof longer"],
 )
-def test_an_altered_proof_fails(
-    proof_of: Callable[..., Path], settled: Any, change: Callable[[Any], None]
-) -> None:
+def test_an_altered_proof_fails(proof_of: Callable[..., Path], settled: Any, change: Callable[[Any], None]) -> None:
     path = proof_of(TradeLeaf)
     rewrite(path, change)
     assert not verify_path(path, root=settled.root).ok
@@ -115,9 +107,7 @@ def test_a_record_shown_as_another_kind_is_refused(proof_of: Callable[..., Path]
         if (field, wrong) != ("proof", [])  # the path in a tree of one leaf
     ],
 )
-def test_a_malformed_proof_is_refused(
-    proof_of: Callable[..., Path], settled: Any, field: str, wrong: object
-) -> None:
+def test_a_malformed_proof_is_refused(proof_of: Callable[..., Path], settled: Any, field: str, wrong: object) -> None:
     path = proof_of(TradeLeaf)
     rewrite(path, lambda proof: proof.update({field: wrong}))
     with pytest.raises(EvidenceError, match=path.name):

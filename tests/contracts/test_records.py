@@ -36,9 +36,7 @@ READING = ReadingLeaf(
     quality="measured",
     salt=bytes(32),
 )
-POSTING = PostingLeaf(
-    window="w", index=0, account="anna", kind="energy", reference="", amount_micro=-5, salt=bytes(32)
-)
+POSTING = PostingLeaf(window="w", index=0, account="anna", kind="energy", reference="", amount_micro=-5, salt=bytes(32))
 HEADER = WindowHeader(
     microgrid="microgrids/rural1",
     window="w",

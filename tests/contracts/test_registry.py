@@ -70,16 +70,12 @@ def test_one_anchor_costs_at_most_two_percent_above_the_floor(
     assert floor < receipt.gas_used < 1.02 * floor
 
 
-def test_deployed_code_is_the_artefact_with_its_operator(
-    chain: EmbeddedChain, deployment: Deployment
-) -> None:
+def test_deployed_code_is_the_artefact_with_its_operator(chain: EmbeddedChain, deployment: Deployment) -> None:
     assert keccak(chain.code(deployment.registry.address)) == deployment.registry.code_hash
     deployment.registry.check(chain)
 
 
-def test_code_of_another_operator_is_refused(
-    chain: EmbeddedChain, deployment: Deployment, stranger: Signer
-) -> None:
+def test_code_of_another_operator_is_refused(chain: EmbeddedChain, deployment: Deployment, stranger: Signer) -> None:
     registry = deployment.registry
     other = Registry(chain_id=registry.chain_id, address=registry.address, operator=stranger.address)
     with pytest.raises(WrongChainError, match="code hash"):
@@ -94,9 +90,7 @@ def test_another_chain_is_refused(chain: EmbeddedChain, deployment: Deployment) 
 
 
 def test_a_transaction_for_another_chain_is_refused(chain: EmbeddedChain, signer: Signer) -> None:
-    transaction = Transaction(
-        chain_id=999, nonce=0, to=signer.address, data=b"", gas=21_000, fees=FeePolicy()
-    )
+    transaction = Transaction(chain_id=999, nonce=0, to=signer.address, data=b"", gas=21_000, fees=FeePolicy())
     with pytest.raises(WrongChainError, match="transaction for chain 999: got chain 31337"):
         chain.send_raw(signer.sign(transaction))
 
@@ -123,9 +117,7 @@ def test_a_gap_in_nonces_is_refused(chain: EmbeddedChain, deployment: Deployment
 
 
 def test_signed_bytes_say_what_was_signed(signer: Signer) -> None:
-    transaction = Transaction(
-        chain_id=5, nonce=3, to=signer.address, data=b"\x01\x02", gas=50_000, fees=FeePolicy()
-    )
+    transaction = Transaction(chain_id=5, nonce=3, to=signer.address, data=b"\x01\x02", gas=50_000, fees=FeePolicy())
     signed = decode_signed(signer.sign(transaction))
     assert (signed.transaction, signed.sender) == (transaction, signer.address)
 

@@ -50,16 +50,12 @@ def test_untouched_evidence_passes(directory: Path, settled: Any) -> None:
     assert len(report.checks) == 10
 
 
-def test_evidence_without_a_database_passes(
-    tmp_path: Path, export_to: Callable[[Path], None], settled: Any
-) -> None:
+def test_evidence_without_a_database_passes(tmp_path: Path, export_to: Callable[[Path], None], settled: Any) -> None:
     export_to(tmp_path)
     assert verify_directory(tmp_path, root=settled.root).ok
 
 
-def test_export_is_the_same_byte_for_byte(
-    directory: Path, tmp_path: Path, export_to: Callable[[Path], None]
-) -> None:
+def test_export_is_the_same_byte_for_byte(directory: Path, tmp_path: Path, export_to: Callable[[Path], None]) -> None:
     export_to(tmp_path / "again")
     for file in FILES:
         assert (tmp_path / "again" / file).read_bytes() == (directory / file).read_bytes()
@@ -103,9 +99,7 @@ def test_a_removed_record_is_named(
 
 
 @pytest.mark.parametrize("file", KINDS)
-def test_a_duplicated_record_is_named(
-    failures: Callable[[], str], lines: Callable[[str], Any], file: str
-) -> None:
+def test_a_duplicated_record_is_named(failures: Callable[[], str], lines: Callable[[str], Any], file: str) -> None:
     values = lines(file).read()
     lines(file).write([*values, values[2]])
     name = f"{KINDS[file].kind_name} {values[2]['index']} of window {values[2]['window']}"
@@ -125,9 +119,7 @@ def test_records_swapped_between_windows_are_named(
 
 
 @pytest.mark.parametrize("file", KINDS)
-def test_order_of_records_does_not_matter(
-    failures: Callable[[], str], lines: Callable[[str], Any], file: str
-) -> None:
+def test_order_of_records_does_not_matter(failures: Callable[[], str], lines: Callable[[str], Any], file: str) -> None:
     lines(file).write(lines(file).read()[::-1])
     assert not failures()
 
@@ -144,9 +136,7 @@ def test_an_altered_header_is_named(
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_removed_header_is_noticed(
-    failures: Callable[[], str], lines: Callable[[str], Any], place: int
-) -> None:
+def test_a_removed_header_is_noticed(failures: Callable[[], str], lines: Callable[[str], Any], place: int) -> None:
     values = lines("headers.jsonl").read()
     gone = values.pop(place)
     lines("headers.jsonl").write(values)
@@ -161,9 +151,7 @@ def test_reordered_headers_are_noticed(
     one, other = places
     values[one], values[other] = values[other], values[one]
     lines("headers.jsonl").write(values)
-    assert (
-        f"headers.jsonl line {other + 1}: header of window {values[other]['window']}: previous" in failures()
-    )
+    assert f"headers.jsonl line {other + 1}: header of window {values[other]['window']}: previous" in failures()
 
 
 def test_a_duplicated_header_is_named(failures: Callable[[], str], lines: Callable[[str], Any]) -> None:
@@ -191,9 +179,7 @@ def test_another_root_is_refused(directory: Path) -> None:
 
 @pytest.mark.parametrize("digit", [3, 8, 40, -160, -70, -1])
 @pytest.mark.parametrize("place", range(4))
-def test_an_altered_transaction_is_named(
-    failures: Callable[[], str], directory: Path, place: int, digit: int
-) -> None:
+def test_an_altered_transaction_is_named(failures: Callable[[], str], directory: Path, place: int, digit: int) -> None:
     with chain_json(directory) as chain:
         digits = list(chain["transactions"][place]["raw"])
         digits[digit] = "0" if digits[digit] != "0" else "1"
@@ -216,9 +202,7 @@ def test_reordered_transactions_are_refused_in_replay(failures: Callable[[], str
     assert "nonce" in failures()
 
 
-def test_transactions_that_anchor_each_others_windows_are_named(
-    failures: Callable[[], str], directory: Path
-) -> None:
+def test_transactions_that_anchor_each_others_windows_are_named(failures: Callable[[], str], directory: Path) -> None:
     with chain_json(directory) as chain:
         one, other = chain["transactions"][1:3]
         one["window"], other["window"] = other["window"], one["window"]
@@ -240,9 +224,7 @@ def test_a_contract_that_the_verifier_does_not_trust_is_refused(directory: Path,
 
 
 @pytest.mark.parametrize(("field", "wrong"), [("chain_id", 7), ("gas_limit", 30_000), ("balances", {})])
-def test_an_altered_genesis_is_noticed(
-    failures: Callable[[], str], directory: Path, field: str, wrong: object
-) -> None:
+def test_an_altered_genesis_is_noticed(failures: Callable[[], str], directory: Path, field: str, wrong: object) -> None:
     with chain_json(directory) as chain:
         chain["genesis"][field] = wrong
     assert "chain.json transaction 1" in failures()
@@ -299,9 +281,7 @@ def test_a_duplicated_row_is_named(
     assert f"{name}: 2 rows of table {table}" in failures()
 
 
-def test_changes_that_the_database_has_not_taken_in_are_noticed(
-    failures: Callable[[], str], directory: Path
-) -> None:
+def test_changes_that_the_database_has_not_taken_in_are_noticed(failures: Callable[[], str], directory: Path) -> None:
     (directory / "run" / "gridpact.sqlite-wal").write_bytes(b"x")
     assert "gridpact.sqlite-wal holds changes" in failures()
 
@@ -390,9 +370,7 @@ def test_a_root_is_64_digits(text: str) -> None:
         parse_root(text)
 
 
-def test_the_command_says_what_it_checked(
-    directory: Path, settled: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_it_checked(directory: Path, settled: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(directory), "--root", "0x" + settled.root.hex().upper()]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("VERIFIED")
     assert main([str(directory), "--root", "00" * 32]) == 1

@@ -105,14 +105,10 @@ def make_message(clock):
         return driver_pb2.Command(
             command_id=command_id,
             window="microgrids/m/windows/w",
-            lease=types_pb2.Lease(
-                epoch=1, sequence=sequence, heartbeat_counter=counter, ttl=Duration(seconds=60)
-            ),
+            lease=types_pb2.Lease(epoch=1, sequence=sequence, heartbeat_counter=counter, ttl=Duration(seconds=60)),
             setpoints=[
                 driver_pb2.Setpoint(
-                    interval=types_pb2.Interval(
-                        start_time=start, end_time=Timestamp(seconds=start.seconds + 3600)
-                    ),
+                    interval=types_pb2.Interval(start_time=start, end_time=Timestamp(seconds=start.seconds + 3600)),
                     relay_closed=True,
                 )
             ],

@@ -50,9 +50,7 @@ def test_fresh_command_is_applied_and_verified(runtime, relay, clock, make_comma
     reports = runtime.receive(make_command())
 
     assert states(reports) == [ReportState.APPLIED, ReportState.VERIFIED]
-    assert {(report.command_id, report.reason, report.observed_at) for report in reports} == {
-        ("c1", "", clock.utc())
-    }
+    assert {(report.command_id, report.reason, report.observed_at) for report in reports} == {("c1", "", clock.utc())}
     assert relay.read().relay_closed is True
     assert not runtime.failsafe_active
 

@@ -47,9 +47,7 @@ def draw_devices(day: DayResult) -> Picture:
         title="What generators, batteries and appliances did",
         caption=_caption(day, totals) if present else "No device was driven on this day.",
         alt="Stacked bars over the day, above zero drawing from the grid, below zero feeding in.",
-        keys=tuple(
-            Key(label=name, color=color, mark="area") for kind, name, color in KINDS if kind in present
-        ),
+        keys=tuple(Key(label=name, color=color, mark="area") for kind, name, color in KINDS if kind in present),
         traces=(clock_trace(), *bars) if bars else (),
         layout=merge(
             base_layout(340, unit="kW, negative is feeding in"),

@@ -73,9 +73,7 @@ def count(number: int, noun: str) -> str:
 
 def count_mtus(day: DayResult, number: int) -> str:
     """Number of MTUs, such as ``9 quarter-hours``."""
-    return count(
-        number, "quarter-hour" if day["mtu_minutes"] == 15 else f"{day['mtu_minutes']}-minute interval"
-    )
+    return count(number, "quarter-hour" if day["mtu_minutes"] == 15 else f"{day['mtu_minutes']}-minute interval")
 
 
 def begin_sentence(text: str) -> str:
@@ -93,9 +91,7 @@ def shorten(text: str, length: int = 16) -> str:
 
 def local_time(day: DayResult, mtu: int) -> datetime:
     """Wall clock at the start of an MTU; ``mtus`` itself gives the end of the day."""
-    instant = datetime.fromtimestamp(day["start"], ZoneInfo("UTC")) + timedelta(
-        minutes=mtu * day["mtu_minutes"]
-    )
+    instant = datetime.fromtimestamp(day["start"], ZoneInfo("UTC")) + timedelta(minutes=mtu * day["mtu_minutes"])
     return instant.astimezone(ZoneInfo(day["time_zone"]))
 
 

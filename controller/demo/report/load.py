@@ -47,9 +47,7 @@ def draw_load(day: DayResult) -> Picture:
     traces.append(step_line(day, before_kw, "before", GREY, width=1.75))
     if planned_before_limit:
         without_kw = _kw(load["without_limit_w"])
-        traces.append(
-            step_line(day, without_kw, "planned without the limit", PURPLE, width=2, dash="5px,3px")
-        )
+        traces.append(step_line(day, without_kw, "planned without the limit", PURPLE, width=2, dash="5px,3px"))
     traces.append(step_line(day, _kw(load["metered_w"]), "metered", BLUE, width=3))
     traces.append(step_line(day, _kw(load["scheduled_w"]), "scheduled", INK, width=1, dash="1px,2px"))
     for trace in traces[2:]:

@@ -56,9 +56,7 @@ def render_report(day: DayResult) -> str:
         lead=escape(describe_day(day)),
         figures="\n".join(_figure(figure) for figure in key_figures(day)),
         verdict=f"{failed} of {len(day['checks'])} failed" if failed else f"all {len(day['checks'])} passed",
-        checks="\n".join(
-            _check(**check) for check in sorted(day["checks"], key=lambda check: check["passed"])
-        ),
+        checks="\n".join(_check(**check) for check in sorted(day["checks"], key=lambda check: check["passed"])),
         pictures="\n".join(_section(picture) for picture in pictures),
         proof=escape(describe_proof(day)),
         root=escape(day["summary"]["root"]),

@@ -219,9 +219,7 @@ def step_band(
     """Trace that fills between two step-shaped lines wherever both have a value."""
     x: list[Json] = []
     y: list[Json] = []
-    for first, end in runs(
-        [low is not None and high is not None for low, high in zip(lower, upper, strict=True)]
-    ):
+    for first, end in runs([low is not None and high is not None for low, high in zip(lower, upper, strict=True)]):
         borders = [border for mtu in range(first, end) for border in (mtu, mtu + 1)]
         x += [*borders, *reversed(borders), first, None]
         top = [value for value in upper[first:end] for _ in range(2)]

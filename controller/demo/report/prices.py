@@ -37,9 +37,7 @@ def draw_prices(day: DayResult) -> Picture:
     lines = [
         step_line(day, scaled(prices["import_micro_per_kwh"]), "bought from the grid", INK, width=2),
         step_line(day, scaled(prices["trade_mean_micro_per_kwh"]), "neighbours, mean", BLUE, width=3),
-        step_line(
-            day, scaled(prices["export_micro_per_kwh"]), "sold to the grid", GREEN, width=2, dash="6px,3px"
-        ),
+        step_line(day, scaled(prices["export_micro_per_kwh"]), "sold to the grid", GREEN, width=2, dash="6px,3px"),
     ]
     for line in lines:
         line["hovertemplate"] = f"%{{y:,.{scale.digits}f}} {unit}"

@@ -58,9 +58,7 @@ def draw_schedule(day: DayResult) -> Picture:
     rows, headings, height = _place(groups)
     named = bool(rows) and rows[0].height >= NAMED_FROM
     missed = [
-        _bar(day, row, span, "was planned, did not run", INK)
-        for row in rows
-        for span in _missed(day, row.device)
+        _bar(day, row, span, "was planned, did not run", INK) for row in rows for span in _missed(day, row.device)
     ]
     ran = [_bar(day, row, span, "ran", row.color) for row in rows for span in _ran(day, row.device)]
     windows = [_bar(day, row, _window(row.device), "may run", PALE) for row in rows]
@@ -185,9 +183,7 @@ def _heading(name: str, group: Sequence[DeviceEntry], top: int) -> Tree:
 def _powers(group: Sequence[DeviceEntry]) -> str:
     lowest = min(device["power_w"] for device in group)
     highest = max(device["power_w"] for device in group)
-    return (
-        format_rating(lowest) if lowest == highest else f"{format_rating(lowest)} to {format_rating(highest)}"
-    )
+    return format_rating(lowest) if lowest == highest else f"{format_rating(lowest)} to {format_rating(highest)}"
 
 
 def _layout(day: DayResult, height: int, named: Sequence[Row], headings: Sequence[Tree]) -> Tree:

@@ -50,9 +50,7 @@ def describe_day(day: DayResult) -> str:
     driven = f"{count(devices, 'device')} received setpoints" if devices else "no device was driven"
     over = excess_mtus(day)
     limits = (
-        f"left the grid operator's limits in {count_mtus(day, over)}"
-        if over
-        else "kept to the grid operator's limits"
+        f"left the grid operator's limits in {count_mtus(day, over)}" if over else "kept to the grid operator's limits"
     )
     return f"{traded}, {driven}, and the microgrid {limits}."
 
@@ -66,9 +64,7 @@ def describe_proof(day: DayResult) -> str:
     """What was anchored, what it cost, and how anybody checks it."""
     summary = day["summary"]
     gaps = [window["gap"] for window in day["windows"]]
-    certified = (
-        f"No window's dispatch is further than {max(gaps):.2%} from the best possible. " if gaps else ""
-    )
+    certified = f"No window's dispatch is further than {max(gaps):.2%} from the best possible. " if gaps else ""
     return (
         f"{certified}Anchoring cost {summary['gas_per_window']:,} gas per window, "
         f"{summary['gas_per_trade']:,.0f} per trade. Metered and traded energy differ by "

@@ -53,9 +53,7 @@ def _totals(trades: list[TradeTotal], role: str) -> dict[str, int]:
     return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _traces(
-    day: DayResult, trades: list[TradeTotal], sold: dict[str, int], bought: dict[str, int]
-) -> tuple[Tree, ...]:
+def _traces(day: DayResult, trades: list[TradeTotal], sold: dict[str, int], bought: dict[str, int]) -> tuple[Tree, ...]:
     currency = day["summary"]["currency"]
     energy = {(trade["buyer"], trade["seller"]): trade for trade in trades}
     cells = [[energy.get((buyer, seller)) for seller in sold] for buyer in bought]
@@ -86,9 +84,7 @@ def _traces(
         "x": [energy_wh / 1000 for energy_wh in bought.values()],
         "y": list(range(len(bought))),
         "xaxis": "x2",
-        "hovertext": [
-            f"{label(peer)} bought {format_energy(energy_wh)}" for peer, energy_wh in bought.items()
-        ],
+        "hovertext": [f"{label(peer)} bought {format_energy(energy_wh)}" for peer, energy_wh in bought.items()],
     }
     return heat, sellers, buyers
 

@@ -120,9 +120,7 @@ def synthetic_day(peers: int = 28, *, appliances: bool = True, trades: bool = Tr
     metered = [power + sum(acted[mtu] for acted in fleet.acted.values()) for mtu, power in enumerate(fixed)]
     before = [power + sum(eager[mtu] for eager in fleet.eager.values()) for mtu, power in enumerate(fixed)]
     limit = max(metered[mtu] for mtu in EVENING)
-    free = [
-        round(metered[mtu] * (1.25 if mtu < 60 else 0.9)) if mtu in EVENING else None for mtu in range(MTUS)
-    ]
+    free = [round(metered[mtu] * (1.25 if mtu < 60 else 0.9)) if mtu in EVENING else None for mtu in range(MTUS)]
     tariff = [95_000 if 13 <= hour < 23 else 60_000 for hour in hours]
     means = [(44_000 + price) // 2 if trades and mtu % 31 > 2 else None for mtu, price in enumerate(tariff)]
     return {
@@ -407,9 +405,7 @@ class Troubles:
         page.on(
             "request",
             lambda request: (
-                None
-                if request.url == url or request.url.startswith("data:")
-                else self.seen.append(request.url)
+                None if request.url == url or request.url.startswith("data:") else self.seen.append(request.url)
             ),
         )
 
@@ -480,9 +476,7 @@ def expected_marks(day: DayResult) -> dict[str, dict[str, int]]:
         for mtu in range(MTUS)
     )
     ran = sum(len(runs([power > 0 for power in acted[device["id"]]])) for device in movable)
-    over = any(
-        power > limit for power, limit in zip(day["load"]["before_w"], day["load"]["upper_w"], strict=True)
-    )
+    over = any(power > limit for power, limit in zip(day["load"]["before_w"], day["load"]["upper_w"], strict=True))
     marks = {
         "picture-load": {"lines": 5 + over},
         "picture-schedule": {"bars": len(movable) + ran},
