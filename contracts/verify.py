@@ -151,12 +151,12 @@ def parse_root(text: str) -> bytes:
     return root
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the command, after printing its report."""
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m contracts.verify") -> int:
+    """Exit code of the command, called `prog`, after printing its report."""
     parser = argparse.ArgumentParser(
-        prog="python -m contracts.verify",
+        prog=prog,
         description="Check exported evidence against a root or a chain that you got elsewhere.",
-        epilog="example: python -m contracts.verify gridpact-demo --root 0x5f0c...",
+        epilog=f"example: {prog} gridpact-demo --root 0x5f0c...",
     )
     parser.add_argument("path", type=Path, help="exported directory, or file of a single proof")
     parser.add_argument("--root", help="hash of the last header, 64 hexadecimal digits")

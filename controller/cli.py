@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NoReturn
 
 OK, CHECK_FAILED, BAD_INPUT = 0, 1, 2
 
@@ -19,15 +20,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Nothing but ``contracts`` is imported: a verifier trusts no other part.
         from contracts.verify import main as verify
 
-        return verify(arguments[1:])
+        return verify(arguments[1:], prog="gridpact verify")
     parsed = _parser().parse_args(arguments)
     from controller.demo.command import run
 
     return run(parsed)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gridpact", description="Microgrid controller.")
+    parser = _Parser(prog="gridpact", description="Microgrid controller.")
     parser.add_argument("--version", action="version", version=f"gridpact {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
@@ -39,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     demo.add_argument("--grid", default="rural1", help="rural1, rural3, or the path of an extract (.json)")
-    demo.add_argument("--day", help="YYYY-MM-DD, one of the extract's days; its first by default")
+    demo.add_argument("--day", help="YYYY-MM-DD, one of the extract's days; its own default if left out")
     demo.add_argument("--out", type=Path, default=Path("gridpact-demo"), help="folder for the results")
     demo.add_argument("--seed", type=int, default=1, help="of appliances, preferences, forecast errors and salts")
     demo.add_argument("--catalogue", type=Path, help="appliances (.json) instead of the shipped ones")

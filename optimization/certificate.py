@@ -55,6 +55,14 @@ def certify(community: Community, clearing: Clearing) -> Certificate:
     -------
     Certificate
     """
+    if element := _misshapen(community, clearing):
+        return Certificate(
+            primal_residual_kw=float("inf"),
+            violated=element,
+            objective=float("nan"),
+            lower_bound=clearing.lower_bound,
+            gap=float("inf"),
+        )
     residuals = dict(_device_residuals(community, clearing))
     residuals |= dict(_balance_residuals(community, clearing))
     residuals |= envelope_residuals(community, net_kw(community, clearing))
@@ -65,8 +73,34 @@ def certify(community: Community, clearing: Clearing) -> Certificate:
         violated=name if worst > FEASIBILITY_TOLERANCE_KW else "",
         objective=objective,
         lower_bound=clearing.lower_bound,
-        gap=max(0.0, objective - clearing.lower_bound) / max(abs(objective), 1e-9),
+        gap=_gap(objective, clearing.lower_bound),
     )
+
+
+def _gap(objective: float, lower_bound: float) -> float:
+    """The relative gap; infinity where either number is NaN."""
+    if np.isnan(objective) or np.isnan(lower_bound):
+        return float("inf")
+    return max(0.0, objective - lower_bound) / max(abs(objective), 1e-9)
+
+
+def _misshapen(community: Community, clearing: Clearing) -> str:
+    """The first element that is missing or has not one value for each of its rows and MTUs; empty where all have."""
+    mtus, peers = community.horizon.mtus, len(community.peers)
+    for _, device in community.devices():
+        if np.shape(clearing.device_kw.get(device.id)) != (mtus,):
+            return f"shape of device {device.id}"
+        if isinstance(device, Battery) and np.shape(clearing.state_kwh.get(device.id)) != (mtus,):
+            return f"shape of state of {device.id}"
+    for name, table, rows in (
+        ("trades", clearing.trade_kwh, len(community.links)),
+        ("imports", clearing.import_kwh, peers),
+        ("exports", clearing.export_kwh, peers),
+        ("prices", clearing.price, peers),
+    ):
+        if table.shape != (rows, mtus):
+            return f"shape of {name}"
+    return ""
 
 
 def net_kw(community: Community, clearing: Clearing) -> Floats:
@@ -82,11 +116,12 @@ def net_kw(community: Community, clearing: Clearing) -> Floats:
 def envelope_residuals(community: Community, net: Floats) -> dict[str, float]:
     """How far each envelope is exceeded by the (N, T) net consumption, in kW; 0 where it is kept."""
     index = {peer.id: row for row, peer in enumerate(community.peers)}
-    residuals = {}
+    residuals: dict[str, float] = {}
     for envelope in community.envelopes:
         total = net[[index[peer] for peer in sorted(envelope.peers)]].sum(axis=0)
-        residuals[f"envelope {envelope.name}"] = max(
-            _worst(total - envelope.upper_kw), _worst(envelope.lower_kw - total)
+        name = f"envelope {envelope.name}"
+        residuals[name] = max(
+            residuals.get(name, 0.0), _worst(total - envelope.upper_kw), _worst(envelope.lower_kw - total)
         )
     return residuals
 
@@ -106,7 +141,7 @@ def _device_residual(community: Community, clearing: Clearing, device: Device) -
     power = clearing.device_kw[device.id]
     short = clearing.shortfall.get(device.id, 0.0)
     hours = community.horizon.hours
-    if power.shape != (community.horizon.mtus,):
+    if not 0.0 <= short < float("inf"):
         return float("inf")
     match device:
         case FixedLoad():
@@ -115,15 +150,14 @@ def _device_residual(community: Community, clearing: Clearing, device: Device) -
             return max(_worst(power), _worst(-device.available_kw - power))
         case Battery():
             charge, discharge = np.maximum(power, 0.0), np.maximum(-power, 0.0)
-            stored = device.initial_kwh + hours * np.cumsum(
-                charge * device.charge_efficiency - discharge / device.discharge_efficiency
-            )
+            stored = _stored(device, power, hours)
             return max(
                 _worst(charge - device.max_charge_kw),
                 _worst(discharge - device.max_discharge_kw),
                 _worst(-stored) / hours,
                 _worst(stored - device.capacity_kwh) / hours,
                 _worst(device.final_kwh - short - stored[-1:]) / hours,
+                _worst(np.abs(clearing.state_kwh[device.id] - stored)) / hours,
             )
         case Interruptible():
             on = power / device.power_kw if device.power_kw else np.zeros_like(power)
@@ -131,14 +165,20 @@ def _device_residual(community: Community, clearing: Clearing, device: Device) -
             allowed[device.first_mtu : device.end_mtu] = True
             owed = abs(float(on.sum()) + short - device.required_mtus)
             return max(
-                _worst(np.minimum(np.abs(on), np.abs(on - 1.0)) * device.power_kw),
+                _worst(np.minimum(np.abs(power), np.abs(power - device.power_kw))),
                 _worst(np.abs(power[~allowed])),
                 owed * device.power_kw,
             )
 
 
+def _stored(device: Battery, power: Floats, hours: float) -> Floats:
+    """(T,) kWh in a battery at the end of each MTU, from its power at the terminals."""
+    inflow = np.maximum(power, 0.0) * device.charge_efficiency + np.minimum(power, 0.0) / device.discharge_efficiency
+    return np.asarray(device.initial_kwh + hours * np.cumsum(inflow))
+
+
 def _balance_residuals(community: Community, clearing: Clearing) -> list[tuple[str, float]]:
-    """Each peer's energy balance, and that no energy is negative, as mean kW over an MTU."""
+    """Each peer's energy balance, that no energy is negative, as mean kW over an MTU, and that prices are numbers."""
     hours = community.horizon.hours
     index = {peer.id: row for row, peer in enumerate(community.peers)}
     balance = clearing.import_kwh - clearing.export_kwh - hours * net_kw(community, clearing)
@@ -152,6 +192,7 @@ def _balance_residuals(community: Community, clearing: Clearing) -> list[tuple[s
         ("exports", clearing.export_kwh),
     ):
         rows.append((f"sign of {name}", _worst(-energy) / hours))
+    rows.append(("prices", 0.0 if np.isfinite(clearing.price).all() else float("inf")))
     return rows
 
 
@@ -166,7 +207,7 @@ def _objective(community: Community, clearing: Clearing) -> float:
         match device:
             case Battery():
                 cost += device.cycle_cost * hours * float(np.maximum(-power, 0.0).sum()) + SHORTFALL_PRICE * short
-                cost += device.waiting_cost * hours * float((device.capacity_kwh - clearing.state_kwh[device.id]).sum())
+                cost += device.waiting_cost * hours * float((device.capacity_kwh - _stored(device, power, hours)).sum())
             case Interruptible():
                 cost += SHORTFALL_PRICE * short * device.power_kw * hours
                 cost += device.waiting_cost * hours**2 * float(power @ np.arange(community.horizon.mtus))

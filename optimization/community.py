@@ -79,7 +79,7 @@ class Tariff:
     Attributes
     ----------
     import_price : (T,) currency/kWh that a peer pays the grid
-    export_price : (T,) currency/kWh that the grid pays a peer; below the import price in every MTU, else
+    export_price : (T,) currency/kWh that the grid pays a peer; at most the import price in every MTU, else
         energy bought and sold at once would be a source of money
     """
 
@@ -144,10 +144,10 @@ class Battery:
     ----------
     id : device id
     max_charge_kw, max_discharge_kw : kW at the terminals, non-negative
-    capacity_kwh : usable energy, positive
+    capacity_kwh : usable energy, non-negative
     initial_kwh : stored at the start of the horizon, 0 to capacity
     final_kwh : wanted at its end, 0 to capacity; what cannot be reached counts as shortfall
-    charge_efficiency, discharge_efficiency : above 0, at most 1
+    charge_efficiency, discharge_efficiency : 0.01 to 1
     cycle_cost : currency per kWh discharged, non-negative
     waiting_cost : currency per kWh that is missing to a full store, and hour; makes ties go to charging early
     """
@@ -179,8 +179,8 @@ class Interruptible:
     Attributes
     ----------
     id : device id
-    power_kw : kW while on, positive
-    first_mtu, end_mtu : half-open window in MTUs of the horizon, ``0 <= first < end``
+    power_kw : kW while on, non-negative
+    first_mtu, end_mtu : half-open window in MTUs of the horizon, ``0 <= first <= end``
     required_mtus : MTUs still owed, at most the window's length
     waiting_cost : currency per kWh consumed later than the horizon's start, and hour; makes ties go to running early
     """
@@ -262,7 +262,7 @@ class Envelope:
     ----------
     name : resource name, for messages
     peers : whose power is summed; all of them for the connection point
-    lower_kw, upper_kw : (T,) kW; minus infinity and infinity where there is no bound
+    lower_kw, upper_kw : (T,) kW; where there is no bound, minus infinity as lower and infinity as upper
     """
 
     name: str
@@ -279,6 +279,9 @@ class Envelope:
             object.__setattr__(self, side, array)
         if self.lower_kw.shape != self.upper_kw.shape:
             raise ProblemError(f"{self.name}: got {self.lower_kw.size} lower and {self.upper_kw.size} upper bounds")
+        for side, array, wrong in (("lower_kw", self.lower_kw, np.inf), ("upper_kw", self.upper_kw, -np.inf)):
+            if (array == wrong).any():
+                raise ProblemError(f"{self.name}.{side}: got {wrong}, wanted a number or {-wrong} for no bound")
         inverted = self.lower_kw > self.upper_kw
         if inverted.any():
             mtu = int(np.argmax(inverted))

@@ -6,6 +6,7 @@ from those very watts in exact integers: W times minutes, of which 60 make a Wh,
 bit beyond the first rounding.
 """
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def apportion(
     upper: Sequence[int],
     ties: Sequence[str],
 ) -> list[int]:
-    """Integers near their targets that sum to a total: the largest remainder method with bounds.
+    """The integers nearest to their targets that sum to a total: the largest remainder method with bounds.
 
     Parameters
     ----------
@@ -59,27 +60,33 @@ def apportion(
 
     Returns
     -------
-    list of int, each within its bounds
+    list of int, each within its bounds, of least summed squared distance to the targets
 
     Raises
     ------
     ProblemError
         If the bounds leave no way to reach the total.
     """
+    for label, lo, hi in zip(ties, lower, upper, strict=True):
+        if lo > hi:
+            raise ProblemError(f"apportion {label}: got bounds {lo} to {hi}, wanted lower at most upper")
     if not sum(lower) <= total <= sum(upper):
         raise ProblemError(f"apportion: got total {total}, wanted {sum(lower)} to {sum(upper)} within the bounds")
     shares = [min(max(t // scale, lo), hi) for t, lo, hi in zip(targets, lower, upper, strict=True)]
     missing = total - sum(shares)
     step = 1 if missing > 0 else -1
     bound = upper if missing > 0 else lower
-    while missing:
-        order = sorted(
-            (k for k in range(len(shares)) if shares[k] != bound[k]),
-            key=lambda k: (-step * (targets[k] - shares[k] * scale), ties[k]),
-        )
-        for k in order[: abs(missing)]:
-            shares[k] += step
-            missing -= step
+    queue = [
+        (step * (share * scale - target), ties[k], k)
+        for k, (share, target) in enumerate(zip(shares, targets, strict=True))
+        if share != bound[k]
+    ]
+    heapq.heapify(queue)
+    for _ in range(abs(missing)):
+        distance, label, k = heapq.heappop(queue)
+        shares[k] += step
+        if shares[k] != bound[k]:
+            heapq.heappush(queue, (distance + scale, label, k))
     return shares
 
 
@@ -118,13 +125,24 @@ def round_energy(
     -------
     energy_wh : (N,) Wh; its sums keep every bound
     carry : (N,) W min
+
+    Raises
+    ------
+    ProblemError
+        If no whole Wh keep all bounds.
     """
     target = net_w * minutes + carry
     sections = len(bounds.section_wh)
     members = [np.flatnonzero(bounds.section == s) for s in range(sections)]
     low = [max(int(bounds.section_wh[s, 0]), int(bounds.peer_wh[members[s], 0].sum())) for s in range(sections)]
     high = [min(int(bounds.section_wh[s, 1]), int(bounds.peer_wh[members[s], 1].sum())) for s in range(sections)]
-    total = _nearest(int(target.sum()), max(bounds.total_wh[0], sum(low)), min(bounds.total_wh[1], sum(high)))
+    lowest, highest = max(bounds.total_wh[0], sum(low)), min(bounds.total_wh[1], sum(high))
+    if lowest > highest:
+        raise ProblemError(
+            f"round_energy: got bounds {bounds.total_wh} Wh of the total and {sum(low)} to {sum(high)} Wh of the "
+            "sections, wanted some energy within both"
+        )
+    total = _nearest(int(target.sum()), lowest, highest)
     of_section = apportion(
         total, [int(target[m].sum()) for m in members], 60, low, high, [str(s) for s in range(sections)]
     )

@@ -11,6 +11,7 @@ FORMAT = "gridpact.appliances.v1"
 MINUTES_PER_DAY = 1440
 TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
 MTU_MINUTES = 15
+LONGEST_NAME = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,8 @@ def load_catalogue(path: Path) -> tuple[Appliance, ...]:
 
 def _appliance(row: Reader) -> Appliance:
     name = row.field("name").text()
-    if not re.fullmatch(r"[a-z][a-z ]{0,40}", name):
-        raise row.field("name").wrong("lower case words")
+    if not re.fullmatch(r"[a-z]+( [a-z]+)*", name) or len(name) > LONGEST_NAME:
+        raise row.field("name").wrong(f"lower case words of at most {LONGEST_NAME} characters")
     flexible = row.field("flexible").truth()
     hours = row.field("hours").number(lower=0.0, upper=24.0)
     appliance = Appliance(

@@ -5,6 +5,7 @@ import re
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -16,6 +17,9 @@ from controller.demo.main import Order, run_demo
 from controller.demo.scenario import Tariff
 from controller.errors import InputError
 
+INTERRUPTED = 130
+"""As shells say it: 128 and the number of the signal."""
+LAST_PORT = 65_535
 KILO = 1000
 MICRO = 1_000_000
 
@@ -49,6 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     except InputError as err:
         print(f"gridpact demo: {err}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"gridpact demo: interrupted; {order.out} is as it was", file=sys.stderr)
+        return INTERRUPTED
     _print(console, result, order)
     passed = all(check["passed"] for check in result["checks"])
     print(f"root {result['summary']['root']}", flush=True)
@@ -59,8 +66,9 @@ def _order(arguments: argparse.Namespace) -> Order:
     hours = re.fullmatch(r"(\d{1,2})-(\d{1,2})", arguments.peak_hours)
     if hours is None:
         raise InputError(f"--peak-hours: got {arguments.peak_hours!r}, wanted FROM-TO such as 13-23")
-    if not re.fullmatch(r"[\w.:\[\]-]+:\d{1,5}", arguments.listen):
-        raise InputError(f"--listen: got {arguments.listen!r}, wanted HOST:PORT")
+    listen = re.fullmatch(r"[\w.:\[\]-]+:(\d{1,5})", arguments.listen)
+    if listen is None or int(listen[1]) > LAST_PORT:
+        raise InputError(f"--listen: got {arguments.listen!r}, wanted HOST:PORT, the port up to {LAST_PORT}")
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"--seed: got {arguments.seed}, wanted 0 to {2**32 - 1}")
     return Order(
@@ -90,7 +98,7 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = [
-        ("community", f"{len(result['peers'])} members of {result['grid']}, {result['day']}"),
+        ("community", f"{len(result['peers'])} members of {escape(result['grid'])}, {result['day']}"),
         (
             "traded among neighbours",
             f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades",
@@ -124,5 +132,5 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
     console.print(table)
     for check in result["checks"]:
         mark = "[green]holds[/]" if check["passed"] else "[red]FAILS[/]"
-        console.print(f"{mark}  {check['name']} ({check['detail']})", soft_wrap=True)
-    console.print(f"results and page in {order.out}/ (report.html)", soft_wrap=True)
+        console.print(f"{mark}  {check['name']} ({escape(check['detail'])})", soft_wrap=True)
+    console.print(f"results and page in {escape(str(order.out))}/ (report.html)", soft_wrap=True)

@@ -38,8 +38,9 @@ MTU_S = MTU_MINUTES * 60
 SET_UP_LEAD_S = 1800
 ORDER_LEAD_S = 600
 POWER_FACTOR = 0.95
-RESERVE_SHARE = 0.4
-"""The DSO's everyday envelope: what the transformer carries at this power factor; for consuming, less a reserve."""
+"""What the transformer carries at this power factor is the DSO's everyday envelope for feeding in."""
+DEMAND_W = 3200
+"""For consuming, it is the demand after diversity that the grid was planned for: this much a connection, at most that."""
 EVENING_NOTICE_HOUR = 17
 EVENING_FROM_HOUR, EVENING_TO_HOUR = 18, 26
 AT_ONCE = 32
@@ -165,8 +166,8 @@ class Conductor:
             start=self._grid.start,
             end=self._grid.end,
             lower_w=-self._rated_w,
-            upper_w=round(self._rated_w * (1 - RESERVE_SHARE)),
-            reason="rated power of the transformer, less a reserve for consumption that nobody controls",
+            upper_w=min(self._rated_w, DEMAND_W * len(self._participants)),
+            reason="rated power of the transformer, and the demand that the grid was planned for",
         )
         await self._order(self._grid.windows()[0])
         self._say("planning the day")

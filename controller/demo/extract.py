@@ -19,6 +19,8 @@ from typing import Any
 
 GRIDS = ("1-LV-rural1--2-sw", "1-LV-rural3--2-sw")
 DAYS = ("2016-01-20", "2016-04-20", "2016-07-20", "2016-10-19")
+DEFAULT_DAY = "2016-10-19"
+"""Autumn: sun at noon, heating in the evening."""
 MTUS_PER_DAY = 96
 MTUS = 120
 """Thirty hours from midnight: the dispatch day of 06:00 to 06:00 lies inside."""
@@ -95,6 +97,7 @@ def extract(grid: str, days: Sequence[str]) -> dict[str, Any]:
             }
             for _, row in net.storage.iterrows()
         ],
+        "default_day": DEFAULT_DAY,
         "days": {
             day: {
                 "load_w": {

@@ -1,8 +1,9 @@
 """A real low-voltage grid with the profiles of some days: a SimBench extract, checked at load."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +14,11 @@ FORMAT = "gridpact.grid.v1"
 DATA = Path(__file__).parent / "data"
 PROFILE_MTUS = 120
 """Thirty hours of quarter-hours from local midnight."""
+MTU_MINUTES = 15
+FIRST_DAY, LAST_DAY = date(2000, 1, 2), date(2099, 12, 30)
+ID = re.compile(r"[a-z][a-z0-9-]{0,23}")
+NO_MEMBERS = {"grid", "dso", "community"}
+"""Accounts of the ledger that are not members'."""
 ALIASES = {"rural1": "1-LV-rural1--2-sw", "rural3": "1-LV-rural3--2-sw"}
 
 
@@ -88,7 +94,7 @@ def load_grid(name: str, day: str | None) -> GridDay:
     Parameters
     ----------
     name : a shipped grid (or its short name, such as rural1), or the path of an extract
-    day : ISO date; None takes the first in the file
+    day : ISO date; None takes the file's default
 
     Raises
     ------
@@ -101,23 +107,22 @@ def load_grid(name: str, day: str | None) -> GridDay:
     days = root.field("days").entries()
     if not days:
         raise root.field("days").wrong("at least one day")
-    wanted = day if day is not None else next(iter(days))
+    wanted = day if day is not None else root.field("default_day").text()
     if wanted not in days:
         raise InputError(f"day: got {wanted!r}, wanted one of {', '.join(days)} ({root.place})")
-    try:
-        parsed = date.fromisoformat(wanted)
-        zone = ZoneInfo(root.field("time_zone").text())
-    except (ValueError, ZoneInfoNotFoundError) as err:
-        raise InputError(f"{root.place}: {err}") from err
+    if root.field("mtu_minutes").value != MTU_MINUTES:
+        raise root.field("mtu_minutes").wrong(str(MTU_MINUTES))
+    zone = _zone(root.field("time_zone"))
     loads = _loads(root)
+    houses = {load.bus for load in loads}
     plants = tuple(
-        Plant(id=_id(p), bus=p.field("bus").integer(), rated_w=p.field("rated_w").integer(lower=1))
+        Plant(id=_id(p), bus=_house(p.field("bus"), houses), rated_w=p.field("rated_w").integer(lower=1))
         for p in root.field("pv").items()
     )
     stores = tuple(
         Store(
             id=_id(s),
-            bus=s.field("bus").integer(),
+            bus=_house(s.field("bus"), houses),
             rated_w=s.field("rated_w").integer(lower=1),
             capacity_wh=s.field("capacity_wh").integer(lower=1),
             efficiency=s.field("efficiency").number(lower=0.01, upper=1.0),
@@ -131,14 +136,17 @@ def load_grid(name: str, day: str | None) -> GridDay:
     profiles = days[wanted]
     return GridDay(
         name=root.field("name").text(),
-        day=parsed,
+        day=_date(root.place, wanted, zone),
         time_zone=zone,
         transformer_va=root.field("transformer").field("rated_va").integer(lower=1),
         loads=loads,
         plants=plants,
         stores=stores,
         load_w={load.id: profiles.field("load_w").field(load.id).watts(PROFILE_MTUS) for load in loads},
-        available_w={plant.id: profiles.field("pv_w").field(plant.id).watts(PROFILE_MTUS) for plant in plants},
+        available_w={
+            plant.id: profiles.field("pv_w").field(plant.id).watts(PROFILE_MTUS, upper=plant.rated_w)
+            for plant in plants
+        },
     )
 
 
@@ -156,9 +164,40 @@ def _path(name: str) -> Path:
 
 def _id(place: Reader) -> str:
     id_ = place.field("id").text()
-    if not id_.replace("-", "").isalnum() or not id_.isascii() or id_ != id_.lower():
-        raise place.field("id").wrong("lower case letters, digits and hyphens")
+    if not ID.fullmatch(id_):
+        raise place.field("id").wrong("1 to 24 lower case letters, digits and hyphens, a letter first")
+    if id_ in NO_MEMBERS:
+        raise place.field("id").wrong("none of the ledger's own accounts")
     return id_
+
+
+def _house(place: Reader, houses: Collection[int]) -> int:
+    """A bus at which somebody lives, to whom a plant or a battery belongs."""
+    bus = place.integer()
+    if bus not in houses:
+        raise place.wrong("a bus with a load")
+    return bus
+
+
+def _zone(place: Reader) -> ZoneInfo:
+    try:
+        return ZoneInfo(place.text())
+    except (ValueError, OSError, ZoneInfoNotFoundError) as err:
+        raise place.wrong("an IANA time zone such as Europe/Berlin") from err
+
+
+def _date(file: str, text: str, zone: ZoneInfo) -> date:
+    """A day on whose 30 hours the clocks do not change: a wall clock's hours are then the profile's."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as err:
+        raise InputError(f"{file}: days: got {text!r}, wanted dates such as 2016-01-20") from err
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise InputError(f"{file}: days: got {text}, wanted {FIRST_DAY} to {LAST_DAY}")
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    if midnight.utcoffset() != (midnight + timedelta(minutes=PROFILE_MTUS * MTU_MINUTES)).utcoffset():
+        raise InputError(f"{file}: days: got {text}, wanted a day on whose 30 hours the clocks of {zone} do not change")
+    return day
 
 
 def _loads(root: Reader) -> tuple[Load, ...]:

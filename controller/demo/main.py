@@ -42,7 +42,11 @@ OPERATOR_FUNDS_WEI = 10**21
 LEASE_S = 1200
 """Twenty minutes: in virtual time, drivers come back every quarter of an hour."""
 MARK = "day.json"
-"""The file by which a folder is known as one of ours, which may be replaced."""
+OURS = {
+    *(MARK, "chain.json", "community.json", "headers.jsonl", "postings.jsonl", "readings.jsonl", "report.html"),
+    *("run", "schedule.json", "trades.jsonl"),
+}
+"""What a folder of results holds; one that holds anything else is not replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class Order:
     Attributes
     ----------
     grid : name of a shipped grid, or path of an extract
-    day : ISO date; None for the extract's first
+    day : ISO date; None for the extract's default
     out : folder for the results; replaced where it holds results, made where it is missing
     tariff : prices
     seed : of everything drawn
@@ -82,12 +86,13 @@ def run_demo(order: Order, progress: Progress) -> DayResult:
     grid = load_grid(order.grid, order.day)
     catalogue = load_catalogue(order.catalogue or DATA / "appliances.json")
     scenario = build_scenario(grid, catalogue, order.tariff, seed=order.seed)
-    staging = _stage(order.out)
+    out = order.out.resolve()
+    staging = _stage(out)
     try:
         started = perf_counter()
         result = asyncio.run(_run(scenario, order, staging, progress))
         _write(staging / "run" / "timings.json", {"seconds": round(perf_counter() - started, 2)}, merge=True)
-        _replace(staging, order.out)
+        _replace(staging, out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return result
@@ -202,9 +207,10 @@ def _stage(out: Path) -> Path:
     """A folder beside the wanted one, in which everything is made before it takes that name."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: got a file, wanted a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
-        raise InputError(f"--out {out}: got a folder with other files in it, wanted a new or empty one")
     try:
+        others = sorted({path.name for path in out.iterdir()} - OURS) if out.is_dir() else []
+        if others:
+            raise InputError(f"--out {out}: got a folder that holds {others[0]!r}, wanted a new or empty one")
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists() and not os.access(out, os.W_OK):
             raise PermissionError("not writable")

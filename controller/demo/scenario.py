@@ -1,6 +1,7 @@
 """Who lives in the community of a demonstration day, what they own, expect and prefer. All from data and a seed."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -150,6 +151,10 @@ def build_scenario(grid: GridDay, catalogue: tuple[Appliance, ...], tariff: Tari
                 devices.append((_device(device, _storage(store.rated_w, store.capacity_wh, efficiency)), "battery"))
         for appliance in appliances.get(load.id, ()):
             device = f"{load.id}/{appliance.name.replace(' ', '-')}"
+            if any(known.id == device for known, _ in devices):
+                raise InputError(
+                    f"appliance {appliance.name!r}: got the id of a plant or battery of {load.id}, wanted another"
+                )
             devices.append((_device(device, _relay(grid, appliance, microgrid)), appliance.name))
         load_w = grid.load_w[load.id][first : first + MTUS]
         participants.append(
@@ -170,9 +175,9 @@ def build_scenario(grid: GridDay, catalogue: tuple[Appliance, ...], tariff: Tari
 
 def _microgrid_id(name: str) -> str:
     """``1-LV-rural1--2-sw`` as an id: ``lv-rural1``."""
-    lowered = "".join(c if c.isalnum() else "-" for c in name.lower())
-    words = [word for word in lowered.split("-") if word and not word.isdigit() and word != "sw"]
-    return "-".join(words)[:63] or "microgrid"
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word and not word.isdigit() and word != "sw"]
+    id_ = "-".join(words) or "microgrid"
+    return (id_ if id_[0].isalpha() else f"microgrid-{id_}")[:63]
 
 
 def _local(grid: GridDay, minute: int) -> int:

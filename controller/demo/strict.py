@@ -1,11 +1,11 @@
 """Strict reading of JSON files from people: every complaint names file, field, what was got and what was wanted."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from contracts.errors import EvidenceError
+from contracts.strict_json import parse
 from controller.errors import InputError
 
 SHOWN = 60
@@ -38,9 +38,9 @@ class Reader:
         except (OSError, UnicodeDecodeError) as err:
             raise InputError(f"{path}: cannot be read: {err}") from err
         try:
-            return cls(json.loads(text, object_pairs_hook=_unique(path), parse_constant=_refuse(path)), str(path))
-        except json.JSONDecodeError as err:
-            raise InputError(f"{path}: line {err.lineno}: not JSON: {err.msg}") from err
+            return cls(parse(text), str(path))
+        except EvidenceError as err:
+            raise InputError(f"{path}: {err}") from err
 
     def wrong(self, wanted: str) -> InputError:
         """The complaint that something else was wanted here."""
@@ -52,7 +52,7 @@ class Reader:
         if not isinstance(self.value, Mapping):
             raise self.wrong("an object")
         if name not in self.value:
-            raise InputError(f"{self.place}: field {name!r} is missing; got {sorted(self.value)[:12]}")
+            raise InputError(f"{self.place}: field {name!r}: got none beside {sorted(self.value)[:12]}, wanted one")
         return Reader(self.value[name], f"{self.place}: {name}" if ": " not in self.place else f"{self.place}.{name}")
 
     def has(self, name: str) -> bool:
@@ -93,32 +93,13 @@ class Reader:
         """A finite number within bounds."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.wrong("a number")
-        if not math.isfinite(self.value) or not lower <= self.value <= upper:
+        if not lower <= self.value <= upper:
             raise self.wrong(f"a number from {lower:g} to {upper:g}")
         return float(self.value)
 
-    def watts(self, count: int) -> tuple[int, ...]:
-        """A profile of so many whole W, none missing."""
+    def watts(self, count: int, *, upper: int = 10**9) -> tuple[int, ...]:
+        """A profile of so many whole W up to a bound, none missing."""
         items = self.items()
         if len(items) != count:
             raise InputError(f"{self.place}: got {len(items)} values, wanted {count}")
-        return tuple(item.integer() for item in items)
-
-
-def _unique(path: Path) -> Any:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{path}: field {twice!r} stands twice in one object")
-        return found
-
-    return pairs
-
-
-def _refuse(path: Path) -> Any:
-    def constant(name: str) -> None:
-        raise InputError(f"{path}: got {name}, wanted a finite number")
-
-    return constant
+        return tuple(item.integer(upper=upper) for item in items)

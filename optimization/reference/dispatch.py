@@ -269,8 +269,9 @@ def _conflict(community: Community) -> str:
                 ceiling[peer.id][device.first_mtu : device.end_mtu] += device.power_kw
     conflicts = []
     for envelope in community.envelopes:
-        low = np.sum([floor[peer] for peer in sorted(envelope.peers)], axis=0)
-        high = np.sum([ceiling[peer] for peer in sorted(envelope.peers)], axis=0)
+        none = np.zeros(community.horizon.mtus)
+        low = sum((floor[peer] for peer in sorted(envelope.peers)), none)
+        high = sum((ceiling[peer] for peer in sorted(envelope.peers)), none)
         for t in np.flatnonzero(low > envelope.upper_kw):
             conflicts.append(f"{envelope.name} MTU {t}: at least {low[t]:.3f} kW, allowed {envelope.upper_kw[t]:.3f}")
         for t in np.flatnonzero(high < envelope.lower_kw):

@@ -78,12 +78,10 @@ def _saving(day: DayResult) -> Figure:
     currency = summary["currency"]
     before, saved = summary["bill_before_micro"], summary["saved_micro"]
     share = f"{saved / before:.0%} of ".replace("-", "−") if before > 0 else "against "
-    planning = format_money(before - summary["bill_tariff_micro"])
-    trading = format_money(summary["bill_tariff_micro"] - summary["bill_micro"])
     return Figure(
         label="Saved",
         value=format_money(saved, currency),
-        note=f"{share}{format_money(before, currency)}: {planning} by planning, {trading} by trading",
+        note=f"{share}{format_money(before, currency)}, the bill with every appliance started at once and no neighbours",
     )
 
 
