@@ -78,7 +78,6 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.AuditService/GetHeader": _EVERYONE,
     "/gridpact.v1.AuditService/GetProof": frozenset({Role.AUDITOR}),
     "/grpc.health.v1.Health/Check": _EVERYONE,
-    "/grpc.health.v1.Health/List": _EVERYONE,
     "/grpc.health.v1.Health/Watch": _EVERYONE,
 }
 """The authorisation matrix: which roles may call which method."""

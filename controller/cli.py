@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad input, 3 infeasible, 4 no certified 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return verify(arguments[1:], prog="gridpact verify")
     parsed = _parser().parse_args(arguments)
+    # What gRPC would log arrives as an error, which is said in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from controller.demo.command import run
 
     return run(parsed)

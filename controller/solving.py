@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
@@ -39,7 +40,13 @@ class ReferenceSolver:
     async def solve(self, community: Community) -> Outcome:
         """The clearing of a community within the gap, or the proof that there is none."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=multiprocessing.get_context("spawn"),
+                # A person's interrupt reaches the whole group of processes: the service, which ends this one, answers it.
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_IGN),
+            )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, _dispatch, community, self._gap)
         except BrokenProcessPool as err:

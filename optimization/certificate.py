@@ -86,11 +86,11 @@ def _gap(objective: float, lower_bound: float) -> float:
 
 def _misshapen(community: Community, clearing: Clearing) -> str:
     """The first element that is missing or has not one value for each of its rows and MTUs; empty where all have."""
-    mtus, peers = community.horizon.mtus, len(community.peers)
+    mtus, peers, absent = community.horizon.mtus, len(community.peers), np.empty(0)
     for _, device in community.devices():
-        if np.shape(clearing.device_kw.get(device.id)) != (mtus,):
+        if clearing.device_kw.get(device.id, absent).shape != (mtus,):
             return f"shape of device {device.id}"
-        if isinstance(device, Battery) and np.shape(clearing.state_kwh.get(device.id)) != (mtus,):
+        if isinstance(device, Battery) and clearing.state_kwh.get(device.id, absent).shape != (mtus,):
             return f"shape of state of {device.id}"
     for name, table, rows in (
         ("trades", clearing.trade_kwh, len(community.links)),

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"gridpact demo: {err}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print(f"gridpact demo: interrupted; {order.out} is as it was", file=sys.stderr)
+        print("gridpact demo: interrupted, nothing was written", file=sys.stderr)
         return INTERRUPTED
     _print(console, result, order)
     passed = all(check["passed"] for check in result["checks"])

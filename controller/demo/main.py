@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -86,15 +87,10 @@ def run_demo(order: Order, progress: Progress) -> DayResult:
     grid = load_grid(order.grid, order.day)
     catalogue = load_catalogue(order.catalogue or DATA / "appliances.json")
     scenario = build_scenario(grid, catalogue, order.tariff, seed=order.seed)
-    out = order.out.resolve()
-    staging = _stage(out)
-    try:
+    with _staged(order) as staging:
         started = perf_counter()
         result = asyncio.run(_run(scenario, order, staging, progress))
         _write(staging / "run" / "timings.json", {"seconds": round(perf_counter() - started, 2)}, merge=True)
-        _replace(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return result
 
 
@@ -122,7 +118,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
         try:
             port = await service.start()
         except ControllerError as err:
-            raise InputError(str(err)) from err
+            raise InputError(f"--listen: {err}") from err
         dialer = Dialer(
             authority=authority,
             target=f"{order.listen.rpartition(':')[0]}:{port}",
@@ -203,30 +199,58 @@ def _check(staging: Path, root: str) -> list[Any]:
     return checks
 
 
-def _stage(out: Path) -> Path:
-    """A folder beside the wanted one, in which everything is made before it takes that name."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: got a file, wanted a folder")
+@contextmanager
+def _staged(order: Order) -> Iterator[Path]:
+    """A folder in which everything is made, and whose files take their place at the end, or vanish without a trace."""
+    out = order.out
+    made: list[Path] = []
     try:
-        others = sorted({path.name for path in out.iterdir()} - OURS) if out.is_dir() else []
-        if others:
-            raise InputError(f"--out {out}: got a folder that holds {others[0]!r}, wanted a new or empty one")
+        out = out.resolve()
+        _check_free(out)
+        made = [parent for parent in out.parents if not parent.exists()]
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists() and not os.access(out, os.W_OK):
             raise PermissionError("not writable")
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        (staging / "run").mkdir()
-    except OSError as err:
+    except (OSError, RuntimeError) as err:
+        _remove_empty(made)
         raise InputError(f"--out {out}: cannot be written: {err}") from err
-    staging.chmod(0o755)
-    return staging
+    try:
+        staging.chmod(0o755)
+        (staging / "run").mkdir()
+        yield staging
+        _replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: got a file, wanted a folder")
+    others = sorted({path.name for path in out.iterdir()} - OURS) if out.exists() else []
+    if others:
+        raise InputError(f"--out {out}: got a folder with other files in it, such as {others[0]!r}, wanted a new one")
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _replace(staging: Path, out: Path) -> None:
-    """Let the finished folder take its name, in place of earlier results."""
-    if out.exists():
-        shutil.rmtree(out)
-    staging.rename(out)
+    """Let the finished files take their place, instead of earlier ones; a folder that exists stays the same one."""
+    if not out.exists():
+        staging.rename(out)
+        return
+    for old in out.iterdir():
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    for new in staging.iterdir():
+        shutil.move(new, out)
 
 
 def _write(path: Path, value: Mapping[str, Any], *, merge: bool = False) -> None:

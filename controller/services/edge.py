@@ -88,12 +88,16 @@ def _guard_unary(method: str, behaviour: Callable[[Any, Context], Awaitable[Any]
 
 
 def _guard_stream(
-    method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any]]
+    method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
 ) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
             _admit(method, context)
-            async for response in behaviour(request, context):
+            responses = behaviour(request, context)
+            if isinstance(responses, Awaitable):
+                await responses  # gRPC's health service writes to the context itself
+                return
+            async for response in responses:
                 yield response
         except Refusal as refusal:
             await _answer(context, refusal)

@@ -9,7 +9,7 @@ import hashlib
 import pickle
 import shutil
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -543,6 +543,12 @@ def found(site: Site, grid: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def refusal_of() -> Callable[[grpc.RpcError], Refused]:
+    """Reads what a refused caller is told."""
+    return refusal
+
+
+@pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
     """The services' loop."""
     loop = Loop()
@@ -558,11 +564,10 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="session")
 def founded(tmp_path_factory: pytest.TempPathFactory, loop: Loop, authority: Authority) -> Path:
-    """The database of two communities of the same shape, village and hamlet, before their first gates close."""
+    """The database of the village before its first gate closes."""
     path = tmp_path_factory.mktemp("founded") / "gridpact.sqlite"
     site = Site(path, loop, authority)
-    for grid in ("village", "hamlet"):
-        found(site, grid)
+    found(site, "village")
     site.close()
     return path
 
@@ -571,14 +576,16 @@ def founded(tmp_path_factory: pytest.TempPathFactory, loop: Loop, authority: Aut
 def make_site(
     tmp_path: Path, loop: Loop, authority: Authority, founded: Path
 ) -> Iterator[Callable[..., Site]]:
-    """Starts services, each on a database of its own."""
+    """Starts services, each on a database of its own with these communities, village and hamlet: equal in all."""
     sites: list[Site] = []
 
-    def make(*, empty: bool = False, anchored=None) -> Site:
+    def make(*communities: str, anchored=None) -> Site:
         path = tmp_path / f"{len(sites)}.sqlite"
-        if not empty:
+        if "village" in communities:
             shutil.copy(founded, path)
         sites.append(Site(path, loop, authority, anchored=anchored))
+        if "hamlet" in communities:
+            found(sites[-1], "hamlet")
         return sites[-1]
 
     yield make
@@ -589,10 +596,4 @@ def make_site(
 @pytest.fixture
 def site(make_site: Callable[..., Site]) -> Site:
     """The village's service, half an hour before its first gate closes."""
-    return make_site()
-
-
-@pytest.fixture
-def metering_counts(site: Site) -> Callable[[], Counter[str]]:
-    """How many rows each table has."""
-    return lambda: Counter({name: len(rows) for name, rows in site.rows().items()})
+    return make_site("village")

@@ -1,0 +1,391 @@
+import datetime
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import grpc
+import gridpact.v1
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf import message_factory
+from gridpact.v1 import (
+    audit_pb2,
+    dispatch_pb2,
+    driver_pb2,
+    dso_pb2,
+    metering_pb2,
+    operator_pb2,
+    operator_pb2_grpc,
+    participant_pb2,
+    types_pb2,
+    validator_pb2,
+)
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from controller.access import ALLOWED, Identity, Role, identity, may_call
+from controller.pki import Authority
+
+MODULES = (
+    audit_pb2,
+    dispatch_pb2,
+    driver_pb2,
+    dso_pb2,
+    metering_pb2,
+    operator_pb2,
+    participant_pb2,
+    types_pb2,
+    validator_pb2,
+)
+METHODS = {
+    f"/{service.full_name}/{method.name}": method
+    for module in MODULES
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+HEALTH = {
+    f"/{service.full_name}/{method.name}": method
+    for service in health_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+
+
+def call(channel, path, request, method):
+    """The first answer of any method, called with one message."""
+    answer = message_factory.GetMessageClass(method.output_type)
+    kinds = {(False, False): "unary_unary", (False, True): "unary_stream", (True, True): "stream_stream"}
+    kind = kinds[method.client_streaming, method.server_streaming]
+    invoke = getattr(channel, kind)(
+        path, request_serializer=lambda message: message.SerializeToString(), response_deserializer=answer.FromString
+    )
+    if kind == "unary_unary":
+        return invoke(request, timeout=20)
+    answers = invoke(iter([request]) if kind == "stream_stream" else request, timeout=20)
+    first = next(answers)
+    answers.cancel()
+    return first
+
+
+def empty(method):
+    return message_factory.GetMessageClass(method.input_type)()
+
+
+class TestTable:
+    def test_every_method_of_the_api_is_in_it_and_nothing_else_but_health(self):
+        assert set(ALLOWED) == set(METHODS) | {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
+
+    def test_every_message_file_of_the_api_was_looked_at(self):
+        files = {path.name.removesuffix(".py") for path in Path(gridpact.v1.__path__[0]).glob("*_pb2.py")}
+        assert files == {module.__name__.rpartition(".")[2] for module in MODULES}
+
+    def test_nobody_may_call_what_is_not_in_it(self):
+        for role in Role:
+            caller = Identity(grid="village", role=role, id="x")
+            assert not may_call(caller, "/gridpact.v1.OperatorService/DropEverything")
+
+    def test_health_is_for_everybody_with_an_identity(self):
+        assert all(ALLOWED[path] == set(Role) for path in HEALTH if path in ALLOWED)
+
+    def test_limits_are_set_by_the_dso_alone(self):
+        writes = ("CreateEnvelope", "CancelEnvelope")
+        assert all(ALLOWED[f"/gridpact.v1.DsoService/{name}"] == {Role.DSO} for name in writes)
+
+
+class TestIdentity:
+    @pytest.mark.parametrize("role", Role)
+    def test_its_text_reads_back(self, role):
+        one = Identity(grid="rural1", role=role, id="load-1/boiler")
+        assert identity(str(one)) == one
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "",
+            "https://village/dso/wires",
+            "spiffe://village/king/ada",
+            "spiffe://Village/dso/wires",
+            "spiffe://village/dso/",
+            "spiffe://village/dso",
+            "spiffe:///dso/wires",
+            "spiffe://village/dso/wires?x",
+            "spiffe://village/dso/wires\n",
+            " spiffe://village/dso/wires",
+            "spiffe://village/DSO/wires",
+            "spiffe://1village/dso/wires",
+            "spiffe://village/dso/" + "x" * 128,
+            "spiffe://" + "v" * 64 + "/dso/wires",
+        ],
+    )
+    def test_what_is_not_one_is_none(self, uri):
+        assert identity(uri) is None
+
+    def test_the_longest_names_are_identities(self):
+        assert identity("spiffe://" + "v" * 63 + "/dso/" + "x" * 127) is not None
+
+
+def test_each_role_may_call_exactly_what_the_table_says(site):
+    wrong = []
+    for (path, method), role in product((METHODS | HEALTH).items(), Role):
+        channel = site.channel(f"spiffe://village/{role.value}/somebody")
+        try:
+            call(channel, path, empty(method), method)
+            admitted = True
+        except grpc.RpcError as err:
+            # BAD_SIGNATURE has the same code and another reason.
+            admitted = "a " + role.value + " may not call this" not in err.details()
+            assert admitted or err.code() is grpc.StatusCode.PERMISSION_DENIED
+            assert err.code() is not grpc.StatusCode.UNAUTHENTICATED
+        if admitted != (role in ALLOWED.get(path, ())):
+            wrong.append((path, role))
+    assert wrong == []
+
+
+def test_a_method_that_does_not_exist_is_unimplemented(site):
+    method = METHODS["/gridpact.v1.OperatorService/GetMicrogrid"]
+    with pytest.raises(grpc.RpcError) as caught:
+        call(site.channel("spiffe://village/operator/op"), "/gridpact.v1.OperatorService/Drop", empty(method), method)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_no_call_is_answered_by_a_fault_of_ours(site):
+    """Empty messages are the commonest malformed ones: no method fails over them."""
+    faults = []
+    for (path, method), role in product((METHODS | HEALTH).items(), Role):
+        if role in ALLOWED.get(path, ()):
+            try:
+                call(site.channel(f"spiffe://village/{role.value}/somebody"), path, empty(method), method)
+            except grpc.RpcError as err:
+                if err.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+                    faults.append(path)
+    assert faults == []
+
+
+def requests_for(site, grid):
+    """Of every method a well-formed request that names what is, or would be, in ``grid``."""
+    name = f"microgrids/{grid}"
+    window = site.window(0, grid)
+    order = site.order("ada", grid=grid)
+    envelope = site.envelope("limit", name=f"{name}/envelopes/limit", target=name)
+    batch = site.batch(site.start)
+    batch.parent = name
+    for reading in batch.readings:
+        reading.member = reading.member.replace("village", grid)
+    attestation = validator_pb2.Attestation(window=window, header_hash=bytes(32))
+    microgrid = site.operator.GetMicrogrid(operator_pb2.GetMicrogridRequest(name="microgrids/village")).microgrid
+    microgrid.name = name
+    flexibility = participant_pb2.Flexibility(
+        device=f"{name}/members/ada/devices/pv",
+        power_envelope=participant_pb2.PowerEnvelopeBasedControl(rated_power_w=1),
+    )
+    member = operator_pb2.Member(name=f"{name}/members/new", section="east")
+    signed = {
+        "envelope": site.signed("wires", "envelope-wires", envelope),
+        "order": site.signed("ada", "order-ada", order),
+        "readings": site.signed("gateway", "reading-gateway", batch),
+        "attestation": site.signed("val", "attestation-val", attestation),
+    }
+    return {
+        "dso/wires /DsoService/CreateEnvelope": {"parent": name, "envelope": signed["envelope"]},
+        "dso/wires /DsoService/GetEnvelope": {"name": envelope.name},
+        "dso/wires /DsoService/ListEnvelopes": {"parent": name},
+        "dso/wires /DsoService/CancelEnvelope": {"name": envelope.name},
+        "dso/wires /DsoService/GetPlannedLoad": {"parent": name},
+        "aggregator/agg /DispatchService/RequestPlan": {"parent": name},
+        "aggregator/agg /DispatchService/GetPlan": {"name": f"{name}/plans/p1"},
+        "aggregator/agg /DispatchService/GetClearing": {"window": window},
+        "aggregator/agg /DispatchService/ListClearings": {"parent": name},
+        "aggregator/agg /DispatchService/ListTrades": {"parent": window},
+        "driver/ada/pv /DriverService/Connect": {"descriptor": driver_pb2.Descriptor(device=flexibility.device)},
+        "participant/ada /ParticipantService/UpdateFlexibility": {"flexibility": flexibility},
+        "participant/ada /ParticipantService/SubmitOrder": {"order": signed["order"]},
+        "participant/ada /ParticipantService/ListOwnTrades": {"parent": window},
+        "participant/ada /ParticipantService/GetTradeProof": {"name": f"{window}/trades/0"},
+        "meter/gateway /MeteringService/SubmitReadings": {"readings": signed["readings"]},
+        "operator/op /OperatorService/CreateMicrogrid": {"microgrid": microgrid},
+        "operator/op /OperatorService/GetMicrogrid": {"name": name},
+        "operator/op /OperatorService/CreateMember": {"parent": name, "member": member},
+        "operator/op /OperatorService/ListMembers": {"parent": name},
+        "operator/op /OperatorService/RegisterKey": {
+            "parent": name,
+            "key_id": "new-key",
+            "purpose": operator_pb2.KEY_PURPOSE_ORDER,
+            "holder": "ada",
+            "public_key": bytes(32),
+        },
+        "operator/op /OperatorService/ListWindows": {"parent": name},
+        "validator/val /ValidatorService/GetWindowRecords": {"window": window},
+        "validator/val /ValidatorService/SubmitAttestation": {"attestation": signed["attestation"]},
+        "auditor/aud /AuditService/ListHeaders": {"parent": name},
+        "auditor/aud /AuditService/GetHeader": {"window": window},
+        "auditor/aud /AuditService/GetProof": {"name": f"{window}/trades/0"},
+    }
+
+
+@pytest.fixture
+def both(make_site):
+    """Village and hamlet on one service; a window of the village is settled, so that all there is to hide is there."""
+    site = make_site("village", "hamlet")
+    envelope = site.envelope("limit")
+    site.dso.CreateEnvelope(site.envelope_request(envelope))
+    site.live(until=site.start + 1800)
+    assert site.states()[0] == "SETTLED"
+    return site
+
+
+def answers(site, caller_grid, grid):
+    """What the callers of one grid are answered about another: status and details by method."""
+    found = {}
+    for who, values in requests_for(site, grid).items():
+        caller, _, short = who.partition(" /")
+        path = f"/gridpact.v1.{short}"
+        method = METHODS[path]
+        kind = message_factory.GetMessageClass(method.input_type)
+        if "request_id" in kind.DESCRIPTOR.fields_by_name:
+            values["request_id"] = site.request_id()
+        channel = site.channel(f"spiffe://{caller_grid}/{caller}")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(channel, path, kind(**values), method)
+        found[path] = caught.value
+    return found
+
+
+def test_what_is_foreign_is_answered_like_what_does_not_exist(both, refusal_of):
+    foreign = {path: refusal_of(err) for path, err in answers(both, "hamlet", "village").items()}
+    nowhere = {path: refusal_of(err) for path, err in answers(both, "hamlet", "atlantis").items()}
+    assert set(foreign) == set(METHODS)
+    assert {path for path, one in foreign.items() if one.code is not grpc.StatusCode.NOT_FOUND} == set()
+    assert {
+        path: replace(one, message=one.message.replace("village", "atlantis")) for path, one in foreign.items()
+    } == nowhere
+    assert both.operator.GetMicrogrid(operator_pb2.GetMicrogridRequest(name="microgrids/village"))
+
+
+def test_a_foreign_call_changes_nothing(both):
+    before = both.rows()
+    answers(both, "hamlet", "village")
+    assert both.rows() == before
+
+
+class TestCertificates:
+    REQUEST = operator_pb2.GetMicrogridRequest(name="microgrids/village")
+
+    def ask(self, channel):
+        return operator_stub(channel).GetMicrogrid(self.REQUEST, timeout=20)
+
+    def test_one_of_ours_is_let_in(self, site):
+        assert self.ask(site.channel("spiffe://village/auditor/aud")).microgrid.name == "microgrids/village"
+
+    def test_none_is_refused(self, site):
+        with pytest.raises(grpc.RpcError) as caught:
+            self.ask(site.channel())
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    def test_plain_text_is_refused(self, site):
+        with grpc.insecure_channel(f"127.0.0.1:{site.port}") as channel, pytest.raises(grpc.RpcError) as caught:
+            self.ask(channel)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    def test_one_of_a_foreign_authority_is_refused(self, site):
+        with pytest.raises(grpc.RpcError) as caught:
+            self.ask(site.channel("spiffe://village/auditor/aud", authority=Authority()))
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "https://village/auditor/aud",
+            "spiffe://village/king/aud",
+            "spiffe://village/auditor",
+            "spiffe://village/auditor/AUD",
+            "spiffe://Village/auditor/aud",
+        ],
+    )
+    def test_one_with_a_malformed_identity_is_unauthenticated(self, site, refusal_of, uri):
+        with pytest.raises(grpc.RpcError) as caught:
+            self.ask(site.channel(uri))
+        assert refusal_of(caught.value).code is grpc.StatusCode.UNAUTHENTICATED
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            [],
+            [x509.DNSName("aud")],
+            [x509.RFC822Name("aud@village")],
+            [
+                x509.UniformResourceIdentifier("spiffe://village/auditor/aud"),
+                x509.UniformResourceIdentifier("spiffe://village/operator/op"),
+            ],
+            [
+                x509.UniformResourceIdentifier("spiffe://village/auditor/aud"),
+                x509.UniformResourceIdentifier("https://village"),
+            ],
+        ],
+        ids=["no name", "a host", "a mail address", "two identities", "an identity and another URI"],
+    )
+    def test_one_without_exactly_one_identity_is_unauthenticated(self, site, refusal_of, names):
+        with site.dial(credentials(site.authority, names)) as channel, pytest.raises(grpc.RpcError) as caught:
+            self.ask(channel)
+        assert refusal_of(caught.value).code is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_its_common_name_counts_for_nothing(self, site, refusal_of):
+        theirs = credentials(site.authority, [], common_name="spiffe://village/auditor/aud")
+        with site.dial(theirs) as channel, pytest.raises(grpc.RpcError) as caught:
+            self.ask(channel)
+        assert refusal_of(caught.value).code is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_metadata_count_for_nothing(self, site, refusal_of):
+        stub = operator_stub(site.channel("https://village"))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetMicrogrid(self.REQUEST, metadata=[("x-spiffe-id", "spiffe://village/auditor/aud")])
+        assert refusal_of(caught.value).code is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_one_that_has_run_out_is_refused(self, site):
+        late = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+        names = [x509.UniformResourceIdentifier("spiffe://village/auditor/aud")]
+        with (
+            site.dial(credentials(site.authority, names, not_after=late)) as channel,
+            pytest.raises(grpc.RpcError) as caught,
+        ):
+            self.ask(channel)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def operator_stub(channel):
+    return operator_pb2_grpc.OperatorServiceStub(channel)
+
+
+def credentials(authority, names, *, common_name="client", not_after=None):
+    """A certificate that the authority would never issue, under its key all the same."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(not_after or now + datetime.timedelta(hours=1))
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = builder.sign(authority._key, hashes.SHA256())
+    return grpc.ssl_channel_credentials(
+        root_certificates=authority.certificate,
+        private_key=key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        certificate_chain=certificate.public_bytes(serialization.Encoding.PEM),
+    )
+
+
+def test_health_is_told_once_and_watched(site):
+    channel = site.channel("spiffe://village/driver/ada/pv")
+    stub = health_pb2_grpc.HealthStub(channel)
+    assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    watch.cancel()
