@@ -163,6 +163,7 @@ def _device(snapshot: Snapshot, id_: DeviceId, flexibility: Flexibility, availab
                 first_mtu=first,
                 end_mtu=end,
                 required_mtus=min(owed, end - first),
+                running=state is not None and state.power_w > 0,
             )
 
 

@@ -43,7 +43,7 @@ class ReferenceSolver:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
-                # A person's interrupt reaches the whole group of processes: the service, which ends this one, answers it.
+                # A person's interrupt reaches the whole group: the service answers it, and ends this process.
                 initializer=signal.signal,
                 initargs=(signal.SIGINT, signal.SIG_IGN),
             )

@@ -210,6 +210,8 @@ def _objective(community: Community, clearing: Clearing) -> float:
                 cost += device.waiting_cost * hours * float((device.capacity_kwh - _stored(device, power, hours)).sum())
             case Interruptible():
                 cost += SHORTFALL_PRICE * short * device.power_kw * hours
+                on = power > device.power_kw / 2
+                cost += device.start_cost * float(np.count_nonzero(on & ~np.concatenate([[device.running], on[:-1]])))
                 cost += device.waiting_cost * hours**2 * float(power @ np.arange(community.horizon.mtus))
             case FixedLoad() | Curtailable():
                 pass

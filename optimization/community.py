@@ -28,6 +28,9 @@ MAX_MAGNITUDE = 1e6
 WAITING_COST = 1e-5
 """Default currency per kWh and hour of delay: a hundredth of a cent a day, far below any tariff's step."""
 
+START_COST = 5e-4
+"""Default currency per start of an appliance: enough that it runs in one go where prices tie, as its owner would."""
+
 
 def _series(name: str, value: Sequence[float] | Floats, *, lower: float = -MAX_MAGNITUDE) -> Floats:
     """A read-only float vector whose entries are finite and within ``[lower, MAX_MAGNITUDE]``."""
@@ -182,7 +185,9 @@ class Interruptible:
     power_kw : kW while on, non-negative
     first_mtu, end_mtu : half-open window in MTUs of the horizon, ``0 <= first <= end``
     required_mtus : MTUs still owed, at most the window's length
+    running : whether it is on when the horizon begins, so that going on is no start
     waiting_cost : currency per kWh consumed later than the horizon's start, and hour; makes ties go to running early
+    start_cost : currency per start; makes ties go to running in one go
     """
 
     id: DeviceId
@@ -190,11 +195,14 @@ class Interruptible:
     first_mtu: int
     end_mtu: int
     required_mtus: int
+    running: bool = False
     waiting_cost: float = WAITING_COST
+    start_cost: float = START_COST
 
     def __post_init__(self) -> None:
         _number(f"{self.id}.power_kw", self.power_kw)
         _number(f"{self.id}.waiting_cost", self.waiting_cost)
+        _number(f"{self.id}.start_cost", self.start_cost)
         if not 0 <= self.first_mtu <= self.end_mtu <= MAX_MTUS:
             raise ProblemError(
                 f"{self.id}: got window [{self.first_mtu}, {self.end_mtu}), wanted 0 <= first <= end <= {MAX_MTUS}"

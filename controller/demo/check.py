@@ -5,6 +5,7 @@ It reads what was written, recomputes with whole numbers and loops, and says wha
 
 import json
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ def check_day(directory: Path) -> list[Check]:
     trades = _lines(directory / "trades.jsonl")
     postings = _lines(directory / "postings.jsonl")
     return [
-        _windows(schedule),
+        _windows(community, schedule),
         _balance(schedule, trades),
         _money(postings),
-        _bills(community, schedule, trades, postings),
+        _bills(community, trades, postings),
+        _imbalances(community, schedule, trades, postings),
         _envelope_energy(community, schedule),
         _envelope_power(community, schedule),
         _appliances(community, schedule),
@@ -46,8 +48,15 @@ def _check(name: str, problems: list[str], detail: str) -> Check:
     return {"name": name, "passed": not problems, "detail": shown or detail}
 
 
-def _windows(schedule: dict[str, Any]) -> Check:
-    problems = [
+def _windows(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
+    grid = community["microgrid"]
+    wanted = []
+    for start in range(grid["start"], grid["end"], grid["window_minutes"] * 60):
+        wanted.append(f"microgrids/{grid['id']}/windows/{datetime.fromtimestamp(start, UTC):%Y%m%dT%H%M%SZ}")
+    got = [w["window"] for w in schedule["windows"]]
+    problems = [f"{window} is there {got.count(window)} times" for window in wanted if got.count(window) != 1]
+    problems += [f"{window} is no window of the day" for window in got if window not in wanted]
+    problems += [
         f"{w['window']} is {w['state']} ({w['failure'] or 'no failure'})"
         for w in schedule["windows"]
         if w["state"] != "ANCHORED" or w["source"] != "CLEARING" or w["failure"]
@@ -97,29 +106,66 @@ def _money(postings: list[dict[str, Any]]) -> Check:
     return _check("postings sum to zero in every window", problems, f"{len(postings)} postings")
 
 
-def _bills(
+def _bills(community: dict[str, Any], trades: list[dict[str, Any]], postings: list[dict[str, Any]]) -> Check:
+    """Recomputes what every trade costs, and the charge on those among neighbours."""
+    paid: dict[tuple[str, str, str, str], int] = defaultdict(int)
+    for posting in postings:
+        paid[posting["window"], posting["kind"], posting["reference"], posting["account"]] += posting["amount_micro"]
+    charge = community["microgrid"]["network_charge_micro_per_kwh"]
+    problems = []
+    for trade in trades:
+        neighbours = "grid" not in {trade["buyer"], trade["seller"]}
+        for kind, receiver, price in (
+            ("TRADE", trade["seller"], trade["price_micro_per_kwh"]),
+            ("NETWORK_CHARGE", "dso", charge if neighbours else 0),
+        ):
+            exact = trade["energy_wh"] * price
+            for account, sign in ((receiver, 1), (trade["buyer"], -1)):
+                got = paid.pop((trade["window"], kind, f"trade {trade['index']}", account), 0)
+                if abs(got * 1000 - sign * exact) > 500:
+                    name = f"trade {trade['index']} of {trade['window']}"
+                    problems.append(f"{name}: {account} got {got}, {kind} is {sign * exact}/1000")
+    problems += [
+        f"{reference} of {window}: {account} got {amount}, no trade says why"
+        for (window, kind, reference, account), amount in paid.items()
+        if kind != "IMBALANCE" and amount
+    ]
+    return _check("every trade is paid at its price", problems, f"{len(trades)} trades")
+
+
+def _imbalances(
     community: dict[str, Any],
     schedule: dict[str, Any],
     trades: list[dict[str, Any]],
     postings: list[dict[str, Any]],
 ) -> Check:
-    """Recomputes every trade's amount, and that all energy that was metered was paid for."""
-    paid: dict[tuple[str, str, str], int] = defaultdict(int)
+    """Recomputes what everybody owes for what was metered beyond or short of trades."""
+    got: dict[tuple[str, str], int] = defaultdict(int)
     for posting in postings:
-        paid[posting["window"], posting["kind"], posting["reference"]] += max(posting["amount_micro"], 0)
-    problems = []
+        if posting["kind"] == "IMBALANCE":
+            got[posting["account"], posting["reference"]] += posting["amount_micro"]
+    sold: dict[tuple[str, int], list[int]] = defaultdict(list)
+    bought: dict[tuple[str, int], list[int]] = defaultdict(list)
     for trade in trades:
-        exact = trade["energy_wh"] * trade["price_micro_per_kwh"]
-        got = paid[trade["window"], "TRADE", f"trade {trade['index']}"]
-        if abs(got * 1000 - exact) > 500:
-            problems.append(f"trade {trade['index']} of {trade['window']}: paid {got}, energy times price {exact}/1000")
-    imbalance = 0
+        sold[trade["seller"], trade["mtu_start"]].append(trade["price_micro_per_kwh"])
+        bought[trade["buyer"], trade["mtu_start"]].append(trade["price_micro_per_kwh"])
+    problems = []
+    total = 0
     for member, series in schedule["metered_wh"].items():
-        for k, metered in enumerate(series):
-            imbalance += abs(metered - schedule["position_wh"][member][k])
-    detail = f"{len(trades)} trades at their price; {imbalance / 1000:.1f} kWh of imbalance settled"
-    del community
-    return _check("every trade is paid at its price", problems, detail)
+        for k, at in _instants(schedule):
+            short = series[k] - schedule["position_wh"][member][k]
+            total += abs(short)
+            tariff = next(t for t in community["microgrid"]["tariff"] if t["start"] <= at < t["end"])
+            if short > 0:
+                price = max([tariff["import_price_micro_per_kwh"], *sold[member, at]])
+            else:
+                price = min([tariff["export_price_micro_per_kwh"], *bought[member, at]])
+            amount = got.pop((member, f"{member} {at}"), 0)
+            if abs(amount * 1000 + short * price) > 500:
+                problems.append(f"{member} at {at}: got {amount} for {short} Wh, {-short * price}/1000 is due")
+    strays = [reference for account, reference in got if account in schedule["metered_wh"]]
+    problems += [f"imbalance of {reference}, which nobody metered" for reference in strays]
+    return _check("all that was metered beyond or short of trades is paid", problems, f"{total / 1000:.1f} kWh")
 
 
 def _bound(community: dict[str, Any], at: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 from time import perf_counter
 from typing import TypeVar
 
@@ -194,9 +195,12 @@ class Conductor:
         evening = midnight + EVENING_FROM_HOUR * 3600, midnight + EVENING_TO_HOUR * 3600
         by_mtu = {start + k * MTU_S: load for k, load in enumerate(planned)}
         inside = {mtu: load for mtu, load in by_mtu.items() if evening[0] <= mtu < evening[1]}
-        # Half-way between the evening's mean and its peak: the peak goes, the energy still fits.
+        if not inside:
+            return
+        # Half-way between the evening's mean and its peak: the peak goes, the energy still fits. Rounded up, so that
+        # it fits where the load is small and flat, too.
         peak, mean = max(inside.values()), sum(inside.values()) / len(inside)
-        limit = max(1000, round((peak + mean) / 2000) * 1000)
+        limit = max(1000, ceil((peak + mean) / 2000) * 1000)
         self.diary.evening, self.diary.evening_limit_w = evening, limit
         self.diary.planned_before_w = inside
         await self._dso.limit(

@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 
+from google.protobuf.message import DecodeError
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
 from controller.microgrid import Microgrid
-from controller.refusals import not_found, not_now
+from controller.refusals import invalid, not_found, not_now
 from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import trade_proof
@@ -89,7 +90,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
 
         def read(connection: Connection) -> pb.ListOwnTradesResponse:
             row = require_window(connection, caller, request.parent, "parent")
-            microgrid = require_microgrid(connection, caller, row.microgrid, request.parent)
+            microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, request.parent)
             own = [
                 (ix, trade)
                 for ix, (trade, _) in enumerate(books.trades(connection, row.name))
@@ -112,6 +113,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
 
         def read(connection: Connection) -> pb.GetTradeProofResponse:
             row = require_window(connection, caller, match[1], "name")
+            _own_microgrid(connection, caller, row.microgrid, caller.id, request.name)
             proof = trade_proof(connection, row.name, int(match[2]), request.name)
             record = json.loads(proof.record_json)
             if caller.id not in (record["seller"], record["buyer"]):
@@ -133,4 +135,7 @@ def _own_microgrid(connection: Connection, caller: Identity, microgrid: str, mem
 
 def _window_of(payload: bytes) -> str:
     """The window that a signed order names; the rest is read when its horizon is known."""
-    return pb.Order.FromString(payload).window
+    try:
+        return pb.Order.FromString(payload).window
+    except DecodeError as err:
+        raise invalid("order.payload", got=f"{len(payload)} bytes", wanted="a gridpact.v1.Order") from err

@@ -29,7 +29,7 @@ def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
             wanted=f"a whole number of windows, at most {MAX_MTUS} MTUs, on the grid of MTUs",
         )
     currency = message.currency
-    if len(currency) != 3 or not (currency.isascii() and currency.isupper()):
+    if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
         raise invalid(f"{at}.currency", got=currency, wanted="an ISO 4217 code such as EUR")
     return Microgrid(
         id=fields.microgrid_id(f"{at}.name", message.name),

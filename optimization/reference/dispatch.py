@@ -10,9 +10,10 @@ With links :math:`(n, m)`, MTUs :math:`t` of :math:`\Delta` hours, devices :math
     \Delta q_n(t) = \sum_m e_{mn}(t) - \sum_m e_{nm}(t) + i_n(t) - x_n(t), \qquad
     q_n(t) = \sum_{d \in n} p_d(t)
 
-with :math:`s_d` what a device's task falls short by, and :math:`W` the small cost of waiting that lets ties go to the
-earlier MTU. One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity cannot be broken. The prices
-are the duals of the balances, from the linear programme that remains when the whole numbers are fixed at their optimum.
+with :math:`s_d` what a device's task falls short by, and :math:`W` the small costs of waiting and of starting, which
+let ties go to the earlier MTU and to running in one go. One variable :math:`e_{nm}` stands for each ordered pair, so
+that reciprocity cannot be broken. The prices are the duals of the balances, from the linear programme that remains when
+the whole numbers are fixed at their optimum.
 
 References
 ----------
@@ -98,6 +99,7 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
     model.charged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_charge_kw))
     model.discharged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_discharge_kw))
     model.stored = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].capacity_kwh))
+    model.start = pyo.Var(model.appliances, model.mtus, bounds=(0.0, 1.0))
     model.short = pyo.Var(model.batteries + model.appliances, within=pyo.NonNegativeReals)
     model.commitment = commitment
     on: Any
@@ -159,6 +161,11 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
         model.batteries,
         rule=lambda m, d: m.stored[d, community.horizon.mtus - 1] + m.short[d] >= batteries[d].final_kwh,
     )
+    model.starting = pyo.Constraint(
+        model.appliances,
+        model.mtus,
+        rule=lambda m, d, t: m.start[d, t] >= on[d, t] - (on[d, t - 1] if t else float(appliances[d].running)),
+    )
     model.task = pyo.Constraint(
         model.appliances,
         rule=lambda m, d: sum(on[d, t] for t in m.mtus) + m.short[d] == appliances[d].required_mtus,
@@ -186,7 +193,11 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
             for d, b in batteries.items()
             for t in model.mtus
         )
-        + sum(hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] for d, a in appliances.items() for t in model.mtus)
+        + sum(
+            hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] + a.start_cost * model.start[d, t]
+            for d, a in appliances.items()
+            for t in model.mtus
+        )
     )
     return model
 

@@ -572,18 +572,36 @@ def founded(tmp_path_factory: pytest.TempPathFactory, loop: Loop, authority: Aut
     return path
 
 
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory, loop: Loop, authority: Authority, founded: Path) -> Path:
+    """The database of the village half an hour later: a window is settled, the next is delivering."""
+    path = Path(shutil.copy(founded, tmp_path_factory.mktemp("lived")))
+    site = Site(path, loop, authority)
+    site.live(until=START + 1800)
+    assert site.states() == ["SETTLED", "DELIVERING", "OPEN", "OPEN"]
+    site.close()
+    return path
+
+
 @pytest.fixture
 def make_site(
-    tmp_path: Path, loop: Loop, authority: Authority, founded: Path
+    tmp_path: Path, loop: Loop, authority: Authority, founded: Path, lived: Path
 ) -> Iterator[Callable[..., Site]]:
-    """Starts services, each on a database of its own with these communities, village and hamlet: equal in all."""
+    """Starts services, each on a database of its own with these communities.
+
+    ``village`` and ``hamlet`` are equal; ``lived`` is the village half an hour after the horizon's start.
+    """
     sites: list[Site] = []
 
     def make(*communities: str, anchored=None) -> Site:
         path = tmp_path / f"{len(sites)}.sqlite"
         if "village" in communities:
             shutil.copy(founded, path)
+        if "lived" in communities:
+            shutil.copy(lived, path)
         sites.append(Site(path, loop, authority, anchored=anchored))
+        if "lived" in communities:
+            sites[-1].clock.set(START + 1800)
         if "hamlet" in communities:
             found(sites[-1], "hamlet")
         return sites[-1]
@@ -597,3 +615,9 @@ def make_site(
 def site(make_site: Callable[..., Site]) -> Site:
     """The village's service, half an hour before its first gate closes."""
     return make_site("village")
+
+
+@pytest.fixture
+def settled(make_site: Callable[..., Site]) -> Site:
+    """The village's service half an hour after the horizon's start: a window is settled, the next is delivering."""
+    return make_site("lived")

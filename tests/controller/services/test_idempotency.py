@@ -1,0 +1,200 @@
+"""A call that is repeated with its request id has one effect and the same answer."""
+
+import sqlite3
+
+import pytest
+from google.protobuf import message_factory
+from grpc import RpcError, StatusCode
+from gridpact.v1 import (
+    dispatch_pb2,
+    dso_pb2,
+    metering_pb2,
+    operator_pb2,
+    participant_pb2,
+    validator_pb2,
+)
+
+NAME = "microgrids/village"
+
+
+def changes(site):
+    """Of each method that changes something, a call that does, and one with another content."""
+    site.clock.set(site.start + 2700)
+    calendar = site.operator.GetMicrogrid(operator_pb2.GetMicrogridRequest(name=NAME)).microgrid
+    header = next(row for row in site.rows("headers") if row["window"] == site.window(0))
+    attestation = validator_pb2.Attestation(window=site.window(0), header_hash=header["hash"])
+    site.dso.CreateEnvelope(site.envelope_request(site.envelope("old")))
+
+    def plant(rated_w):
+        control = participant_pb2.PowerEnvelopeBasedControl(rated_power_w=rated_w)
+        device = f"{NAME}/members/ada/devices/pv"
+        return participant_pb2.UpdateFlexibilityRequest(
+            flexibility=participant_pb2.Flexibility(device=device, power_envelope=control)
+        )
+
+    def member(id_):
+        return operator_pb2.CreateMemberRequest(
+            parent=NAME, member=operator_pb2.Member(name=f"{NAME}/members/{id_}", section="east")
+        )
+
+    def key(id_):
+        return operator_pb2.RegisterKeyRequest(
+            parent=NAME, key_id=id_, purpose=operator_pb2.KEY_PURPOSE_ORDER, holder="ada", public_key=bytes(32)
+        )
+
+    def readings(sequence):
+        return site.batch_request(site.batch(site.start + 2700, sequence=sequence))
+
+    other = dispatch_pb2.RequestPlanRequest(parent="microgrids/hamlet")
+    hamlet = operator_pb2.CreateMicrogridRequest(microgrid=calendar)
+    hamlet.microgrid.name = "microgrids/other"
+    again = validator_pb2.SubmitAttestationRequest(attestation=site.signed("val", "attestation-val", attestation))
+    unsigned = validator_pb2.SubmitAttestationRequest()
+    ada = site.participant("ada")
+    return {
+        "CreateMember": (site.operator.CreateMember, member("dan"), member("fay")),
+        "RegisterKey": (site.operator.RegisterKey, key("one"), key("two")),
+        "CreateEnvelope": (
+            site.dso.CreateEnvelope,
+            site.envelope_request(site.envelope("new")),
+            site.envelope_request(site.envelope("other")),
+        ),
+        "CancelEnvelope": (
+            site.dso.CancelEnvelope,
+            dso_pb2.CancelEnvelopeRequest(name=f"{NAME}/envelopes/old"),
+            dso_pb2.CancelEnvelopeRequest(name=f"{NAME}/envelopes/new"),
+        ),
+        "RequestPlan": (site.aggregator.RequestPlan, dispatch_pb2.RequestPlanRequest(parent=NAME), other),
+        "UpdateFlexibility": (ada.UpdateFlexibility, plant(1), plant(2)),
+        "SubmitOrder": (ada.SubmitOrder, site.order_request("ada", 3), site.order_request("ada", 3, load_w=[1, 2])),
+        "SubmitReadings": (site.gateway.SubmitReadings, readings(4), readings(5)),
+        "SubmitAttestation": (site.validator.SubmitAttestation, again, unsigned),
+    }
+
+
+METHODS = (
+    "CreateMember",
+    "RegisterKey",
+    "CreateEnvelope",
+    "CancelEnvelope",
+    "RequestPlan",
+    "UpdateFlexibility",
+    "SubmitOrder",
+    "SubmitReadings",
+    "SubmitAttestation",
+)
+
+
+def test_no_method_with_a_request_id_was_forgotten():
+    modules = (dispatch_pb2, dso_pb2, metering_pb2, operator_pb2, participant_pb2, validator_pb2)
+    found = {
+        method.name
+        for module in modules
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if "request_id" in message_factory.GetMessageClass(method.input_type).DESCRIPTOR.fields_by_name
+    }
+    assert found == {*METHODS, "CreateMicrogrid"}
+
+
+@pytest.fixture(params=METHODS)
+def change(settled, request):
+    """A method, a request, and another one; both with the same id."""
+    call, one, other = changes(settled)[request.param]
+    one.request_id = other.request_id = "the-same"
+    return call, one, other
+
+
+def test_a_repeated_call_has_one_effect_and_the_same_answer(settled, change):
+    site, (call, one, _) = settled, change
+    before = site.rows()
+    answer = call(one)
+    after = site.rows()
+    assert after != before
+    assert call(one) == answer
+    assert site.rows() == after
+
+
+def test_a_repeated_call_is_answered_the_same_after_a_restart_and_a_closed_gate(settled, change):
+    site, (call, one, _) = settled, change
+    answer = call(one)
+    method = call._method.decode()
+    identity = next(row["identity"] for row in site.rows("requests") if row["request_id"] == "the-same")
+    site.restart()
+    site.advance(site.start + 7200)
+    after = site.rows()
+    channel = site.channel(identity)
+    again = channel.unary_unary(
+        method, request_serializer=type(one).SerializeToString, response_deserializer=type(answer).FromString
+    )
+    assert again(one) == answer
+    assert site.rows() == after
+
+
+def test_another_content_under_the_same_id_is_refused(settled, change):
+    call, one, other = change
+    call(one)
+    answer = settled.refused(call, other)
+    assert (answer.code, answer.reason) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+def test_an_id_counts_over_all_methods_of_a_caller(settled):
+    site, calls = settled, changes(settled)
+    create, one, _ = calls["CreateEnvelope"]
+    cancel, other, _ = calls["CancelEnvelope"]
+    one.request_id = other.request_id = "the-same"
+    create(one)
+    answer = site.refused(cancel, other)
+    assert (answer.code, answer.reason) == (StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+def test_two_callers_may_use_the_same_id(site):
+    for member in ("ada", "bob"):
+        request = site.order_request(member)
+        request.request_id = "the-same"
+        site.participant(member).SubmitOrder(request)
+    assert sum(row["request_id"] == "the-same" for row in site.rows("requests")) == 2
+
+
+def test_a_refused_call_may_be_made_again_under_its_id(site):
+    wrong, right = site.order_request("ada", load_w=[]), site.order_request("ada")
+    wrong.request_id = right.request_id = "the-same"
+    site.refused(site.participant("ada").SubmitOrder, wrong)
+    assert site.participant("ada").SubmitOrder(right).digest
+
+
+def test_of_many_at_once_one_has_an_effect(site):
+    request = site.order_request("ada")
+    submit = site.participant("ada").SubmitOrder
+    before = len(site.rows("orders"))
+    answers = [future.result() for future in [submit.future(request) for _ in range(20)]]
+    assert len({answer.digest for answer in answers}) == 1
+    assert len(site.rows("orders")) == before + 1
+
+
+def test_a_malformed_id_is_invalid(settled, change):
+    call, one, _ = change
+    for request_id in ("", "x" * 65, "with space", "ümlaut", "new\nline"):
+        one.request_id = request_id
+        answer = settled.refused(call, one)
+        assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("request_id",))
+
+
+def test_an_acknowledged_call_is_on_disk(site):
+    """What a second reader of the file sees, at once, is what the caller was told."""
+    digest = site.participant("ada").SubmitOrder(site.order_request("ada", 1)).digest
+    with sqlite3.connect(site.path) as other:
+        found = other.execute("SELECT digest FROM orders WHERE window = ?", (site.window(1),)).fetchall()
+    assert found == [(digest,)]
+
+
+def test_a_call_whose_transaction_fails_is_no_acknowledged_one(site, refusal_of):
+    site.database.commits_left = 1  # the commit is made, the answer never
+    request = site.order_request("ada", 1)
+    with pytest.raises(RpcError) as caught:
+        site.participant("ada").SubmitOrder(request)
+    assert refusal_of(caught.value).code is StatusCode.INTERNAL
+    after = site.rows()
+    site.restart()
+    assert site.participant("ada").SubmitOrder(request).digest
+    assert site.rows("orders") == after["orders"]
