@@ -1,7 +1,4 @@
-"""The command ``gridpact``. Each subcommand loads what it needs and no more.
-
-Exit codes: 0 done, 1 a check failed, 2 bad input, 3 infeasible, 4 no certified result.
-"""
+"""The command ``gridpact``. Each subcommand loads what it needs and no more."""
 
 import argparse
 import os
@@ -11,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-OK, CHECK_FAILED, BAD_INPUT = 0, 1, 2
+from controller.exit_codes import BAD_INPUT
 
 
 def main(argv: Sequence[str] | None = None) -> int:

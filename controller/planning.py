@@ -18,7 +18,7 @@ from controller.microgrid import (
     Trade,
 )
 from controller.snapshot import Snapshot
-from optimization.certificate import Certificate, certify
+from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify
 from optimization.clearing import Clearing
 from optimization.community import (
     Battery,
@@ -37,6 +37,7 @@ from optimization.community import (
     Tariff,
 )
 from optimization.community import Device as ProblemDevice
+from optimization.errors import SolverError
 from optimization.rounding import (
     UNBOUNDED_WH,
     EnergyBounds,
@@ -52,6 +53,7 @@ CURTAILED_KW = 1e-3
 MICRO = 1_000_000
 KILO = 1000.0
 PPM = 1e6
+LEAST_INTEGER = -(2**63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,13 +259,25 @@ def net_of_tail(snapshot: Snapshot, target: str, power_w: Mapping[str, Sequence[
 
 
 def decide(snapshot: Snapshot, community: Community, clearing: Clearing) -> Decision:
-    """The integers that follow from a clearing."""
+    """The integers that follow from a clearing.
+
+    Raises
+    ------
+    SolverError
+        If the clearing breaks a rule of its problem: what was not found feasible, recomputed, never acts.
+    """
+    certificate = certify(community, clearing)
+    if not certificate.feasible:
+        raise SolverError(
+            f"recomputed feasibility: {certificate.violated} off by {certificate.primal_residual_kw:.3g} kW, "
+            f"wanted {FEASIBILITY_TOLERANCE_KW:g}"
+        )
     plan, net_w = _plan(snapshot, community, clearing)
     positions, carry = _positions(snapshot, net_w)
     trades, link_carry = _trades(snapshot, community, clearing, positions)
     mtus = snapshot.window_mtus()
     return Decision(
-        certificate=certify(community, clearing),
+        certificate=certificate,
         trades=trades,
         positions=positions,
         setpoints=tuple(
@@ -274,6 +288,17 @@ def decide(snapshot: Snapshot, community: Community, clearing: Clearing) -> Deci
         plan=plan,
         carry=carry | link_carry,
     )
+
+
+def stated(certificate: Certificate) -> dict[str, float]:
+    """A certificate as the API states it, in W and micro-currency; a bound that is not known is the least integer."""
+    bound = certificate.lower_bound
+    return {
+        "primal_residual_w": certificate.primal_residual_kw * KILO,
+        "objective_micro": round(certificate.objective * MICRO),
+        "lower_bound_micro": round(bound * MICRO) if np.isfinite(bound) else LEAST_INTEGER,
+        "gap": certificate.gap,
+    }
 
 
 def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple[Plan, Integers]:

@@ -126,7 +126,8 @@ def project(
                 power_w = rated_w * setpoint.value
             case Storage() as storage, SetpointKind.POWER:
                 power_w = setpoint.value
-                stored_wh = _stored(storage, stored_wh or 0, setpoint.value, seconds)
+                known_wh = storage.stored_wh if stored_wh is None else stored_wh
+                stored_wh = _stored(storage, known_wh, setpoint.value, seconds)
             case _:
                 pass
     return DeviceState(device=device.id, instant=start, power_w=power_w, closed_s=closed_s, stored_wh=stored_wh)

@@ -38,13 +38,10 @@ from controller.store import books, evidence
 from controller.store.books import WindowRow
 from controller.store.database import Database
 from controller.wire.market import read_order
-from optimization.certificate import FEASIBILITY_TOLERANCE_KW
 from optimization.clearing import Infeasible
 from optimization.errors import OptimizationError
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
-MICRO = 1_000_000
-KILO = 1000.0
 
 
 class WindowEngine:
@@ -130,34 +127,19 @@ class WindowEngine:
             decision = planning.decide(snapshot, community, outcome)
         except OptimizationError as err:
             return await self._fail(snapshot, str(err))
-        if not decision.certificate.feasible:
-            return await self._fail(
-                snapshot,
-                f"recomputed feasibility: {decision.certificate.violated} off by "
-                f"{decision.certificate.primal_residual_kw:.3g} kW, wanted {FEASIBILITY_TOLERANCE_KW:g}",
-            )
         if not await self._database.run_async(self._commit, window, decision):
             return False
         self._on_setpoints(snapshot.microgrid.id, window, decision.setpoints)
         return True
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
-        certificate = decision.certificate
         if not books.set_window(
             connection,
             window.name,
             was="CLOSED",
             state="CLEARED",
             source=PlanSource.CLEARING.value,
-            certificate=json.dumps(
-                {
-                    "primal_residual_w": certificate.primal_residual_kw * KILO,
-                    "objective_micro": round(certificate.objective * MICRO),
-                    "lower_bound_micro": round(certificate.lower_bound * MICRO),
-                    "gap": certificate.gap,
-                },
-                sort_keys=True,
-            ),
+            certificate=json.dumps(planning.stated(decision.certificate), sort_keys=True),
             plan=plan_json(decision.plan),
             carry=json.dumps(decision.carry, sort_keys=True),
         ):

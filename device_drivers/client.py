@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 
 from device_drivers.backoff import delay_s
 from device_drivers.clock import Clock
@@ -25,6 +24,7 @@ from device_drivers.errors import InvalidValueError, LinkLost
 from device_drivers.refusal import Refused
 from device_drivers.runtime import DeviceRuntime, Report, ReportState
 from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, RelayState, Setpoint, Target
+from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall

@@ -9,6 +9,16 @@ import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.duration_pb2 import Duration
+
+from contracts.hashing import keccak
+from controller.access import Role
+from controller.demo.recompute import header_of
+from controller.demo.scenario import Participant, Scenario
+from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
+from controller.pki import Authority
+from controller.signing import sign
+from controller.wire import fields
+from controller.wire.community import microgrid_message
 from gridpact.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -26,16 +36,6 @@ from gridpact.v1 import (
     validator_pb2,
     validator_pb2_grpc,
 )
-
-from contracts.hashing import keccak
-from controller.access import Role
-from controller.demo.recompute import header_of
-from controller.demo.scenario import Participant, Scenario
-from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
-from controller.pki import Authority
-from controller.signing import sign
-from controller.wire import fields
-from controller.wire.community import microgrid_message
 
 TIMEOUT_S = 600.0
 PAGE = 1000

@@ -6,33 +6,33 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from controller.cli import BAD_INPUT, CHECK_FAILED, OK
 from controller.demo.conductor import Progress
 from controller.demo.day import DayResult
 from controller.demo.main import Order, run_demo
 from controller.demo.scenario import Tariff
-from controller.errors import InputError
+from controller.errors import ControllerError, InputError
+from controller.exit_codes import BAD_INPUT, CHECK_FAILED, INTERRUPTED, NO_CERTIFIED_RESULT, OK
 
-INTERRUPTED = 130
-"""As shells say it: 128 and the number of the signal."""
 LAST_PORT = 65_535
 KILO = 1000
 MICRO = 1_000_000
 
 
 class BarProgress(Progress):
-    """Shows the day as a bar."""
+    """Shows the day as a bar, from its first step on."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-        self._task = bar.add_task("starting", total=96)
+        self._task: TaskID | None = None
 
     def step(self, done: int, total: int, text: str) -> None:
         """Move the bar."""
+        if self._task is None:
+            self._task = self._bar.add_task(text, total=total)
         self._bar.update(self._task, completed=done, total=total, description=text)
 
 
@@ -50,9 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
             console=console,
         ) as bar:
             result = run_demo(order, BarProgress(bar))
-    except InputError as err:
+    except (InputError, OSError) as err:
         print(f"gridpact demo: {err}", file=sys.stderr)
         return BAD_INPUT
+    except ControllerError as err:
+        print(f"gridpact demo: {err}", file=sys.stderr)
+        return NO_CERTIFIED_RESULT
     except KeyboardInterrupt:
         print("gridpact demo: interrupted, nothing was written", file=sys.stderr)
         return INTERRUPTED
@@ -103,12 +106,17 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
             "traded among neighbours",
             f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades",
         ),
+        ("bill", money(summary["bill_micro"])),
         (
-            "bill without Gridpact",
-            f"{money(summary['bill_before_micro'])} (appliances at once, tariff alone)",
+            "saved",
+            f"{money(summary['bill_tariff_micro'] - summary['bill_micro'])} against buying and selling the same energy "
+            f"at the tariff alone ({money(summary['bill_tariff_micro'])})",
         ),
-        ("bill at the tariff alone", f"{money(summary['bill_tariff_micro'])} (planned, no neighbours)"),
-        ("bill", f"{money(summary['bill_micro'])}, saved {money(summary['saved_micro'])}"),
+        (
+            "",
+            f"{money(summary['saved_micro'])} against every appliance starting at once, without batteries and "
+            f"neighbours ({money(summary['bill_before_micro'])})",
+        ),
         (
             "peak",
             f"{summary['peak_scheduled_w'] / KILO:.1f} kW scheduled, "

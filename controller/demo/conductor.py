@@ -41,7 +41,7 @@ ORDER_LEAD_S = 600
 POWER_FACTOR = 0.95
 """What the transformer carries at this power factor is the DSO's everyday envelope for feeding in."""
 DEMAND_W = 3200
-"""For consuming, it is the demand after diversity that the grid was planned for: this much a connection, at most that."""
+"""For consuming, it is the demand after diversity that the grid was planned for: this much a connection."""
 EVENING_NOTICE_HOUR = 17
 EVENING_FROM_HOUR, EVENING_TO_HOUR = 18, 26
 AT_ONCE = 32

@@ -2,11 +2,10 @@
 
 import json
 
-from gridpact.v1 import validator_pb2
-
 from contracts.books import WindowBooks
 from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
+from gridpact.v1 import validator_pb2
 
 
 def header_of(answer: validator_pb2.GetWindowRecordsResponse) -> WindowHeader:

@@ -2,8 +2,6 @@
 
 import re
 
-from gridpact.v1 import audit_pb2 as pb
-from gridpact.v1 import audit_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.refusals import not_found
@@ -12,6 +10,8 @@ from controller.services.edge import Context, caller_of
 from controller.services.proofs import header_message, proof, settled_header
 from controller.store import evidence
 from controller.wire import fields
+from gridpact.v1 import audit_pb2 as pb
+from gridpact.v1 import audit_pb2_grpc
 
 RECORD = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/(trades|readings|postings)/(\d{1,9})")
 

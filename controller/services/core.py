@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
-from gridpact.v1 import types_pb2
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area
@@ -19,6 +18,10 @@ from controller.solving import Solver
 from controller.store import books
 from controller.store.database import Database
 from controller.wire import fields
+from gridpact.v1 import types_pb2
+
+FUTURE_S = 120
+"""How far a caller's clock may be ahead of ours."""
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")

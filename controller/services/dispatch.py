@@ -1,9 +1,8 @@
 """For the aggregator: plans, clearings, trades."""
 
 import hashlib
+import json
 
-from gridpact.v1 import dispatch_pb2 as pb
-from gridpact.v1 import dispatch_pb2_grpc
 from sqlalchemy import Connection
 
 from controller import planning
@@ -16,11 +15,12 @@ from controller.store import books
 from controller.window import snapshot_of
 from controller.wire import fields
 from controller.wire.market import certificate_message, trade_message
+from gridpact.v1 import dispatch_pb2 as pb
+from gridpact.v1 import dispatch_pb2_grpc
 from optimization.clearing import Infeasible
+from optimization.errors import ProblemError
 
 DECLARED_GAP = 0.01
-MICRO = 1_000_000
-KILO = 1000.0
 
 
 class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
@@ -62,23 +62,16 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             horizon=fields.interval_message(snapshot.window.start, snapshot.microgrid.end),
             input_digest=digest,
         )
-        community = planning.problem(snapshot)
-        outcome = await self._core.solver.solve(community)
-        if isinstance(outcome, Infeasible):
-            message.quality = pb.PLAN_QUALITY_INFEASIBLE
-            message.conflict = outcome.reason
-            return message
-        decision = planning.decide(snapshot, community, outcome)
-        certificate = decision.certificate
-        message.certificate.CopyFrom(
-            pb.Certificate(
-                primal_residual_w=certificate.primal_residual_kw * KILO,
-                objective_micro=round(certificate.objective * MICRO),
-                lower_bound_micro=round(certificate.lower_bound * MICRO),
-                gap=certificate.gap,
-            )
-        )
-        optimal = certificate.gap <= DECLARED_GAP
+        try:
+            community = planning.problem(snapshot)
+            outcome = await self._core.solver.solve(community)
+            if isinstance(outcome, Infeasible):
+                return _infeasible(message, outcome.reason)
+            decision = planning.decide(snapshot, community, outcome)
+        except ProblemError as err:  # limits that contradict each other, a community of nobody
+            return _infeasible(message, str(err))
+        message.certificate.CopyFrom(certificate_message(json.dumps(planning.stated(decision.certificate))))
+        optimal = decision.certificate.gap <= DECLARED_GAP
         message.quality = pb.PLAN_QUALITY_OPTIMAL if optimal else pb.PLAN_QUALITY_FEASIBLE
         message.net_power_w.extend(decision.plan.net_w)
         for device, power in sorted(decision.plan.power_w.items()):
@@ -145,6 +138,12 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             )
 
         return await self._core.database.run_async(read)
+
+
+def _infeasible(message: pb.Plan, conflict: str) -> pb.Plan:
+    message.quality = pb.PLAN_QUALITY_INFEASIBLE
+    message.conflict = conflict
+    return message
 
 
 def clearing_message(connection: Connection, row: books.WindowRow) -> pb.Clearing:

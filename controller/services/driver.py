@@ -3,18 +3,18 @@
 from collections.abc import AsyncIterator
 from math import floor
 
-from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import driver_pb2_grpc, types_pb2
 from sqlalchemy import Connection
 
 from controller.access import Identity
 from controller.hub import LeasedCommand
 from controller.microgrid import DeviceSetpoint, DeviceState, Microgrid, SetpointKind
-from controller.refusals import invalid, not_found
-from controller.services.core import Core, require_microgrid
+from controller.refusals import invalid, not_found, out_of_range
+from controller.services.core import FUTURE_S, Core, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import fields
+from gridpact.v1 import driver_pb2 as pb
+from gridpact.v1 import driver_pb2_grpc, types_pb2
 
 
 class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
@@ -52,7 +52,7 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                     counter = request.heartbeat.counter
                     yield self._answer(microgrid, device, counter)
                 case "telemetry" if microgrid is not None:
-                    self._core.hub.observe(microgrid.id, _read_state(device, request.telemetry))
+                    self._core.hub.observe(microgrid.id, _read_state(device, request.telemetry, self._core.clock.now()))
                 case "report" if microgrid is not None:
                     self._core.hub.report(microgrid.id, device, _read_report(request.report))
                 case kind:
@@ -102,10 +102,13 @@ def _setpoint_message(setpoint: DeviceSetpoint, mtu_seconds: int) -> pb.Setpoint
             return pb.Setpoint(interval=interval, production_limit_w=setpoint.value)
 
 
-def _read_state(device: str, message: pb.Telemetry) -> DeviceState:
+def _read_state(device: str, message: pb.Telemetry, now: float) -> DeviceState:
+    instant = fields.instant("telemetry.measure_time", message.measure_time)
+    if instant > now + FUTURE_S:  # kept, it would hide what is measured until then
+        raise out_of_range("telemetry.measure_time", got=str(instant), wanted=f"at most {now + FUTURE_S:.0f}")
     return DeviceState(
         device=device,
-        instant=fields.instant("telemetry.measure_time", message.measure_time),
+        instant=instant,
         power_w=fields.number("telemetry.power_w", message.power_w, lower=-fields.MAX_W, upper=fields.MAX_W),
         closed_s=fields.number("telemetry.closed_duration", message.closed_duration.seconds, upper=10**10),
         stored_wh=fields.number("telemetry.stored_wh", message.stored_wh, upper=fields.MAX_WH)

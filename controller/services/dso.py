@@ -3,8 +3,6 @@
 import json
 from math import floor
 
-from gridpact.v1 import dso_pb2 as pb
-from gridpact.v1 import dso_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import require_area
@@ -15,6 +13,8 @@ from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import fields
 from controller.wire.market import envelope_message, read_envelope
+from gridpact.v1 import dso_pb2 as pb
+from gridpact.v1 import dso_pb2_grpc
 
 
 class DsoServicer(dso_pb2_grpc.DsoServiceServicer):

@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping
 
-from gridpact.v1 import metering_pb2 as pb
-from gridpact.v1 import metering_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.microgrid import MeterReading
 from controller.refusals import conflict, invalid, not_found, out_of_range
-from controller.services.core import Core, once, open_signed, require_microgrid
+from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire.community import read_batch
-
-FUTURE_S = 120
-"""How far a gateway's clock may be ahead of ours."""
+from gridpact.v1 import metering_pb2 as pb
+from gridpact.v1 import metering_pb2_grpc
 
 
 class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):

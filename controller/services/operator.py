@@ -1,7 +1,5 @@
 """For the operator: the community and its members."""
 
-from gridpact.v1 import operator_pb2 as pb
-from gridpact.v1 import operator_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import require_area
@@ -12,6 +10,8 @@ from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
 from controller.store import books
 from controller.wire import community, fields
+from gridpact.v1 import operator_pb2 as pb
+from gridpact.v1 import operator_pb2_grpc
 
 PUBLIC_KEY_BYTES = 32
 

@@ -5,8 +5,6 @@ import json
 import re
 
 from google.protobuf.message import DecodeError
-from gridpact.v1 import participant_pb2 as pb
-from gridpact.v1 import participant_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
@@ -18,6 +16,8 @@ from controller.services.proofs import trade_proof
 from controller.store import books
 from controller.wire import fields
 from controller.wire.market import read_device, read_order, trade_message
+from gridpact.v1 import participant_pb2 as pb
+from gridpact.v1 import participant_pb2_grpc
 
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 

@@ -2,7 +2,6 @@
 
 import json
 
-from gridpact.v1 import audit_pb2 as pb
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
@@ -11,6 +10,7 @@ from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
 from controller.refusals import not_found, not_now
 from controller.sealing import trade_leaf
 from controller.store import books, evidence
+from gridpact.v1 import audit_pb2 as pb
 
 
 def records_of(connection: Connection, window: str) -> WindowBooks:

@@ -1,16 +1,6 @@
 """All servicers of the API, put on a server."""
 
 import grpc
-from gridpact.v1 import (
-    audit_pb2_grpc,
-    dispatch_pb2_grpc,
-    driver_pb2_grpc,
-    dso_pb2_grpc,
-    metering_pb2_grpc,
-    operator_pb2_grpc,
-    participant_pb2_grpc,
-    validator_pb2_grpc,
-)
 
 from controller.services.audit import AuditServicer
 from controller.services.core import Core
@@ -21,6 +11,16 @@ from controller.services.metering import MeteringServicer
 from controller.services.operator import OperatorServicer
 from controller.services.participant import ParticipantServicer
 from controller.services.validator import ValidatorServicer
+from gridpact.v1 import (
+    audit_pb2_grpc,
+    dispatch_pb2_grpc,
+    driver_pb2_grpc,
+    dso_pb2_grpc,
+    metering_pb2_grpc,
+    operator_pb2_grpc,
+    participant_pb2_grpc,
+    validator_pb2_grpc,
+)
 
 
 def add_servicers(server: grpc.aio.Server, core: Core) -> None:

@@ -3,8 +3,6 @@
 import json
 
 from google.protobuf.message import DecodeError
-from gridpact.v1 import validator_pb2 as pb
-from gridpact.v1 import validator_pb2_grpc
 from sqlalchemy import Connection
 
 from controller.refusals import invalid
@@ -12,6 +10,8 @@ from controller.services.core import Core, once, open_signed, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import header_message, records_of, settled_header
 from controller.store import evidence
+from gridpact.v1 import validator_pb2 as pb
+from gridpact.v1 import validator_pb2_grpc
 
 
 class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,7 +41,8 @@ class Database:
             self._name = self._engine.url.render_as_string(hide_password=True)
             with self._engine.begin() as connection:
                 _migrate(connection)
-        except (SQLAlchemyError, OSError) as err:
+        # Alembic knows no such version; SQLAlchemy lets a missing driver and a port that is no number through.
+        except (SQLAlchemyError, CommandError, ImportError, OSError, ValueError) as err:
             raise StoreError(f"database {url.rsplit('@', maxsplit=1)[-1]}: cannot be opened: {err}") from err
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 

@@ -2,12 +2,12 @@
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from gridpact.v1 import metering_pb2, operator_pb2
 
 from controller.microgrid import GRID_ACCOUNT, MeterReading, Microgrid, TariffPeriod
 from controller.refusals import invalid, not_found
 from controller.wire import fields
 from controller.wire.zones import known_zone
+from gridpact.v1 import metering_pb2, operator_pb2
 
 MTU_MINUTES = (5, 15, 30, 60)
 MAX_MTUS = 192

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from gridpact.v1 import types_pb2 as pb
 
 from controller.refusals import invalid, out_of_range
+from gridpact.v1 import types_pb2 as pb
 
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from google.protobuf.message import DecodeError
-from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
 
 from controller.microgrid import (
     Bounds,
@@ -21,6 +20,7 @@ from controller.microgrid import (
 )
 from controller.refusals import invalid, not_found
 from controller.wire import fields
+from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
 
 PARTNERS = 6
 EFFICIENCY_PPM = (10_000, 1_000_000)

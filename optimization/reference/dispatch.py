@@ -104,12 +104,11 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
     model.commitment = commitment
     on: Any
     if commitment is None:
-        model.on = pyo.Var(model.appliances, model.mtus, within=pyo.Binary)
+        on = model.on = pyo.Var(model.appliances, model.mtus, within=pyo.Binary)
         for d, appliance in appliances.items():
             for t in model.mtus:
                 if not appliance.first_mtu <= t < appliance.end_mtu:
                     model.on[d, t].fix(0)
-        on = model.on
     else:
         on = {(d, t): float(commitment[d][t]) for d in appliances for t in model.mtus}
 

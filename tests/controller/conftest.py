@@ -7,6 +7,7 @@ thread of its own, so that tests call it like any client does, without being cor
 import asyncio
 import hashlib
 import pickle
+import secrets
 import shutil
 import threading
 from collections import deque
@@ -21,6 +22,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from contracts.anchoring import Anchorer
+from contracts.chain import EmbeddedChain, Genesis
+from contracts.registry import deploy
+from contracts.transactions import LocalSigner
+from controller.app import Service, Settings
+from controller.clock import VirtualClock
+from controller.microgrid import Microgrid, TariffPeriod
+from controller.pki import Authority
+from controller.sealing import seeded_salts
+from controller.signing import sign
+from controller.store import books, schema
+from controller.store.database import Database
+from controller.store.evidence import StoredOutbox
+from controller.wire import fields
+from controller.wire.community import microgrid_message
 from gridpact.v1 import (
     audit_pb2_grpc,
     dispatch_pb2_grpc,
@@ -36,18 +54,6 @@ from gridpact.v1 import (
     types_pb2,
     validator_pb2_grpc,
 )
-from grpc_status import rpc_status
-
-from controller.app import Service, Settings
-from controller.clock import VirtualClock
-from controller.microgrid import Microgrid, TariffPeriod
-from controller.pki import Authority
-from controller.sealing import seeded_salts
-from controller.signing import sign
-from controller.store import books, schema
-from controller.store.database import Database
-from controller.wire import fields
-from controller.wire.community import microgrid_message
 from optimization.clearing import Outcome
 from optimization.community import Community
 from optimization.reference.dispatch import dispatch
@@ -190,7 +196,6 @@ class Site:
         self.solver = ScriptedSolver()
         self._anchored = anchored
         self._channels: dict[tuple[str, ...], grpc.Channel] = {}
-        self._requests = 0
         self.open()
 
     # The service's life.
@@ -217,6 +222,14 @@ class Site:
             self.__dict__.pop(name, None)
         self.loop.run(self.service.stop())
         self.database.close()
+
+    def crash(self) -> None:
+        """End it without a word to anybody, as a loss of power does."""
+        self.loop.run(self.service._server.stop(None))
+        self.service._server = None
+        self.service._hub._reports.clear()
+        self.service._hub._states.clear()
+        self.close()
 
     def restart(self) -> None:
         """Stop and start it."""
@@ -295,10 +308,10 @@ class Site:
         assert self.rows() == before
         return refusal(caught.value)
 
-    def request_id(self) -> str:
+    @staticmethod
+    def request_id() -> str:
         """One that was not used before."""
-        self._requests += 1
-        return f"request-{self._requests}"
+        return secrets.token_hex(8)
 
     # What they say.
 
@@ -379,7 +392,7 @@ class Site:
         mtu = (instant - START) // MTU_S
         return metering_pb2.ReadingBatch(
             parent="microgrids/village",
-            sequence=mtu + 1 if sequence is None else sequence,
+            sequence=10 * mtu + 1 if sequence is None else sequence,
             readings=[
                 metering_pb2.Reading(
                     member=f"microgrids/village/members/{member}",
@@ -459,9 +472,7 @@ def calendar(grid: str) -> Microgrid:
         network_charge_micro_per_kwh=5000,
         currency="EUR",
         tariff=(
-            TariffPeriod(
-                start=START, end=dear, import_price_micro_per_kwh=60_000, export_price_micro_per_kwh=39_000
-            ),
+            TariffPeriod(start=START, end=dear, import_price_micro_per_kwh=60_000, export_price_micro_per_kwh=39_000),
             TariffPeriod(
                 start=dear, end=START + 7200, import_price_micro_per_kwh=95_001, export_price_micro_per_kwh=39_003
             ),
@@ -546,6 +557,26 @@ def found(site: Site, grid: str) -> None:
 def refusal_of() -> Callable[[grpc.RpcError], Refused]:
     """Reads what a refused caller is told."""
     return refusal
+
+
+@pytest.fixture(scope="session")
+def make_anchored() -> Callable[[], Callable[[Database], Anchorer]]:
+    """Makes chains, each as what makes an anchorer for a database."""
+
+    def make() -> Callable[[Database], Anchorer]:
+        signer = LocalSigner(b"\x07" * 32)
+        genesis = Genesis(chain_id=7, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**18})
+        chain = EmbeddedChain(genesis)
+        registry = deploy(chain, signer).registry
+        return lambda database: Anchorer(chain, registry, signer, StoredOutbox(database))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def crash() -> type[Crash]:
+    """What is raised where the machine stops."""
+    return Crash
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,16 @@ from itertools import product
 from pathlib import Path
 
 import grpc
-import gridpact.v1
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import gridpact.v1
+from controller.access import ALLOWED, Identity, Role, identity, may_call
+from controller.pki import Authority
 from gridpact.v1 import (
     audit_pb2,
     dispatch_pb2,
@@ -22,10 +26,6 @@ from gridpact.v1 import (
     types_pb2,
     validator_pb2,
 )
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from controller.access import ALLOWED, Identity, Role, identity, may_call
-from controller.pki import Authority
 
 MODULES = (
     audit_pb2,

@@ -6,7 +6,6 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 
 from device_drivers.client import CHANNEL_OPTIONS, TICK_S, Answer, DriverClient, read_command
 from device_drivers.errors import DriverError, LinkLost
@@ -16,6 +15,7 @@ from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, Rel
 from device_drivers.simulated.battery import SimulatedBattery
 from device_drivers.simulated.fault import Fault
 from device_drivers.simulated.relay import SimulatedRelay
+from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 
 DEVICE = "microgrids/m/members/a/devices/relay"
 OPEN = RelayState(closed=False)

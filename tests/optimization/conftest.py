@@ -102,6 +102,8 @@ def _devices(draw: Any, peer: str, mtus: int, appliances: bool) -> tuple[Device,
                 first_mtu=first,
                 end_mtu=end,
                 required_mtus=draw(st.integers(0, end - first)),
+                running=draw(st.booleans()),
+                start_cost=draw(st.sampled_from([0.0, 0.005, 0.1])),
             )
         )
     return tuple(devices)

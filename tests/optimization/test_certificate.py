@@ -27,7 +27,7 @@ ANN, BEN, CID = 0, 1, 2
 PEERS = {
     "ann": [
         FixedLoad(id="load", power_kw=np.array([0.5, 1.0, 1.0, 0.5])),
-        Interruptible(id="washer", power_kw=2.0, first_mtu=1, end_mtu=4, required_mtus=2),
+        Interruptible(id="washer", power_kw=2.0, first_mtu=1, end_mtu=4, required_mtus=2, start_cost=0.004),
     ],
     "ben": [
         Curtailable(id="pv", available_kw=np.array([1.0, 4.0, 4.0, 0.0])),
@@ -121,8 +121,39 @@ def test_a_schedule_worked_out_by_hand_is_feasible_and_costs_what_it_costs_by_ha
     energy = 0.5 * (0.5 * 0.3 + 3.0 * 0.3 + 3.0 * 0.25 + 0.5 * 0.3)
     exported = 0.5 * (0.0 + 1.1 + 1.0 + 0.0) * 0.1
     cycling = 0.5 * 0.1 * 0.001
+    starting = 0.004
     waiting = 1e-5 * (0.5 * (0.6 + 0.7 + 0.7 + 0.7) + 0.5**2 * 2.0 * (1 + 2))
-    assert certificate.objective == pytest.approx(energy - exported + cycling + waiting, abs=1e-12)
+    assert certificate.objective == pytest.approx(energy - exported + cycling + starting + waiting, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("running", "power_kw", "starts"),
+    [
+        (False, [2.0, 2.0, 0.0, 0.0], 1),
+        (True, [2.0, 2.0, 0.0, 0.0], 0),
+        (False, [2.0, 0.0, 2.0, 0.0], 2),
+        (True, [0.0, 2.0, 0.0, 2.0], 2),
+    ],
+)
+def test_each_start_costs_and_going_on_does_not(
+    make_community: Callable[..., Community], running: bool, power_kw: list[float], starts: int
+) -> None:
+    washer = Interruptible(
+        id="washer",
+        power_kw=2.0,
+        first_mtu=0,
+        end_mtu=4,
+        required_mtus=2,
+        running=running,
+        waiting_cost=0.0,
+        start_cost=0.01,
+    )
+    community = make_community({"ann": [washer]}, import_price=[0.3] * MTUS, export_price=[0.1] * MTUS)
+    clearing = dispatch(community)
+    assert isinstance(clearing, Clearing)
+    certificate = certify(community, run_by_hand(community, clearing, washer=power_kw))
+    assert certificate.feasible
+    assert certificate.objective == pytest.approx(4 * 0.3 + starts * 0.01)
 
 
 def test_the_cost_of_links_is_in_the_recomputed_objective(street: Community, clearing: Clearing) -> None:
@@ -283,7 +314,7 @@ def test_the_net_of_a_peer_is_the_sum_of_its_devices(street: Community, clearing
     ("field", "row", "change", "violated"),
     [
         ("import_kwh", ANN, 0.1, "balance of ann"),
-        ("import_kwh", BEN, -0.1, "balance of ben"),
+        ("export_kwh", BEN, 0.1, "balance of ben"),
         ("export_kwh", CID, 0.1, "balance of cid"),
         ("trade_kwh", 0, 0.1, "balance of ann"),
         ("import_kwh", CID, NAN, "balance of cid"),

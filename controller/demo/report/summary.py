@@ -81,7 +81,7 @@ def _saving(day: DayResult) -> Figure:
     return Figure(
         label="Saved",
         value=format_money(saved, currency),
-        note=f"{share}{format_money(before, currency)}, the bill with every appliance started at once and no neighbours",
+        note=f"{share}{format_money(before, currency)}, the bill with all started at once, no batteries, no neighbours",
     )
 
 

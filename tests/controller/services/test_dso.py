@@ -1,5 +1,6 @@
 import pytest
 from grpc import StatusCode
+
 from gridpact.v1 import dso_pb2, types_pb2
 
 NAME = "microgrids/village"
@@ -86,9 +87,7 @@ class TestCreateEnvelope:
         ],
     )
     def test_an_unknown_target_is_not_found(self, site, target):
-        refused = site.refused(
-            site.dso.CreateEnvelope, site.envelope_request(site.envelope("limit", target=target))
-        )
+        refused = site.refused(site.dso.CreateEnvelope, site.envelope_request(site.envelope("limit", target=target)))
         assert refused.code is StatusCode.NOT_FOUND
 
     @pytest.mark.parametrize("name", ["", "limit", f"{NAME}/envelopes/", f"{NAME}/envelopes/Limit", f"{NAME}/limits/a"])

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 from google.protobuf import message_factory
 from grpc import RpcError, StatusCode
+
 from gridpact.v1 import (
     dispatch_pb2,
     dso_pb2,
@@ -67,7 +68,7 @@ def changes(site):
         "RequestPlan": (site.aggregator.RequestPlan, dispatch_pb2.RequestPlanRequest(parent=NAME), other),
         "UpdateFlexibility": (ada.UpdateFlexibility, plant(1), plant(2)),
         "SubmitOrder": (ada.SubmitOrder, site.order_request("ada", 3), site.order_request("ada", 3, load_w=[1, 2])),
-        "SubmitReadings": (site.gateway.SubmitReadings, readings(4), readings(5)),
+        "SubmitReadings": (site.gateway.SubmitReadings, readings(31), readings(32)),
         "SubmitAttestation": (site.validator.SubmitAttestation, again, unsigned),
     }
 

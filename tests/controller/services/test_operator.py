@@ -1,7 +1,8 @@
-from grpc import StatusCode
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import StatusCode
+
 from gridpact.v1 import dispatch_pb2, operator_pb2, types_pb2
 
 NAME = "microgrids/village"

@@ -5,13 +5,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
-from gridpact.v1 import participant_pb2, participant_pb2_grpc
 
 from contracts.header import WindowHeader
 from contracts.leaves import TradeLeaf
 from contracts.merkle import verify_proof
 from controller.services.proofs import header_message
 from controller.store import evidence
+from gridpact.v1 import participant_pb2, participant_pb2_grpc
 
 NAME = "microgrids/village"
 

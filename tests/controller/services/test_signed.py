@@ -2,6 +2,7 @@
 
 import pytest
 from grpc import StatusCode
+
 from gridpact.v1 import dso_pb2, metering_pb2, operator_pb2, participant_pb2, validator_pb2
 
 NAME = "microgrids/village"

@@ -45,7 +45,15 @@ def battery(**changes: Any) -> Battery:
 
 
 def washer(**changes: Any) -> Interruptible:
-    fields = {"id": "washer", "power_kw": 2.0, "first_mtu": 0, "end_mtu": 4, "required_mtus": 2, "waiting_cost": 0.0}
+    fields = {
+        "id": "washer",
+        "power_kw": 2.0,
+        "first_mtu": 0,
+        "end_mtu": 4,
+        "required_mtus": 2,
+        "waiting_cost": 0.0,
+        "start_cost": 0.0,
+    }
     return Interruptible(**(fields | changes))
 
 
@@ -249,6 +257,10 @@ def test_a_final_energy_out_of_reach_is_a_shortfall(make_community: MakeCommunit
         pytest.param([0.1, 0.4, 0.3, 0.1], {"first_mtu": 1, "end_mtu": 3}, [0, 2, 2, 0], id="its window only"),
         pytest.param([0.2] * 4, {"waiting_cost": 1e-5}, [2, 2, 0, 0], id="early where prices tie"),
         pytest.param([0.2, 0.2, 0.2, 0.1], {"waiting_cost": 1e-5}, [2, 0, 0, 2], id="waiting is cheaper than a tariff"),
+        pytest.param([0.1, 0.2, 0.1, 0.1], {"start_cost": 1e-3}, [0, 0, 2, 2], id="in one go where prices tie"),
+        pytest.param([0.1, 0.2, 0.1, 0.1], {"start_cost": 1e-3, "required_mtus": 3}, [2, 0, 2, 2], id="for a price"),
+        pytest.param([0.2, 0.2, 0.2, 0.199], {"start_cost": 0.1, "running": True}, [2, 2, 0, 0], id="going on"),
+        pytest.param([0.2, 0.2, 0.2, 0.1], {"start_cost": 0.1, "running": True}, [2, 0, 0, 2], id="on again"),
         pytest.param([0.1] * 4, {"required_mtus": 0}, [0, 0, 0, 0], id="nothing owed"),
         pytest.param([-0.1] * 4, {"required_mtus": 1, "waiting_cost": 1e-5}, [2, 0, 0, 0], id="no more than is owed"),
     ],

@@ -22,7 +22,7 @@ def cheapest(community: Community, *, relaxed: bool) -> float:
     """The least cost of a community, infinity where it has no schedule; appliances may run in part if relaxed."""
     mtus, hours, tariff = community.horizon.mtus, community.horizon.hours, community.tariff
     up_to_now = np.tril(np.ones((mtus, mtus)))
-    start = hours * np.arange(mtus)
+    delay = hours * np.arange(mtus)
     cost, rules, power = [], [], {peer.id: [np.zeros(mtus)] for peer in community.peers}
     for peer, device in community.devices():
         match device:
@@ -44,12 +44,14 @@ def cheapest(community: Community, *, relaxed: bool) -> float:
                 power[peer.id] += [into, -out]
             case Interruptible():
                 on = cp.Variable(mtus, nonneg=True) if relaxed else cp.Variable(mtus, boolean=True)
+                rises = cp.pos(cp.diff(cp.hstack([float(device.running), on])))
                 missed = device.required_mtus - cp.sum(on)
                 allowed = np.zeros(mtus)
                 allowed[device.first_mtu : device.end_mtu] = 1.0
                 rules += [on <= allowed, missed >= 0]
                 energy = device.power_kw * hours
-                cost += [SHORTFALL_PRICE * energy * missed, device.waiting_cost * energy * (start @ on)]
+                cost += [SHORTFALL_PRICE * energy * missed, device.waiting_cost * energy * (delay @ on)]
+                cost.append(device.start_cost * cp.sum(rises))
                 power[peer.id].append(device.power_kw * on)
     sold = [cp.Variable(mtus, nonneg=True) for _ in community.links]
     cost += [link.cost * cp.sum(energy) for link, energy in zip(community.links, sold, strict=True)]

@@ -1,0 +1,203 @@
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from controller.errors import StoreError
+from controller.microgrid import Device, DeviceSetpoint, DeviceState, MeterReading, Plant, Relay, SetpointKind, Trade
+from controller.store import books, evidence, schema
+
+WINDOW = "microgrids/village/windows/20260302T060000Z"
+TRADE = Trade(seller="ada", buyer="bob", mtu_start=1772431200, energy_wh=10, price_micro_per_kwh=1)
+READING = MeterReading(member="ada", instant=1772431200, import_wh=1, export_wh=2, quality="MEASURED")
+
+
+@pytest.fixture
+def run(site):
+    """Runs statements of the store in the village's database."""
+    return site.database.run
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        "trade",
+        [
+            replace(TRADE, energy_wh=0),
+            replace(TRADE, energy_wh=-1),
+            replace(TRADE, buyer="ada"),
+        ],
+        ids=["no energy", "negative energy", "one side"],
+    )
+    def test_a_trade_that_is_none_is_refused(self, run, trade):
+        with pytest.raises(StoreError, match="CHECK"):
+            run(books.add_trades, WINDOW, [trade], [bytes(32)])
+
+    def test_a_trade_is_one_row_for_both_sides(self, run):
+        with pytest.raises(StoreError, match="UNIQUE"):
+            run(books.add_trades, WINDOW, [TRADE, TRADE], [bytes(32)] * 2)
+
+    def test_a_trade_of_no_window_is_refused(self, run):
+        with pytest.raises(StoreError, match="FOREIGN KEY"):
+            run(books.add_trades, "microgrids/village/windows/none", [TRADE], [bytes(32)])
+
+    @pytest.mark.parametrize("value", ["ten", 1.5, b"10", None])
+    def test_an_energy_that_is_no_integer_is_refused(self, run, value):
+        with pytest.raises(StoreError):
+            run(books.add_trades, WINDOW, [replace(TRADE, energy_wh=value)], [bytes(32)])
+
+    def test_text_where_bytes_belong_is_refused(self, run):
+        with pytest.raises(StoreError):
+            run(books.add_trades, WINDOW, [TRADE], ["salt"])
+
+    @pytest.mark.parametrize("state", ["", "open", "DONE"])
+    def test_a_window_has_a_known_state(self, run, state):
+        with pytest.raises(StoreError, match="CHECK"):
+            run(books.set_window, WINDOW, was="OPEN", state=state)
+
+    def test_a_window_has_a_known_source(self, run):
+        with pytest.raises(StoreError, match="CHECK"):
+            run(books.set_window, WINDOW, was="OPEN", source="ORACLE")
+
+    def test_an_anchor_and_an_envelope_have_known_states(self, run):
+        for table, values in (
+            (schema.anchors, {"window": WINDOW, "run": 0, "key": b"", "header_hash": b"", "state": "pending"}),
+            (
+                schema.envelopes,
+                dict.fromkeys(("id", "target", "periods", "reason", "key_id"), "x")
+                | {"microgrid": "village", "state": "OFF", "created": 0, "payload": b"", "signature": b""},
+            ),
+        ):
+            with pytest.raises(StoreError, match="CHECK"):
+                run(lambda connection, table=table, values=values: connection.execute(table.insert().values(**values)))
+
+    def test_registers_are_not_negative(self, run):
+        with pytest.raises(StoreError, match="CHECK"):
+            self.add_batch(run, replace(READING, export_wh=-1))
+
+    def test_a_meter_is_read_once_at_an_instant(self, run):
+        self.add_batch(run, READING)
+        with pytest.raises(StoreError, match="UNIQUE"):
+            self.add_batch(run, READING, sequence=2)
+
+    def add_batch(self, run, reading, sequence=1):
+        signed = {"payload": b"", "signature": b"", "key_id": "k"}
+        run(books.add_batch, "village", "gateway", sequence, **signed, readings=[reading])
+
+    def test_a_tariff_is_no_source_of_money(self, run):
+        values = {"microgrid": "village", "start": 1, "end": 2}
+        prices = {"import_price_micro_per_kwh": 1, "export_price_micro_per_kwh": 2}
+        with pytest.raises(StoreError, match="no_free_money"):
+            run(lambda connection: connection.execute(schema.tariff.insert().values(**values, **prices)))
+
+
+class TestUpserts:
+    DEVICE = Device(id="ada/pv", member="ada", flexibility=Plant(rated_w=1))
+
+    def test_a_device_is_replaced_whatever_it_was(self, run):
+        relay = replace(self.DEVICE, flexibility=Relay(rated_w=1, start=2, end=3, required_s=4))
+        for device in (self.DEVICE, relay):
+            run(books.put_device, "village", device)
+            kept = {d.id: d for d in run(books.devices, "village")}
+            assert kept["ada/pv"] == device
+        assert len(kept) == 3
+
+    def test_a_devices_state_is_replaced(self, run):
+        state = DeviceState(device="eve/battery", instant=5, power_w=1, closed_s=0, stored_wh=7)
+        later = replace(state, instant=6, power_w=-1, stored_wh=None)
+        for one in (state, later):
+            run(books.put_device_states, "village", [one])
+            assert run(books.device_states, "village") == {"eve/battery": one}
+
+    def test_equal_devices_of_two_communities_are_two(self, run):
+        state = DeviceState(device="eve/battery", instant=5, power_w=1, closed_s=0, stored_wh=7)
+        run(books.put_device_states, "village", [state])
+        assert run(books.device_states, "hamlet") == {}
+
+    def test_a_report_said_twice_counts_once(self, run):
+        report = {
+            "window": WINDOW,
+            "device": "eve/battery",
+            "command_id": "c",
+            "state": "APPLIED",
+            "reason": "",
+            "instant": 1,
+        }
+        run(books.add_reports, [report, report, {**report, "state": "VERIFIED"}])
+        assert [row.state for row in run(books.reports, WINDOW)] == ["APPLIED", "VERIFIED"]
+
+    def test_a_plan_is_kept_under_its_name(self, run):
+        for message in (b"one", b"other"):
+            run(books.add_plan, "village", "microgrids/village/plans/p", message)
+        assert run(books.plan, "microgrids/village/plans/p") == b"other"
+        assert run(books.plan, "microgrids/village/plans/q") is None
+
+
+class TestWindows:
+    def test_a_step_is_taken_from_the_right_state_only(self, run):
+        assert not run(books.set_window, WINDOW, was="CLOSED", state="CLEARED")
+        assert run(books.set_window, WINDOW, was="OPEN", state="CLOSED")
+        assert not run(books.set_window, WINDOW, was="OPEN", state="CLOSED")
+        assert run(books.window, WINDOW).state == "CLOSED"
+
+    def test_settled_and_anchored_windows_have_no_step_to_take(self, run):
+        names = run(books.unfinished_windows, "village")
+        assert names[0] == WINDOW
+        for state in ("SETTLED", "ANCHORED"):
+            run(books.set_window, WINDOW, was=run(books.window, WINDOW).state, state=state)
+            assert run(books.unfinished_windows, "village") == names[1:]
+
+    def test_an_unknown_window_is_none(self, run):
+        assert run(books.window, "microgrids/village/windows/none") is None
+
+
+class TestOrders:
+    def add(self, run, window, payload):
+        signed = {"signature": b"", "key_id": "k", "digest": payload}
+        run(books.add_order, window, "bob", payload=payload, **signed)
+
+    def test_the_highest_version_of_the_latest_window_counts(self, run, site):
+        self.add(run, site.window(1), b"first")
+        self.add(run, site.window(1), b"second")
+        self.add(run, site.window(0), b"earlier window, said later")
+        windows = [site.window(1), site.window(0)]
+        assert run(books.newest_orders, windows)["bob"].payload == b"second"
+        assert run(books.newest_orders, windows[1:])["bob"].payload == b"earlier window, said later"
+
+    def test_versions_have_no_upper_end_at_nine(self, run, site):
+        for number in range(12):
+            self.add(run, site.window(2), b"%d" % number)
+        assert run(books.newest_orders, [site.window(2)])["bob"].payload == b"11"
+
+
+def test_nothing_is_inserted_for_nothing(run):
+    run(books.add_trades, WINDOW, [], [])
+    run(books.add_setpoints, WINDOW, [])
+    run(evidence.add_postings, WINDOW, [], [])
+    run(books.add_positions, WINDOW, {})
+    assert run(books.trades, WINDOW) == []
+
+
+def test_what_was_decided_reads_back_as_it_was_said(run):
+    setpoint = DeviceSetpoint(device="eve/battery", mtu_start=1772431200, kind=SetpointKind.POWER, value=-5)
+    run(books.add_trades, WINDOW, [TRADE, replace(TRADE, buyer="eve")], [b"\1" * 32, b"\2" * 32])
+    run(books.add_setpoints, WINDOW, [setpoint])
+    run(books.add_positions, WINDOW, {("bob", 1772431200): 10, ("ada", 1772431200): -10})
+    assert run(books.trades, WINDOW) == [(TRADE, b"\1" * 32), (replace(TRADE, buyer="eve"), b"\2" * 32)]
+    assert run(books.setpoints, WINDOW) == [setpoint]
+    assert run(books.positions, WINDOW) == {("bob", 1772431200): 10, ("ada", 1772431200): -10}
+
+
+def test_the_newest_reading_of_each_meter_is_its_own(run):
+    signed = {"payload": b"", "signature": b"", "key_id": "k"}
+    later = replace(READING, instant=READING.instant + 900, import_wh=5)
+    other = replace(READING, member="bob")
+    run(books.add_batch, "village", "gateway", 1, **signed, readings=[READING, other, later])
+    assert run(books.newest_readings, "village") == {"ada": later, "bob": other}
+    assert run(books.meter_readings, "village", READING.instant, READING.instant) == [READING, other]
+    assert run(books.newest_sequence, "village", "gateway") == 1
+    assert run(books.newest_sequence, "village", "another") == 0
+
+
+def test_the_file_is_an_ordinary_sqlite_database(site):
+    with sqlite3.connect(site.path) as other:
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
