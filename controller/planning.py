@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from controller.microgrid import (
     GRID_ACCOUNT,
@@ -18,7 +19,7 @@ from controller.microgrid import (
     Trade,
 )
 from controller.snapshot import Snapshot
-from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify
+from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify, net_kw
 from optimization.clearing import Clearing
 from optimization.community import (
     Battery,
@@ -203,7 +204,11 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
 
 
 def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
-    """The intersection of all limits by target, as lower and upper W of each MTU to the end of the horizon."""
+    """The intersection of all limits by target, as lower and upper W of each MTU to the end of the horizon.
+
+    Rounded inwards to what makes whole Wh in an MTU, so that rounding energies leaves nothing behind for good.
+    """
+    step = 60 // snapshot.microgrid.mtu_minutes
     starts = np.array(snapshot.mtus())
     bounds: dict[str, tuple[Floats, Floats]] = {}
     for limit in snapshot.limits:
@@ -211,9 +216,9 @@ def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
         for period in limit.periods:
             inside = (starts >= period.start) & (starts < period.end)
             if period.lower_w is not None:
-                lower[inside] = np.maximum(lower[inside], period.lower_w)
+                lower[inside] = np.maximum(lower[inside], -(-period.lower_w // step) * step)
             if period.upper_w is not None:
-                upper[inside] = np.minimum(upper[inside], period.upper_w)
+                upper[inside] = np.minimum(upper[inside], period.upper_w // step * step)
     return bounds
 
 
@@ -316,10 +321,10 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
                     on = (power > device.power_kw / 2).astype(np.int64)
                     watts, kind, values = on * rated_w, SetpointKind.RELAY, on
                 case Battery(), Storage() as storage:
-                    watts = round_power(power, up=up, lower_w=-storage.max_discharge_w, upper_w=storage.max_charge_w)
+                    watts = round_power(power, up=up[n], lower_w=-storage.max_discharge_w, upper_w=storage.max_charge_w)
                     kind, values = SetpointKind.POWER, watts
                 case Curtailable(), Plant(rated_w=rated_w):
-                    watts = round_power(power, up=up, lower_w=-rated_w, upper_w=0)
+                    watts = round_power(power, up=up[n], lower_w=-rated_w, upper_w=0)
                     curtailed = device.available_kw + power > CURTAILED_KW
                     kind, values = SetpointKind.PRODUCTION_LIMIT, np.where(curtailed, -watts, rated_w)
                 case _:
@@ -338,16 +343,20 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
     return plan, net_w
 
 
-def _round_up(
-    snapshot: Snapshot, community: Community, clearing: Clearing
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """In which MTUs the limit on feeding in is nearer than the one on consuming."""
-    total = np.sum(list(clearing.device_kw.values()), axis=0) * KILO
-    lower, upper = bounds_w(snapshot).get(
-        snapshot.microgrid.name, (np.full(total.size, -np.inf), np.full(total.size, np.inf))
-    )
-    nearer: np.ndarray[tuple[int], np.dtype[np.bool_]] = (total - lower) < (upper - total)
-    return nearer
+def _round_up(snapshot: Snapshot, community: Community, clearing: Clearing) -> npt.NDArray[np.bool_]:
+    """(N, T) whether a peer's setpoints are rounded up: where the limit nearest to it is one on feeding in."""
+    index = {peer.id: n for n, peer in enumerate(community.peers)}
+    net_w = net_kw(community, clearing) * KILO
+    up = np.zeros(net_w.shape, dtype=bool)
+    nearest = np.full(net_w.shape, np.inf)
+    for target, (lower, upper) in sorted(bounds_w(snapshot).items()):
+        rows = [index[peer] for peer in sorted(_bounded(snapshot, target))]
+        total = net_w[rows].sum(axis=0)
+        for slack, side in ((upper - total, False), (total - lower, True)):
+            nearer = slack < nearest[rows]
+            up[rows] = np.where(nearer, side, up[rows])
+            nearest[rows] = np.where(nearer, slack, nearest[rows])
+    return up
 
 
 def _shortfall_wh(community: Community, clearing: Clearing) -> dict[str, int]:

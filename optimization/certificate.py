@@ -14,9 +14,6 @@ from optimization.community import Battery, Community, Curtailable, Device, Fixe
 FEASIBILITY_TOLERANCE_KW = 1e-5
 """A hundredth of a watt: below what a setpoint can express, above what HiGHS leaves (1e-7 per row)."""
 
-SHORTFALL_PRICE = 100.0
-"""Currency per kWh of shortfall in the objective as the problem defines it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -206,10 +203,12 @@ def _objective(community: Community, clearing: Clearing) -> float:
         power, short = clearing.device_kw[device.id], clearing.shortfall.get(device.id, 0.0)
         match device:
             case Battery():
-                cost += device.cycle_cost * hours * float(np.maximum(-power, 0.0).sum()) + SHORTFALL_PRICE * short
+                cost += (
+                    device.cycle_cost * hours * float(np.maximum(-power, 0.0).sum()) + community.shortfall_price * short
+                )
                 cost += device.waiting_cost * hours * float((device.capacity_kwh - _stored(device, power, hours)).sum())
             case Interruptible():
-                cost += SHORTFALL_PRICE * short * device.power_kw * hours
+                cost += community.shortfall_price * short * device.power_kw * hours
                 on = power > device.power_kw / 2
                 cost += device.start_cost * float(np.count_nonzero(on & ~np.concatenate([[device.running], on[:-1]])))
                 cost += device.waiting_cost * hours**2 * float(power @ np.arange(community.horizon.mtus))

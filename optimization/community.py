@@ -28,6 +28,8 @@ MAX_MAGNITUDE = 1e6
 WAITING_COST = 1e-5
 """Default currency per kWh and hour of delay: a hundredth of a cent a day, far below any tariff's step."""
 
+SHORTFALL_FACTOR = 100.0
+
 START_COST = 5e-4
 """Default currency per start of an appliance: enough that it runs in one go where prices tie, as its owner would."""
 
@@ -345,6 +347,11 @@ class Community:
                         )
                 case Battery():
                     pass
+
+    @property
+    def shortfall_price(self) -> float:
+        """Currency per kWh that a task falls short: far above any energy's price, so that none is short by choice."""
+        return SHORTFALL_FACTOR * max(1.0, float(np.abs(self.tariff.import_price).max()))
 
     def devices(self) -> Iterator[tuple[Peer, Device]]:
         """Each device with its peer, in the order of the peers."""

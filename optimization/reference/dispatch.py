@@ -34,13 +34,10 @@ from optimization.clearing import Clearing, Infeasible, Outcome
 from optimization.community import Battery, Community, Curtailable, DeviceId, FixedLoad, Floats, Interruptible
 from optimization.errors import SolverError
 
-SHORTFALL_PRICE = 100.0
-"""Currency per kWh that a device's task stays short: far above any tariff, so that nothing is short by choice."""
-
 SHORTFALL_TOLERANCE = 1e-6
 
 Commitment = Mapping[DeviceId, Floats]
-"""On (1) or off (0) of each appliance in each MTU."""
+"""On (1) or off (0) of each appliance in each MTU, charging (1) or not (0) of each battery that must be told."""
 
 
 def dispatch(community: Community, *, gap: float = 0.01) -> Outcome:
@@ -61,6 +58,7 @@ def dispatch(community: Community, *, gap: float = 0.01) -> Outcome:
         If HiGHS ends otherwise. It has no time limit, one thread and a fixed seed: equal input, equal output.
     """
     model = _build(community, commitment=None)
+    _forbid_waste(model, community)
     solver = _solve(model, gap)
     if solver is None:
         return Infeasible(reason=_conflict(community))
@@ -68,8 +66,12 @@ def dispatch(community: Community, *, gap: float = 0.01) -> Outcome:
     commitment = {
         DeviceId(device): np.array([round(pyo.value(model.on[device, t])) for t in model.mtus], dtype=float)
         for device in model.appliances
+    } | {
+        DeviceId(device): np.array([round(pyo.value(model.charging[device, t])) for t in model.mtus], dtype=float)
+        for device in model.one_way
     }
     relaxed = _build(community, commitment=commitment)
+    _forbid_waste(relaxed, community)
     solution = _solve(relaxed, gap)
     if solution is None:
         raise SolverError("HiGHS: got an infeasible linear programme with its own whole numbers fixed")
@@ -175,8 +177,8 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
         rule=lambda m, k, t: _bounds(m, community.envelopes[k], t),
     )
     tariff = community.tariff
-    shortfall_cost = dict.fromkeys(batteries, SHORTFALL_PRICE) | {
-        d: SHORTFALL_PRICE * appliance.power_kw * hours for d, appliance in appliances.items()
+    shortfall_cost = dict.fromkeys(batteries, community.shortfall_price) | {
+        d: community.shortfall_price * appliance.power_kw * hours for d, appliance in appliances.items()
     }
     model.cost = pyo.Objective(
         expr=sum(community.links[k].cost * model.traded[k, t] for k in model.links for t in model.mtus)
@@ -199,6 +201,34 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
         )
     )
     return model
+
+
+def _forbid_waste(model: Any, community: Community) -> None:
+    """Lets no battery charge and discharge at once, which none can, where that would be free or even pay."""
+    negative = bool((community.tariff.import_price < 0).any())
+    forced = any((envelope.lower_kw > 0).any() for envelope in community.envelopes)
+    batteries = {
+        device.id: device
+        for _, device in community.devices()
+        if isinstance(device, Battery)
+        and device.charge_efficiency * device.discharge_efficiency < 1
+        and (device.cycle_cost == 0 or negative or forced)
+    }
+    model.one_way = list(batteries)
+    if model.commitment is None:
+        model.charging = pyo.Var(model.one_way, model.mtus, within=pyo.Binary)
+    else:
+        model.charging = {(d, t): float(model.commitment[d][t]) for d in model.one_way for t in model.mtus}
+    model.charges = pyo.Constraint(
+        model.one_way,
+        model.mtus,
+        rule=lambda m, d, t: m.charged[d, t] <= batteries[d].max_charge_kw * m.charging[d, t],
+    )
+    model.discharges = pyo.Constraint(
+        model.one_way,
+        model.mtus,
+        rule=lambda m, d, t: m.discharged[d, t] <= batteries[d].max_discharge_kw * (1 - m.charging[d, t]),
+    )
 
 
 def _bounds(model: Any, envelope: Any, t: int) -> Any:

@@ -89,7 +89,7 @@ def _devices(draw: Any, peer: str, mtus: int, appliances: bool) -> tuple[Device,
                 final_kwh=draw(st.integers(0, capacity)),
                 charge_efficiency=draw(st.sampled_from([0.8, 0.9, 1.0])),
                 discharge_efficiency=draw(st.sampled_from([0.8, 0.95])),
-                cycle_cost=draw(st.sampled_from([0.001, 0.01])),  # wasting energy in a battery is never free
+                cycle_cost=draw(st.sampled_from([0.0, 0.001, 0.01])),
             )
         )
     if appliances and draw(st.booleans()):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from optimization.certificate import (
     FEASIBILITY_TOLERANCE_KW,
-    SHORTFALL_PRICE,
     Certificate,
     certify,
     envelope_residuals,
@@ -17,7 +16,6 @@ from optimization.certificate import (
 )
 from optimization.clearing import Clearing
 from optimization.community import Battery, Community, Curtailable, Envelope, FixedLoad, Interruptible, Link
-from optimization.reference import dispatch as reference
 from optimization.reference.dispatch import dispatch
 
 MTUS = 4
@@ -179,11 +177,7 @@ def test_a_declared_shortfall_is_feasible_and_dear(
 ) -> None:
     certificate = certify(street, run_by_hand(street, clearing, **(BY_HAND | changes)))
     assert certificate.violated == ""
-    assert certificate.objective == pytest.approx(kwh_short * SHORTFALL_PRICE, rel=0.05)
-
-
-def test_solver_and_certificate_price_a_shortfall_alike() -> None:
-    assert SHORTFALL_PRICE == reference.SHORTFALL_PRICE
+    assert certificate.objective == pytest.approx(kwh_short * street.shortfall_price, rel=0.05)
 
 
 BROKEN_DEVICES = [

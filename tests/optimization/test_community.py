@@ -268,3 +268,10 @@ def test_the_cost_of_a_link_is_both_preferences_and_the_charge() -> None:
 def test_devices_come_with_their_peers_in_order() -> None:
     found = [(peer.id, device.id) for peer, device in legal_community().devices()]
     assert found == [("ann", "ann/load"), ("ann", "ann/battery"), ("ann", "ann/washer"), ("ben", "ben/pv")]
+
+
+@pytest.mark.parametrize(("import_price", "shortfall_price"), [(0.3, 100.0), (250.0, 25_000.0), (-250.0, 25_000.0)])
+def test_falling_short_costs_far_more_than_any_energy(import_price: float, shortfall_price: float) -> None:
+    tariff = Tariff(import_price=[import_price], export_price=[min(import_price, 0.0)])
+    peer = Peer(id="ann", section="feeder", devices=())
+    assert Community(horizon=Horizon(mtus=1), tariff=tariff, peers=(peer,)).shortfall_price == shortfall_price

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optimization.certificate import certify
 from optimization.clearing import Clearing, Infeasible
 from optimization.community import Battery, Community, Curtailable, Envelope, FixedLoad, Interruptible, Link
-from optimization.reference.dispatch import SHORTFALL_PRICE, dispatch
+from optimization.reference.dispatch import dispatch
 
 MakeCommunity = Callable[..., Community]
 MakeEnvelope = Callable[..., Envelope]
@@ -244,7 +244,7 @@ def test_a_final_energy_out_of_reach_is_a_shortfall(make_community: MakeCommunit
     store = battery(final_kwh=5.0, max_charge_kw=1.0)
     clearing = solved(make_community({"ann": [store]}, import_price=[0.1, 0.2], export_price=[0.0, 0.0]))
     assert clearing.shortfall == {"battery": pytest.approx(3.0)}
-    assert clearing.objective == pytest.approx(0.3 + 3 * SHORTFALL_PRICE)
+    assert clearing.objective == pytest.approx(0.3 + 3 * 100.0)
 
 
 # --- appliances --------------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_an_envelope_that_leaves_too_little_makes_a_shortfall_not_a_conflict(
     clearing = solved(community)
     assert clearing.device_kw["washer"].tolist() == [0, 2, 0, 0]
     assert clearing.shortfall == {"washer": pytest.approx(2.0)}
-    assert clearing.objective == pytest.approx(0.2 + 2 * 2 * SHORTFALL_PRICE)
+    assert clearing.objective == pytest.approx(0.2 + 2 * 2 * community.shortfall_price)
 
 
 def test_a_conflict_names_envelope_mtu_and_numbers(make_community: MakeCommunity, make_envelope: MakeEnvelope) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimization.clearing import Clearing, Infeasible
 from optimization.community import Battery, Community, Curtailable, FixedLoad, Interruptible
-from optimization.reference.dispatch import SHORTFALL_PRICE, dispatch
+from optimization.reference.dispatch import dispatch
 
 DECLARED_GAP = 0.01
 
@@ -39,7 +39,7 @@ def cheapest(community: Community, *, relaxed: bool) -> float:
                 stored = device.initial_kwh + hours * (up_to_now @ flow)
                 rules += [into <= device.max_charge_kw, out <= device.max_discharge_kw]
                 rules += [stored >= 0, stored <= device.capacity_kwh, stored[-1] + missing >= device.final_kwh]
-                cost += [device.cycle_cost * hours * cp.sum(out), SHORTFALL_PRICE * missing]
+                cost += [device.cycle_cost * hours * cp.sum(out), community.shortfall_price * missing]
                 cost.append(device.waiting_cost * hours * cp.sum(device.capacity_kwh - stored))
                 power[peer.id] += [into, -out]
             case Interruptible():
@@ -50,7 +50,7 @@ def cheapest(community: Community, *, relaxed: bool) -> float:
                 allowed[device.first_mtu : device.end_mtu] = 1.0
                 rules += [on <= allowed, missed >= 0]
                 energy = device.power_kw * hours
-                cost += [SHORTFALL_PRICE * energy * missed, device.waiting_cost * energy * (delay @ on)]
+                cost += [community.shortfall_price * energy * missed, device.waiting_cost * energy * (delay @ on)]
                 cost.append(device.start_cost * cp.sum(rises))
                 power[peer.id].append(device.power_kw * on)
     sold = [cp.Variable(mtus, nonneg=True) for _ in community.links]
