@@ -4,6 +4,8 @@ import argparse
 import re
 import sys
 
+from grpc import RpcError
+from grpc.aio import AioRpcError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -53,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     except (InputError, OSError) as err:
         print(f"gridpact demo: {err}", file=sys.stderr)
         return BAD_INPUT
-    except ControllerError as err:
-        print(f"gridpact demo: {err}", file=sys.stderr)
+    except (ControllerError, RpcError) as err:
+        said = err.details() if isinstance(err, AioRpcError) else err
+        print(f"gridpact demo: the service failed: {said}", file=sys.stderr)
         return NO_CERTIFIED_RESULT
     except KeyboardInterrupt:
         print("gridpact demo: interrupted, nothing was written", file=sys.stderr)

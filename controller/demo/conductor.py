@@ -40,8 +40,8 @@ SET_UP_LEAD_S = 1800
 ORDER_LEAD_S = 600
 POWER_FACTOR = 0.95
 """What the transformer carries at this power factor is the DSO's everyday envelope for feeding in."""
-DEMAND_W = 3200
-"""For consuming, it is the demand after diversity that the grid was planned for: this much a connection."""
+DEMAND_W, UNDIVERSIFIED = 3200, 4
+"""For consuming, it is the demand after diversity that the grid was planned for: a connection, and four more."""
 EVENING_NOTICE_HOUR = 17
 EVENING_FROM_HOUR, EVENING_TO_HOUR = 18, 26
 AT_ONCE = 32
@@ -167,7 +167,7 @@ class Conductor:
             start=self._grid.start,
             end=self._grid.end,
             lower_w=-self._rated_w,
-            upper_w=min(self._rated_w, DEMAND_W * len(self._participants)),
+            upper_w=min(self._rated_w, DEMAND_W * (len(self._participants) + UNDIVERSIFIED)),
             reason="rated power of the transformer, and the demand that the grid was planned for",
         )
         await self._order(self._grid.windows()[0])

@@ -43,7 +43,7 @@ class Database:
                 _migrate(connection)
         # Alembic knows no such version; SQLAlchemy lets a missing driver and a port that is no number through.
         except (SQLAlchemyError, CommandError, ImportError, OSError, ValueError) as err:
-            raise StoreError(f"database {url.rsplit('@', maxsplit=1)[-1]}: cannot be opened: {err}") from err
+            raise StoreError(f"database {url.rsplit('@', maxsplit=1)[-1]}: cannot be opened: {_cause(err)}") from err
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     def run(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
@@ -52,7 +52,7 @@ class Database:
             with self._engine.begin() as connection:
                 return statement(connection, *args, **kwargs)
         except SQLAlchemyError as err:
-            raise StoreError(f"database {self._name}: {err}") from err
+            raise StoreError(f"database {self._name}: {_cause(err)}") from err
 
     async def run_async(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
         """The same from a coroutine; transactions queue up for the one writer."""
@@ -63,6 +63,11 @@ class Database:
         """Finish the running transaction and let go of the file."""
         self._writer.shutdown(wait=True)
         self._engine.dispose()
+
+
+def _cause(err: Exception) -> object:
+    """What the database itself said, without the pages of SQL around it."""
+    return getattr(err, "orig", None) or err
 
 
 def _open(url: str) -> Engine:

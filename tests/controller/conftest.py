@@ -72,7 +72,7 @@ NET_WH = {
 """What the meters really saw in each MTU."""
 
 
-class Crash(Exception):
+class Crash(Exception):  # noqa: N818  # no error, an end
     """The machine stops."""
 
 

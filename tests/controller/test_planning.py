@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from controller import planning
-from controller.microgrid import Bounds, Device, DeviceState, Member, Order, Relay, SetpointKind, Storage
+from controller.microgrid import Bounds, Device, DeviceState, Member, Order, SetpointKind, Storage
 from controller.snapshot import Limit, Snapshot
 from optimization.community import Battery, Curtailable, FixedLoad, Interruptible
 from optimization.errors import ProblemError, SolverError
@@ -83,9 +83,7 @@ class TestProblem:
         snapshot = with_state(frozen, "eve/battery", stored_wh=9999)
         assert devices(snapshot)["eve/battery"].initial_kwh == 3.001
 
-    @pytest.mark.parametrize(
-        ("closed_s", "owed"), [(0, 3), (899, 3), (900, 2), (1799, 2), (2700, 0), (9000, 0)]
-    )
+    @pytest.mark.parametrize(("closed_s", "owed"), [(0, 3), (899, 3), (900, 2), (1799, 2), (2700, 0), (9000, 0)])
     def test_an_appliance_owes_what_it_has_not_run_in_whole_mtus(self, frozen, closed_s, owed):
         snapshot = with_state(frozen, "bob/boiler", closed_s=closed_s)
         assert devices(snapshot)["bob/boiler"].required_mtus == owed
@@ -180,10 +178,17 @@ class TestBounds:
 
     def test_several_of_a_target_hold_at_once_and_outside_nothing_binds(self, frozen):
         one = self.limit("a", "microgrids/village", (0, 4, -100, 300))
-        other = self.limit("b", "microgrids/village", (2, 6, -200, 250), (6, 7, None, 0))
+        other = self.limit("b", "microgrids/village", (2, 6, -200, 240), (6, 7, None, 0))
         lower, upper = planning.bounds_w(replace(frozen, limits=(one, other)))["microgrids/village"]
         assert list(lower) == [-100, -100, -100, -100, -200, -200, -np.inf, -np.inf]
-        assert list(upper) == [300, 300, 250, 250, 250, 250, 0, np.inf]
+        assert list(upper) == [300, 300, 240, 240, 240, 240, 0, np.inf]
+
+    def test_they_are_rounded_inwards_to_whole_wh_in_an_mtu(self, frozen):
+        """Four watts make a Wh in a quarter of an hour."""
+        limit = self.limit("a", "microgrids/village", (0, 1, -101, 103), (1, 2, 101, 107), (2, 3, -107, -101))
+        lower, upper = planning.bounds_w(replace(frozen, limits=(limit,)))["microgrids/village"]
+        assert list(lower[:3]) == [-100, 104, -104]
+        assert list(upper[:3]) == [100, 104, -104]
 
     @pytest.mark.parametrize(
         ("target", "peers"),
@@ -232,17 +237,15 @@ class TestDecide:
         assert plan.power_w["eve/battery"] == values
 
     def test_a_plant_is_limited_only_where_it_is_to_produce_less_than_it_could(self, frozen, decide):
-        limit = Limit(
-            id="a",
-            target="microgrids/village",
-            periods=(Bounds(start=frozen.window.start + 2700, end=frozen.window.start + 3600, lower_w=0, upper_w=None),),
-            digest="",
-        )
+        """With nobody else's flexibility, what may not be fed in is curtailed, to the watt."""
+        at = frozen.window.start
+        bounds = Bounds(start=at + 2700, end=at + 3600, lower_w=-500, upper_w=None)
+        limit = Limit(id="a", target="microgrids/village/members/ada", periods=(bounds,), digest="")
         free, bound = decide(frozen).plan, decide(replace(frozen, limits=(limit,))).plan
         assert free.setpoints["ada/pv"] == (SetpointKind.PRODUCTION_LIMIT, (4000,) * 8)
-        kind, values = bound.setpoints["ada/pv"]
-        assert values[3] == -bound.power_w["ada/pv"][3] or values[3] == 4000
-        assert bound.net_w[3] >= 0 > free.net_w[3] or free.net_w[3] >= 0
+        limited = (4000, 4000, 4000, 801, 4000, 4000, 4000, 4000)
+        assert bound.setpoints["ada/pv"] == (SetpointKind.PRODUCTION_LIMIT, limited)
+        assert bound.power_w["ada/pv"][3] == -801  # 301 W are its own load's
 
     def test_shortfall_is_said_in_wh(self, frozen, decide):
         at = frozen.window.start
@@ -284,4 +287,3 @@ def test_a_relay_for_which_no_time_is_left_runs_no_more(frozen, decide):
     at = frozen.window.start
     decision = decide(with_relay(frozen, start=at - 7200, end=at))
     assert set(decision.plan.setpoints["bob/boiler"][1]) == {0}
-    assert isinstance(frozen.devices[1].flexibility, Relay)

@@ -44,9 +44,7 @@ def snapshots(draw):
     )
     series = st.lists(INTEGER, max_size=4).map(tuple)
     period = st.builds(TariffPeriod, **dict.fromkeys(TariffPeriod.__dataclass_fields__, INTEGER))
-    bounds = st.builds(
-        Bounds, start=INTEGER, end=INTEGER, lower_w=st.none() | INTEGER, upper_w=st.none() | INTEGER
-    )
+    bounds = st.builds(Bounds, start=INTEGER, end=INTEGER, lower_w=st.none() | INTEGER, upper_w=st.none() | INTEGER)
     numbers = ("mtu_minutes", "window_minutes", "lead_minutes", "start", "end", "network_charge_micro_per_kwh")
     state = st.builds(
         DeviceState, device=NAME, instant=INTEGER, power_w=INTEGER, closed_s=INTEGER, stored_wh=st.none() | INTEGER
@@ -78,9 +76,7 @@ def snapshots(draw):
         order_digests=draw(st.dictionaries(NAME, TEXT, max_size=3)),
         limits=draw(
             st.lists(
-                st.builds(
-                    Limit, id=NAME, target=TEXT, periods=st.lists(bounds, max_size=2).map(tuple), digest=TEXT
-                ),
+                st.builds(Limit, id=NAME, target=TEXT, periods=st.lists(bounds, max_size=2).map(tuple), digest=TEXT),
                 max_size=2,
             ).map(tuple)
         ),
@@ -168,7 +164,9 @@ BOILER = Device(id="bob/boiler", member="bob", flexibility=Relay(rated_w=1500, s
 
 
 def state(device, instant=0, **values):
-    return DeviceState(**{"device": device.id, "instant": instant, "power_w": 0, "closed_s": 0, "stored_wh": None} | values)
+    return DeviceState(
+        **{"device": device.id, "instant": instant, "power_w": 0, "closed_s": 0, "stored_wh": None} | values
+    )
 
 
 def told(device, kind, values, first=0):
