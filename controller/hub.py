@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
 from controller.store import books
 from controller.store.database import Database
@@ -111,8 +112,16 @@ class DriverHub:
         """Put what was noted on disk, in one transaction."""
         states, self._states = self._states, defaultdict(dict)
         reports, self._reports = self._reports, []
-        if states or reports:
+        if not states and not reports:
+            return
+        try:
             self._database.run(_keep, states, reports)
+        except StoreError:
+            for microgrid, by_device in states.items():
+                for state in by_device.values():
+                    self.observe(microgrid, state)
+            self._reports = [*reports, *self._reports]
+            raise
 
 
 def _keep(

@@ -206,7 +206,8 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
 def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
     """The intersection of all limits by target, as lower and upper W of each MTU to the end of the horizon.
 
-    Rounded inwards to what makes whole Wh in an MTU, so that rounding energies leaves nothing behind for good.
+    Rounded inwards to what makes whole Wh in an MTU, so that rounding energies leaves nothing behind for good; a band
+    too narrow for that is kept as it is.
     """
     step = 60 // snapshot.microgrid.mtu_minutes
     starts = np.array(snapshot.mtus())
@@ -216,9 +217,12 @@ def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
         for period in limit.periods:
             inside = (starts >= period.start) & (starts < period.end)
             if period.lower_w is not None:
-                lower[inside] = np.maximum(lower[inside], -(-period.lower_w // step) * step)
+                lower[inside] = np.maximum(lower[inside], period.lower_w)
             if period.upper_w is not None:
-                upper[inside] = np.minimum(upper[inside], period.upper_w // step * step)
+                upper[inside] = np.minimum(upper[inside], period.upper_w)
+    for lower, upper in bounds.values():
+        low, high = np.ceil(lower / step) * step, np.floor(upper / step) * step
+        lower[:], upper[:] = np.where(low <= high, low, lower), np.where(low <= high, high, upper)
     return bounds
 
 
@@ -383,10 +387,10 @@ def _positions(snapshot: Snapshot, net_w: Integers) -> tuple[dict[tuple[str, int
 
         def within(target: str, k: int = k) -> tuple[int, int]:
             lower, upper = limits.get(target, (None, None))
-            return (
-                -UNBOUNDED_WH if lower is None or np.isinf(lower[k]) else -(-int(lower[k]) * minutes // 60),
-                UNBOUNDED_WH if upper is None or np.isinf(upper[k]) else int(upper[k]) * minutes // 60,
-            )
+            low = -UNBOUNDED_WH if lower is None or np.isinf(lower[k]) else -(-int(lower[k]) * minutes // 60)
+            high = UNBOUNDED_WH if upper is None or np.isinf(upper[k]) else int(upper[k]) * minutes // 60
+            # A band without a whole Wh in it is kept by the powers; whole Wh come as near as they can.
+            return min(low, high), max(low, high)
 
         grid = snapshot.microgrid.name
         bounds = EnergyBounds(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from optimization.clearing import Outcome
 from optimization.community import Community
-from optimization.errors import SolverError
+from optimization.errors import OptimizationError, SolverError
 
 
 class Solver(Protocol):
@@ -63,4 +63,9 @@ class ReferenceSolver:
 def _dispatch(community: Community, gap: float) -> Outcome:
     from optimization.reference.dispatch import dispatch
 
-    return dispatch(community, gap=gap)
+    try:
+        return dispatch(community, gap=gap)
+    except OptimizationError:
+        raise
+    except Exception as err:
+        raise SolverError(f"{type(err).__name__}: {err}") from err

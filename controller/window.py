@@ -119,6 +119,8 @@ class WindowEngine:
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
         window = snapshot.window
+        if self._clock.now() > window.start:
+            return await self._fail(snapshot, "its start had passed before it could be cleared")
         try:
             community = planning.problem(snapshot)
             outcome = await self._solver.solve(community)
@@ -187,27 +189,32 @@ class WindowEngine:
         """Every reading of the window is in."""
         if self._clock.now() < row.end:
             return False
-        return await self._database.run_async(self._complete, microgrid, _window(row), row.state)
+        return await self._database.run_async(self._complete, microgrid, row)
 
-    def _complete(self, connection: Connection, microgrid: Microgrid, window: Window, state: str) -> bool:
-        members = [member.id for member in books.members(connection, microgrid.id)]
-        readings = books.meter_readings(connection, microgrid.id, window.start, window.end)
-        if missing(readings, members, (*microgrid.mtus(window.start, window.end), window.end)):
+    def _complete(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
+        readings = books.meter_readings(connection, microgrid.id, row.start, row.end)
+        if missing(readings, _members(row), (*microgrid.mtus(row.start, row.end), row.end)):
             return False
-        return books.set_window(connection, window.name, was=state, state="METERED")
+        return books.set_window(connection, row.name, was=row.state, state="METERED")
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
-        """Postings, sealed readings, header and anchor, in one transaction."""
+        """Postings, sealed readings, header and anchor, in one transaction; windows in their order, as headers link."""
         return await self._database.run_async(self._seal, microgrid, row)
 
     def _seal(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
         window = _window(row)
+        if books.unfinished_windows(connection, microgrid.id)[0] != window.name:
+            return False
         if not books.set_window(connection, window.name, was="METERED", state="SETTLED"):
             return False
         trades = books.trades(connection, window.name)
         instants = (*microgrid.mtus(window.start, window.end), window.end)
-        members = [member.id for member in books.members(connection, microgrid.id)]
-        readings = books.meter_readings(connection, microgrid.id, window.start, window.end)
+        members = _members(row)
+        readings = [
+            reading
+            for reading in books.meter_readings(connection, microgrid.id, window.start, window.end)
+            if reading.member in members
+        ]
         metered = {
             place: energy for place, energy in metered_wh(readings, members, instants).items() if energy is not None
         }
@@ -326,6 +333,11 @@ def plan_json(plan: planning.Plan) -> str:
     values: dict[str, Any] = asdict(plan)
     values["setpoints"] = {device: [kind.value, series] for device, (kind, series) in plan.setpoints.items()}
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _members(row: WindowRow) -> list[str]:
+    """Whose meters the window is settled with: who was a member at its gate closure."""
+    return [member.id for member in Snapshot.from_json(row.snapshot or "").members]
 
 
 def _begin(connection: Connection, name: str) -> bool:

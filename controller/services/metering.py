@@ -1,6 +1,6 @@
 """For meter gateways: readings."""
 
-from collections.abc import Mapping
+from collections import defaultdict
 
 from sqlalchemy import Connection
 
@@ -40,12 +40,11 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             if sequence <= newest:
                 raise conflict("SEQUENCE_USED", f"readings.sequence: got {sequence}, wanted more than {newest}")
             members = {member.id for member in books.members(connection, microgrid.id)}
-            registers = books.newest_readings(connection, microgrid.id)
+            registers = _Registers(connection, microgrid.id)
             for k, reading in enumerate(readings):
                 if reading.member not in members:
                     raise not_found(f"microgrids/{microgrid.id}/members/{reading.member}")
-                _check(k, reading, registers, self._core.clock.now())
-                registers[reading.member] = reading
+                registers.accept(f"readings[{k}]", reading, now=self._core.clock.now())
             books.add_batch(
                 connection,
                 microgrid.id,
@@ -61,19 +60,44 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         return await once(self._core, caller, "SubmitReadings", request, pb.SubmitReadingsResponse, effect)
 
 
-def _check(k: int, reading: MeterReading, registers: Mapping[str, MeterReading], now: float) -> None:
-    """Refuse readings of the future, out of order, or with a register that went back."""
-    if reading.instant > now + FUTURE_S:
-        raise out_of_range(f"readings[{k}].instant", got=str(reading.instant), wanted=f"at most {now + FUTURE_S:.0f}")
-    before = registers.get(reading.member)
-    if before is None:
-        return
-    if reading.instant <= before.instant:
-        raise invalid(f"readings[{k}].instant", got=str(reading.instant), wanted=f"later than {before.instant}")
-    for name in ("import_wh", "export_wh"):
-        if getattr(reading, name) < getattr(before, name):
-            raise invalid(
-                f"readings[{k}].{name}",
-                got=str(getattr(reading, name)),
-                wanted=f"at least {getattr(before, name)}, the register's last value",
-            )
+class _Registers:
+    """What the meters have said so far, to hold new readings against: registers never go back.
+
+    A reading that is older than the newest fills a gap, where it fits between its neighbours.
+    """
+
+    def __init__(self, connection: Connection, microgrid: str) -> None:
+        self._connection = connection
+        self._microgrid = microgrid
+        self._newest = books.newest_readings(connection, microgrid)
+        self._accepted: dict[str, list[MeterReading]] = defaultdict(list)
+
+    def accept(self, field: str, reading: MeterReading, *, now: float) -> None:
+        """Take a reading into account, or refuse it."""
+        if reading.instant > now + FUTURE_S:
+            raise out_of_range(f"{field}.instant", got=str(reading.instant), wanted=f"at most {now + FUTURE_S:.0f}")
+        newest = self._newest.get(reading.member)
+        if newest is None or reading.instant > newest.instant:
+            before, after = newest, None
+            self._newest[reading.member] = reading
+        else:
+            before, after = self._neighbours(field, reading)
+        self._accepted[reading.member].append(reading)
+        for name in ("import_wh", "export_wh"):
+            value = getattr(reading, name)
+            if before is not None and value < getattr(before, name):
+                wanted = f"at least {getattr(before, name)}, the register's value before"
+                raise invalid(f"{field}.{name}", got=str(value), wanted=wanted)
+            if after is not None and value > getattr(after, name):
+                wanted = f"at most {getattr(after, name)}, the register's value after"
+                raise invalid(f"{field}.{name}", got=str(value), wanted=wanted)
+
+    def _neighbours(self, field: str, reading: MeterReading) -> tuple[MeterReading | None, MeterReading | None]:
+        """The known readings of the same meter just before and just after."""
+        stored = books.readings_of(self._connection, self._microgrid, reading.member)
+        known = {r.instant: r for r in (*stored, *self._accepted[reading.member])}
+        if reading.instant in known:
+            raise invalid(f"{field}.instant", got=f"{reading.instant} twice", wanted="an instant once")
+        before = max((at for at in known if at < reading.instant), default=None)
+        after = min((at for at in known if at > reading.instant), default=None)
+        return (None if before is None else known[before]), (None if after is None else known[after])

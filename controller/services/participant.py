@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
-from controller.microgrid import Microgrid
+from controller.microgrid import Microgrid, Plant
 from controller.refusals import invalid, not_found, not_now
 from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
@@ -62,7 +62,11 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, window)
             if row.state != "OPEN" or self._core.clock.now() >= row.start - microgrid.lead_minutes * 60:
                 raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
-            plants = frozenset(d.id for d in books.devices(connection, row.microgrid) if d.member == caller.id)
+            plants = frozenset(
+                device.id
+                for device in books.devices(connection, row.microgrid)
+                if device.member == caller.id and isinstance(device.flexibility, Plant)
+            )
             read_order(
                 payload,
                 mtus=len(microgrid.mtus(row.start, microgrid.end)),

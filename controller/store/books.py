@@ -495,6 +495,15 @@ def newest_readings(connection: Connection, microgrid_id: str) -> dict[str, Mete
     return {r.member: _reading(r) for r in rows}
 
 
+def readings_of(connection: Connection, microgrid_id: str, member: str) -> list[MeterReading]:
+    """All readings of a member's meter by instant."""
+    table = schema.meter_readings
+    rows = connection.execute(
+        select(table).where(table.c.microgrid == microgrid_id, table.c.member == member).order_by(table.c.instant)
+    )
+    return [_reading(r) for r in rows]
+
+
 def meter_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
     """The readings of the instants from ``start`` to ``end``, both included, by instant and member."""
     table = schema.meter_readings

@@ -10,7 +10,7 @@ from grpc import RpcError
 from contracts.anchoring import AnchorState
 from controller.microgrid import PlanSource
 from controller.store import evidence
-from gridpact.v1 import dispatch_pb2
+from gridpact.v1 import dispatch_pb2, operator_pb2
 from optimization.clearing import Infeasible
 from optimization.errors import ProblemError, SolverError
 
@@ -540,14 +540,41 @@ class TestFailedBooks:
 
 
 class TestMissingReadings:
-    def test_a_gap_holds_its_window_back_and_no_other(self, site):
+    def test_a_gap_holds_its_window_back_and_the_settlement_of_those_behind_it(self, site):
         site.live(until=end(site), missing={("bob", 1)})
-        assert site.states() == ["DELIVERING", "SETTLED", "SETTLED", "SETTLED"]
-        assert of_window(site, "postings", 0) == []
+        assert site.states() == ["DELIVERING", "METERED", "METERED", "METERED"]
+        assert of_window(site, "postings", 1) == []
 
     def test_a_gap_on_the_border_holds_both_windows_back(self, site):
         site.live(until=end(site), missing={("bob", 4)})
-        assert site.states() == ["SETTLED", "DELIVERING", "DELIVERING", "SETTLED"]
+        assert site.states() == ["SETTLED", "DELIVERING", "DELIVERING", "METERED"]
+
+    def test_a_gap_that_is_filled_long_after_lets_all_go_on_in_their_order(self, site):
+        site.live(until=end(site), missing={("bob", 1)})
+        late = site.batch(site.start + 900, members=["bob"], sequence=1000)
+        site.gateway.SubmitReadings(site.batch_request(late))
+        site.advance(end(site) + 60)
+        assert site.states() == ["SETTLED"] * 4
+        headers = site.database.run(evidence.headers, "village")
+        assert [header.window for header in headers] == [site.window(number) for number in range(4)]
+
+    def test_who_joins_after_gate_closure_holds_nothing_back(self, site):
+        site.live(until=site.start)
+        name = "microgrids/village"
+        site.operator.CreateMember(
+            operator_pb2.CreateMemberRequest(
+                parent=name,
+                member=operator_pb2.Member(name=f"{name}/members/zoe", section="north"),
+                request_id="zoe",
+            )
+        )
+        site.live(until=site.start + 1800)
+        assert site.states()[0] == "SETTLED"
+
+    def test_a_window_whose_start_has_passed_before_it_could_be_cleared_fails(self, site):
+        site.advance(site.start + 1)
+        assert site.states()[0] == "FAILED"
+        assert "its start had passed" in site.row(0).failure
 
     def test_the_next_windows_clear_all_the_same(self, site):
         site.live(until=end(site), missing={(member, mtu) for member in ("bob", "eve") for mtu in range(9)})
@@ -566,8 +593,8 @@ class TestMissingReadings:
         others = frozenset(("bob", mtu) for mtu in range(2, 5))
         site.live(until=site.start + 3600, missing=others)
         assert site.states()[:2] == ["DELIVERING", "DELIVERING"]
-        for mtu in (2, 3, 4):
-            batch = site.batch(site.start + 900 * mtu, members=["bob"], sequence=100 + mtu)
+        for mtu in (4, 3, 2):
+            batch = site.batch(site.start + 900 * mtu, members=["bob"], sequence=104 - mtu)
             site.gateway.SubmitReadings(site.batch_request(batch))
         site.advance(site.start + 3700)
         headers = site.database.run(evidence.headers, "village")

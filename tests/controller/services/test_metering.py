@@ -51,10 +51,9 @@ def test_a_register_that_stands_still_is_right(running):
     assert running.gateway.SubmitReadings(running.batch_request(batch)).accepted == 3
 
 
-@pytest.mark.parametrize("shift", [0, -900])
-def test_a_reading_no_later_than_the_last_is_refused(running, shift):
+def test_a_second_reading_of_an_instant_is_refused(running):
     batch = running.batch(running.start + 900)
-    batch.readings[2].instant.seconds = running.start + shift
+    batch.readings[2].instant.seconds = running.start
     answer = refused(running, batch)
     assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("readings[2].instant",))
 
@@ -63,6 +62,29 @@ def test_a_meter_that_is_read_twice_at_an_instant_is_refused(running):
     batch = running.batch(running.start + 900)
     batch.readings.append(batch.readings[0])
     assert refused(running, batch).fields == ("readings[3].instant",)
+
+
+@pytest.mark.parametrize(
+    ("import_wh", "field"),
+    [(999, "readings[0].import_wh"), (1000, None), (1040, None), (1076, "readings[0].import_wh")],
+)
+def test_an_older_reading_fills_a_gap_where_it_fits_between_its_neighbours(running, import_wh, field):
+    running.gateway.SubmitReadings(running.batch_request(running.batch(running.start + 900)))
+    late = running.batch(running.start + 900, members=["ada"], sequence=50)
+    late.readings[0].instant.seconds = running.start + 450
+    late.readings[0].import_wh = import_wh
+    if field is None:
+        assert running.gateway.SubmitReadings(running.batch_request(late)).accepted == 1
+    else:
+        answer = refused(running, late)
+        assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, (field,))
+
+
+def test_a_batch_may_bring_a_meters_readings_in_any_order(running):
+    running.clock.set(running.start + 1800)
+    batch = running.batch(running.start + 1800, members=["bob"])
+    batch.readings.extend(running.batch(running.start + 900, members=["bob"]).readings)
+    assert running.gateway.SubmitReadings(running.batch_request(batch)).accepted == 2
 
 
 def test_a_reading_of_the_future_is_out_of_range(running):
