@@ -18,7 +18,7 @@ from controller.services.core import Core
 from controller.services.edge import Edge
 from controller.services.register import add_servicers
 from controller.solving import Solver
-from controller.store import books
+from controller.store import calls
 from controller.store.database import Database
 from controller.window import WindowEngine
 
@@ -68,7 +68,7 @@ class Service:
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
-        self._hub = DriverHub(database=database, epoch=database.run(books.next_epoch), lease_s=settings.lease_s)
+        self._hub = DriverHub(database=database, epoch=database.run(calls.next_epoch), lease_s=settings.lease_s)
         self._hub.restore()
         self._engine = WindowEngine(
             database=database, clock=clock, solver=solver, salts=salts, on_setpoints=self._hub.offer

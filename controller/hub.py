@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
-from controller.store import books
+from controller.store import market, registry
 from controller.store.database import Database
 
 AHEAD_S = 7200
@@ -63,11 +63,11 @@ class DriverHub:
 
     def _restore(self, connection: Connection) -> None:
         acting = {WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value}
-        for microgrid in books.microgrid_ids(connection):
-            for row in books.windows(connection, microgrid):
+        for microgrid in registry.microgrid_ids(connection):
+            for row in market.windows(connection, microgrid):
                 if row.state in acting and row.source != PlanSource.FAILSAFE.value:
                     window = Window(name=row.name, start=row.start, end=row.end)
-                    self.offer(microgrid, window, tuple(books.setpoints(connection, row.name)))
+                    self.offer(microgrid, window, tuple(market.setpoints(connection, row.name)))
 
     def offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
         """Let drivers have these from their next heartbeat on."""
@@ -128,5 +128,5 @@ def _keep(
     connection: Connection, states: Mapping[str, Mapping[str, DeviceState]], reports: list[Mapping[str, Any]]
 ) -> None:
     for microgrid, by_device in states.items():
-        books.put_device_states(connection, microgrid, by_device.values())
-    books.add_reports(connection, reports)
+        registry.put_device_states(connection, microgrid, by_device.values())
+    market.add_reports(connection, reports)

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
-from controller import planning
+from controller import planning, problem
 from controller.clock import Clock
 from controller.metering import metered_wh, missing
 from controller.microgrid import (
@@ -34,9 +34,9 @@ from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, tra
 from controller.settlement import settle
 from controller.snapshot import Limit, Snapshot, cut, project
 from controller.solving import Solver
-from controller.store import books, evidence
-from controller.store.books import WindowRow
+from controller.store import evidence, market, meters, registry
 from controller.store.database import Database
+from controller.store.market import WindowRow
 from controller.wire.market import read_order
 from optimization.clearing import Infeasible
 from optimization.errors import OptimizationError
@@ -80,17 +80,17 @@ class WindowEngine:
     async def advance(self) -> int:
         """Take every step that is due; returns how many were taken."""
         taken = 0
-        for microgrid_id in await self._database.run_async(books.microgrid_ids):
-            microgrid = await self._database.run_async(books.microgrid, microgrid_id)
+        for microgrid_id in await self._database.run_async(registry.microgrid_ids):
+            microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
             if microgrid is None:
                 continue
-            for name in await self._database.run_async(books.unfinished_windows, microgrid_id):
+            for name in await self._database.run_async(market.unfinished_windows, microgrid_id):
                 taken += await self._advance_window(microgrid, name)
         return taken
 
     async def _advance_window(self, microgrid: Microgrid, name: str) -> int:
         taken = 0
-        while row := await self._database.run_async(books.window, name):
+        while row := await self._database.run_async(market.window, name):
             step = self._steps.get(WindowState(row.state))
             if step is None or not await step(microgrid, row):
                 break
@@ -105,7 +105,7 @@ class WindowEngine:
 
     def _freeze(self, connection: Connection, microgrid: Microgrid, window: Window) -> bool:
         snapshot = snapshot_of(connection, microgrid, window)
-        return books.set_window(
+        return market.set_window(
             connection,
             window.name,
             was="OPEN",
@@ -122,7 +122,7 @@ class WindowEngine:
         if self._clock.now() > window.start:
             return await self._fail(snapshot, "its start had passed before it could be cleared")
         try:
-            community = planning.problem(snapshot)
+            community = problem.build(snapshot)
             outcome = await self._solver.solve(community)
             if isinstance(outcome, Infeasible):
                 return await self._fail(snapshot, outcome.reason)
@@ -135,7 +135,7 @@ class WindowEngine:
         return True
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
-        if not books.set_window(
+        if not market.set_window(
             connection,
             window.name,
             was="CLOSED",
@@ -147,9 +147,9 @@ class WindowEngine:
         ):
             return False
         salts = [self._salts(window.name, "trade", ix) for ix in range(len(decision.trades))]
-        books.add_trades(connection, window.name, decision.trades, salts)
-        books.add_positions(connection, window.name, decision.positions)
-        books.add_setpoints(connection, window.name, decision.setpoints)
+        market.add_trades(connection, window.name, decision.trades, salts)
+        market.add_positions(connection, window.name, decision.positions)
+        market.add_setpoints(connection, window.name, decision.setpoints)
         return True
 
     async def _fail(self, snapshot: Snapshot, reason: str) -> bool:
@@ -171,11 +171,11 @@ class WindowEngine:
         source: PlanSource,
         tail: tuple[DeviceSetpoint, ...],
     ) -> bool:
-        if not books.set_window(
+        if not market.set_window(
             connection, window.name, was="CLOSED", state="FAILED", source=source.value, failure=reason
         ):
             return False
-        books.add_setpoints(connection, window.name, tail)
+        market.add_setpoints(connection, window.name, tail)
         return True
 
     async def _deliver(self, microgrid: Microgrid, row: WindowRow) -> bool:
@@ -192,10 +192,10 @@ class WindowEngine:
         return await self._database.run_async(self._complete, microgrid, row)
 
     def _complete(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
-        readings = books.meter_readings(connection, microgrid.id, row.start, row.end)
+        readings = meters.meter_readings(connection, microgrid.id, row.start, row.end)
         if missing(readings, _members(row), (*microgrid.mtus(row.start, row.end), row.end)):
             return False
-        return books.set_window(connection, row.name, was=row.state, state="METERED")
+        return market.set_window(connection, row.name, was=row.state, state="METERED")
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Postings, sealed readings, header and anchor, in one transaction; windows in their order, as headers link."""
@@ -203,16 +203,16 @@ class WindowEngine:
 
     def _seal(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
         window = _window(row)
-        if books.unfinished_windows(connection, microgrid.id)[0] != window.name:
+        if market.unfinished_windows(connection, microgrid.id)[0] != window.name:
             return False
-        if not books.set_window(connection, window.name, was="METERED", state="SETTLED"):
+        if not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
             return False
-        trades = books.trades(connection, window.name)
+        trades = market.trades(connection, window.name)
         instants = (*microgrid.mtus(window.start, window.end), window.end)
         members = _members(row)
         readings = [
             reading
-            for reading in books.meter_readings(connection, microgrid.id, window.start, window.end)
+            for reading in meters.meter_readings(connection, microgrid.id, window.start, window.end)
             if reading.member in members
         ]
         metered = {
@@ -251,11 +251,11 @@ class WindowEngine:
 
 def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) -> Snapshot:
     """What counts for a window at this moment."""
-    devices = books.devices(connection, microgrid.id)
-    earlier = [row for row in books.windows(connection, microgrid.id) if row.start < window.start]
+    devices = registry.devices(connection, microgrid.id)
+    earlier = [row for row in market.windows(connection, microgrid.id) if row.start < window.start]
     mtus = len(microgrid.mtus(window.start, microgrid.end))
     orders, digests = {}, {}
-    for member, stored in books.newest_orders(connection, [*(row.name for row in earlier), window.name]).items():
+    for member, stored in market.newest_orders(connection, [*(row.name for row in earlier), window.name]).items():
         own_plants = frozenset(d.id for d in devices if d.member == member)
         start = next((row.start for row in earlier if row.name == stored.window), window.start)
         order = read_order(
@@ -271,14 +271,14 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
     return Snapshot(
         microgrid=microgrid,
         window=window,
-        members=tuple(books.members(connection, microgrid.id)),
+        members=tuple(registry.members(connection, microgrid.id)),
         devices=tuple(devices),
         states=_projected(connection, microgrid, window, earlier),
         orders=dict(sorted(orders.items())),
         order_digests=dict(sorted(digests.items())),
         limits=tuple(
             Limit(id=e.id, target=e.target, periods=e.periods, digest=hashlib.sha256(e.payload).hexdigest())
-            for e in books.envelopes(connection, microgrid.id)
+            for e in registry.envelopes(connection, microgrid.id)
             if e.state.value == "ACTIVE"
         ),
         carry=json.loads(last.carry) if last is not None and last.carry else {},
@@ -289,16 +289,16 @@ def _projected(
     connection: Connection, microgrid: Microgrid, window: Window, earlier: list[WindowRow]
 ) -> Mapping[str, DeviceState]:
     """Each device's state at the window's start, if it does until then what it was told."""
-    states = books.device_states(connection, microgrid.id)
+    states = registry.device_states(connection, microgrid.id)
     oldest = min((state.instant for state in states.values()), default=window.start)
     told: dict[str, list[DeviceSetpoint]] = {}
     for row in earlier:
         if row.end > oldest:
-            for setpoint in books.setpoints(connection, row.name):
+            for setpoint in market.setpoints(connection, row.name):
                 told.setdefault(setpoint.device, []).append(setpoint)
     return {
         device.id: project(states[device.id], device, told.get(device.id, ()), window.start, microgrid.mtu_seconds)
-        for device in books.devices(connection, microgrid.id)
+        for device in registry.devices(connection, microgrid.id)
         if device.id in states
     }
 
@@ -307,7 +307,7 @@ def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint
     """The setpoints that the last plan has for this window, when they keep the limits as they are now; else none."""
     rows = [
         row
-        for row in books.windows(connection, snapshot.microgrid.id)
+        for row in market.windows(connection, snapshot.microgrid.id)
         if row.start < snapshot.window.start and row.plan
     ]
     if not rows:
@@ -317,8 +317,8 @@ def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint
     mtus = snapshot.window_mtus()
     if offset + len(mtus) > len(plan["net_w"]):
         return ()
-    for target, (lower, upper) in planning.bounds_w(snapshot).items():
-        net = planning.net_of_tail(snapshot, target, plan["power_w"], offset)
+    for target, (lower, upper) in problem.bounds_w(snapshot).items():
+        net = problem.net_of_tail(snapshot, target, plan["power_w"], offset)
         if any(not lower[k] <= net[k] <= upper[k] for k in range(len(mtus))):
             return ()
     return tuple(
@@ -341,7 +341,7 @@ def _members(row: WindowRow) -> list[str]:
 
 
 def _begin(connection: Connection, name: str) -> bool:
-    return books.set_window(connection, name, was="CLEARED", state="DELIVERING")
+    return market.set_window(connection, name, was="CLEARED", state="DELIVERING")
 
 
 def _window(row: WindowRow) -> Window:

@@ -26,9 +26,11 @@ from controller.demo.clients import Dialer
 from controller.demo.conductor import SET_UP_LEAD_S, Conductor, Diary, Progress
 from controller.demo.day import DayResult
 from controller.demo.grid import DATA, load_grid
+from controller.demo.outcome import read_outcome
 from controller.demo.report import write_report
-from controller.demo.results import community_json, day_json, export_evidence, read_outcome, schedule_json
+from controller.demo.results import community_json, export_evidence, schedule_json
 from controller.demo.scenario import Scenario, Tariff, build_scenario
+from controller.demo.summary import day_json
 from controller.demo.world import World, clock_at
 from controller.errors import ControllerError, InputError
 from controller.pki import Authority

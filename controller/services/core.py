@@ -15,7 +15,7 @@ from controller.microgrid import Microgrid
 from controller.refusals import Code, Refusal, conflict, not_found
 from controller.signing import verifies
 from controller.solving import Solver
-from controller.store import books
+from controller.store import calls, market, registry
 from controller.store.database import Database
 from controller.wire import fields
 from gridpact.v1 import types_pb2
@@ -67,13 +67,13 @@ async def once(
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
     def act(connection: Connection) -> bytes:
-        known = books.recall(connection, str(caller), request.request_id)
+        known = calls.recall(connection, str(caller), request.request_id)
         if known is not None:
             if (known.method, known.digest) != (method, digest):
                 raise conflict("REQUEST_ID_REUSED", f"request_id {request.request_id!r}: used with another content")
             return bytes(known.response)
         response = effect(connection).SerializeToString(deterministic=True)
-        books.remember(connection, str(caller), request.request_id, method=method, digest=digest, response=response)
+        calls.remember(connection, str(caller), request.request_id, method=method, digest=digest, response=response)
         return response
 
     return answer.FromString(await core.database.run_async(act))
@@ -96,7 +96,7 @@ def open_signed(
     Refusal
         PERMISSION_DENIED otherwise.
     """
-    key = books.key(connection, microgrid, signed.key_id)
+    key = registry.key(connection, microgrid, signed.key_id)
     if (
         key is None
         or (key.purpose, key.holder) != (purpose, holder)
@@ -114,17 +114,17 @@ def open_signed(
 def require_microgrid(connection: Connection, caller: Identity, microgrid: str, name: str) -> Microgrid:
     """The microgrid, when it exists and is the caller's; the same NOT_FOUND for both."""
     require_area(caller, microgrid, name)
-    found = books.microgrid(connection, microgrid)
+    found = registry.microgrid(connection, microgrid)
     if found is None:
         raise not_found(name)
     return found
 
 
-def require_window(connection: Connection, caller: Identity, name: str, field: str) -> books.WindowRow:
+def require_window(connection: Connection, caller: Identity, name: str, field: str) -> market.WindowRow:
     """The window, when it exists in the caller's microgrid."""
     microgrid, _ = fields.window_id(field, name)
     require_area(caller, microgrid, name)
-    row = books.window(connection, name)
+    row = market.window(connection, name)
     if row is None:
         raise not_found(name)
     return row

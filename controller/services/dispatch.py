@@ -5,13 +5,13 @@ import json
 
 from sqlalchemy import Connection
 
-from controller import planning
+from controller import planning, problem
 from controller.microgrid import Window
 from controller.refusals import not_found, not_now
 from controller.services.core import Core, once, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.snapshot import Snapshot
-from controller.store import books
+from controller.store import calls, market
 from controller.window import snapshot_of
 from controller.wire import fields
 from controller.wire.market import certificate_message, trade_message
@@ -36,10 +36,10 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         id_ = fields.microgrid_id("parent", request.parent)
 
         def freeze(connection: Connection) -> Snapshot | None:
-            if books.recall(connection, str(caller), request.request_id) is not None:
+            if calls.recall(connection, str(caller), request.request_id) is not None:
                 return None  # answered before: nothing to solve
             microgrid = require_microgrid(connection, caller, id_, request.parent)
-            open_rows = [row for row in books.windows(connection, id_) if row.state == "OPEN"]
+            open_rows = [row for row in market.windows(connection, id_) if row.state == "OPEN"]
             if not open_rows:
                 raise not_now("NO_OPEN_WINDOW", f"{request.parent}: every window of the horizon is closed")
             first = open_rows[0]
@@ -50,7 +50,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         message = pb.Plan() if snapshot is None else await self._plan(request.parent, snapshot)
 
         def effect(connection: Connection) -> pb.RequestPlanResponse:
-            books.add_plan(connection, id_, message.name, message.SerializeToString(deterministic=True))
+            market.add_plan(connection, id_, message.name, message.SerializeToString(deterministic=True))
             return pb.RequestPlanResponse(plan=message)
 
         return await once(self._core, caller, "RequestPlan", request, pb.RequestPlanResponse, effect)
@@ -63,7 +63,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             input_digest=digest,
         )
         try:
-            community = planning.problem(snapshot)
+            community = problem.build(snapshot)
             outcome = await self._core.solver.solve(community)
             if isinstance(outcome, Infeasible):
                 return _infeasible(message, outcome.reason)
@@ -91,7 +91,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.GetPlanResponse:
             require_microgrid(connection, caller, id_, request.name)
-            message = books.plan(connection, request.name)
+            message = market.plan(connection, request.name)
             if message is None:
                 raise not_found(request.name)
             return pb.GetPlanResponse(plan=pb.Plan.FromString(message))
@@ -115,7 +115,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.ListClearingsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            decided = [row for row in books.windows(connection, id_) if row.state != "OPEN"]
+            decided = [row for row in market.windows(connection, id_) if row.state != "OPEN"]
             page, token = page_of(decided, request.page_size, request.page_token)
             return pb.ListClearingsResponse(
                 clearings=[clearing_message(connection, row) for row in page], next_page_token=token
@@ -130,7 +130,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         def read(connection: Connection) -> pb.ListTradesResponse:
             row = require_window(connection, caller, request.parent, "parent")
             microgrid = require_microgrid(connection, caller, row.microgrid, request.parent)
-            numbered = list(enumerate(trade for trade, _ in books.trades(connection, row.name)))
+            numbered = list(enumerate(trade for trade, _ in market.trades(connection, row.name)))
             page, token = page_of(numbered, request.page_size, request.page_token)
             return pb.ListTradesResponse(
                 trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in page],
@@ -146,7 +146,7 @@ def _infeasible(message: pb.Plan, conflict: str) -> pb.Plan:
     return message
 
 
-def clearing_message(connection: Connection, row: books.WindowRow) -> pb.Clearing:
+def clearing_message(connection: Connection, row: market.WindowRow) -> pb.Clearing:
     """The message of a window with its state."""
     return pb.Clearing(
         window=row.name,
@@ -154,6 +154,6 @@ def clearing_message(connection: Connection, row: books.WindowRow) -> pb.Clearin
         state=pb.WindowState.Value(f"WINDOW_STATE_{row.state}"),
         certificate=certificate_message(row.certificate),
         input_digest=row.inputs_digest or b"",
-        trade_count=len(books.trades(connection, row.name)),
+        trade_count=len(market.trades(connection, row.name)),
         failure=row.failure,
     )

@@ -11,7 +11,7 @@ from controller.microgrid import DeviceSetpoint, DeviceState, Microgrid, Setpoin
 from controller.refusals import invalid, not_found, out_of_range
 from controller.services.core import FUTURE_S, Core, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import books
+from controller.store import registry
 from controller.wire import fields
 from gridpact.v1 import driver_pb2 as pb
 from gridpact.v1 import driver_pb2_grpc, types_pb2
@@ -75,7 +75,7 @@ def _named_device(connection: Connection, caller: Identity, name: str) -> tuple[
     """The device and its microgrid, when the caller is the driver named after it."""
     id_, _, device = fields.device_id("descriptor.device", name)
     microgrid = require_microgrid(connection, caller, id_, name)
-    if caller.id != device or all(known.id != device for known in books.devices(connection, id_)):
+    if caller.id != device or all(known.id != device for known in registry.devices(connection, id_)):
         raise not_found(name)
     return device, microgrid
 

@@ -10,7 +10,7 @@ from controller.microgrid import EnvelopeRecord, EnvelopeState, Microgrid
 from controller.refusals import conflict, not_found
 from controller.services.core import Core, once, open_signed, page_of, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import books
+from controller.store import market, registry
 from controller.wire import fields
 from controller.wire.market import envelope_message, read_envelope
 from gridpact.v1 import dso_pb2 as pb
@@ -41,7 +41,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
             )
             envelope, target, periods, reason = read_envelope(payload, microgrid=id_, mtu_seconds=microgrid.mtu_seconds)
             _require_target(connection, microgrid, target)
-            if any(known.id == envelope for known in books.envelopes(connection, id_)):
+            if any(known.id == envelope for known in registry.envelopes(connection, id_)):
                 raise conflict("ALREADY_EXISTS", f"{request.parent}/envelopes/{envelope}: exists already")
             record = EnvelopeRecord(
                 id=envelope,
@@ -54,7 +54,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
                 signature=request.envelope.signature,
                 key_id=request.envelope.key_id,
             )
-            books.add_envelope(connection, id_, record)
+            registry.add_envelope(connection, id_, record)
             return pb.CreateEnvelopeResponse(envelope=envelope_message(record))
 
         return await once(self._core, caller, "CreateEnvelope", request, pb.CreateEnvelopeResponse, effect)
@@ -74,7 +74,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
 
         def read(connection: Connection) -> pb.ListEnvelopesResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(books.envelopes(connection, id_), request.page_size, request.page_token)
+            page, token = page_of(registry.envelopes(connection, id_), request.page_size, request.page_token)
             return pb.ListEnvelopesResponse(envelopes=[envelope_message(r) for r in page], next_page_token=token)
 
         return await self._core.database.run_async(read)
@@ -87,7 +87,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
 
         def effect(connection: Connection) -> pb.CancelEnvelopeResponse:
             _find(connection, id_, envelope, request.name)
-            books.cancel_envelope(connection, id_, envelope)
+            registry.cancel_envelope(connection, id_, envelope)
             return pb.CancelEnvelopeResponse(envelope=envelope_message(_find(connection, id_, envelope, request.name)))
 
         return await once(self._core, caller, "CancelEnvelope", request, pb.CancelEnvelopeResponse, effect)
@@ -99,7 +99,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
 
         def read(connection: Connection) -> pb.GetPlannedLoadResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            planned = [row for row in books.windows(connection, id_) if row.plan]
+            planned = [row for row in market.windows(connection, id_) if row.plan]
             if not planned:
                 return pb.GetPlannedLoadResponse()
             plan = json.loads(planned[-1].plan or "")
@@ -111,7 +111,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
 
 
 def _find(connection: Connection, microgrid: str, envelope: str, name: str) -> EnvelopeRecord:
-    for record in books.envelopes(connection, microgrid):
+    for record in registry.envelopes(connection, microgrid):
         if record.id == envelope:
             return record
     raise not_found(name)
@@ -119,7 +119,7 @@ def _find(connection: Connection, microgrid: str, envelope: str, name: str) -> E
 
 def _require_target(connection: Connection, microgrid: Microgrid, target: str) -> None:
     """Refuse a target that is not the microgrid, one of its sections or one of its members."""
-    members = books.members(connection, microgrid.id)
+    members = registry.members(connection, microgrid.id)
     targets = {microgrid.name}
     targets |= {f"{microgrid.name}/sections/{member.section}" for member in members}
     targets |= {f"{microgrid.name}/members/{member.id}" for member in members}

@@ -8,7 +8,7 @@ from controller.microgrid import MeterReading
 from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import books
+from controller.store import meters, registry
 from controller.wire.community import read_batch
 from gridpact.v1 import metering_pb2 as pb
 from gridpact.v1 import metering_pb2_grpc
@@ -36,16 +36,16 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             )
             sequence, readings = read_batch(payload, microgrid=caller.grid)
             microgrid = require_microgrid(connection, caller, caller.grid, caller.grid)
-            newest = books.newest_sequence(connection, microgrid.id, caller.id)
+            newest = meters.newest_sequence(connection, microgrid.id, caller.id)
             if sequence <= newest:
                 raise conflict("SEQUENCE_USED", f"readings.sequence: got {sequence}, wanted more than {newest}")
-            members = {member.id for member in books.members(connection, microgrid.id)}
+            members = {member.id for member in registry.members(connection, microgrid.id)}
             registers = _Registers(connection, microgrid.id)
             for k, reading in enumerate(readings):
                 if reading.member not in members:
                     raise not_found(f"microgrids/{microgrid.id}/members/{reading.member}")
                 registers.accept(f"readings[{k}]", reading, now=self._core.clock.now())
-            books.add_batch(
+            meters.add_batch(
                 connection,
                 microgrid.id,
                 caller.id,
@@ -69,7 +69,7 @@ class _Registers:
     def __init__(self, connection: Connection, microgrid: str) -> None:
         self._connection = connection
         self._microgrid = microgrid
-        self._newest = books.newest_readings(connection, microgrid)
+        self._newest = meters.newest_readings(connection, microgrid)
         self._accepted: dict[str, list[MeterReading]] = defaultdict(list)
 
     def accept(self, field: str, reading: MeterReading, *, now: float) -> None:
@@ -94,7 +94,7 @@ class _Registers:
 
     def _neighbours(self, field: str, reading: MeterReading) -> tuple[MeterReading | None, MeterReading | None]:
         """The known readings of the same meter just before and just after."""
-        stored = books.readings_of(self._connection, self._microgrid, reading.member)
+        stored = meters.readings_of(self._connection, self._microgrid, reading.member)
         known = {r.instant: r for r in (*stored, *self._accepted[reading.member])}
         if reading.instant in known:
             raise invalid(f"{field}.instant", got=f"{reading.instant} twice", wanted="an instant once")

@@ -8,7 +8,7 @@ from controller.refusals import conflict, invalid
 from controller.services.core import Core, once, page_of, require_microgrid
 from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
-from controller.store import books
+from controller.store import market, registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
 from gridpact.v1 import operator_pb2_grpc
@@ -29,9 +29,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         require_area(caller, microgrid.id, request.microgrid.name)
 
         def effect(connection: Connection) -> pb.CreateMicrogridResponse:
-            if books.microgrid(connection, microgrid.id) is not None:
+            if registry.microgrid(connection, microgrid.id) is not None:
                 raise conflict("ALREADY_EXISTS", f"{microgrid.name}: exists already")
-            books.add_microgrid(connection, microgrid)
+            registry.add_microgrid(connection, microgrid)
             return pb.CreateMicrogridResponse(microgrid=community.microgrid_message(microgrid))
 
         return await once(self._core, caller, "CreateMicrogrid", request, pb.CreateMicrogridResponse, effect)
@@ -54,9 +54,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def effect(connection: Connection) -> pb.CreateMemberResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            if any(known.id == member.id for known in books.members(connection, id_)):
+            if any(known.id == member.id for known in registry.members(connection, id_)):
                 raise conflict("ALREADY_EXISTS", f"{request.member.name}: exists already")
-            books.add_member(connection, id_, member)
+            registry.add_member(connection, id_, member)
             return pb.CreateMemberResponse(member=request.member)
 
         return await once(self._core, caller, "CreateMember", request, pb.CreateMemberResponse, effect)
@@ -68,7 +68,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def read(connection: Connection) -> pb.ListMembersResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(books.members(connection, id_), request.page_size, request.page_token)
+            page, token = page_of(registry.members(connection, id_), request.page_size, request.page_token)
             return pb.ListMembersResponse(
                 members=[pb.Member(name=f"{request.parent}/members/{m.id}", section=m.section) for m in page],
                 next_page_token=token,
@@ -90,9 +90,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def effect(connection: Connection) -> pb.RegisterKeyResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            if books.key(connection, id_, key_id) is not None:
+            if registry.key(connection, id_, key_id) is not None:
                 raise conflict("ALREADY_EXISTS", f"key {key_id!r}: registered already")
-            books.add_key(connection, id_, key_id, purpose=purpose, holder=holder, public_key=request.public_key)
+            registry.add_key(connection, id_, key_id, purpose=purpose, holder=holder, public_key=request.public_key)
             return pb.RegisterKeyResponse(key_id=key_id)
 
         return await once(self._core, caller, "RegisterKey", request, pb.RegisterKeyResponse, effect)
@@ -104,7 +104,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def read(connection: Connection) -> pb.ListWindowsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(books.windows(connection, id_), request.page_size, request.page_token)
+            page, token = page_of(market.windows(connection, id_), request.page_size, request.page_token)
             return pb.ListWindowsResponse(
                 windows=[clearing_message(connection, row) for row in page], next_page_token=token
             )

@@ -13,7 +13,7 @@ from controller.refusals import invalid, not_found, not_now
 from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import trade_proof
-from controller.store import books
+from controller.store import market, registry
 from controller.wire import fields
 from controller.wire.market import read_device, read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
@@ -38,7 +38,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
             microgrid = _own_microgrid(connection, caller, id_, member, request.flexibility.device)
             _, device = read_device(request.flexibility, mtu_seconds=microgrid.mtu_seconds)
-            books.put_device(connection, id_, device)
+            registry.put_device(connection, id_, device)
             return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
 
         return await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
@@ -64,7 +64,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
                 raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
             plants = frozenset(
                 device.id
-                for device in books.devices(connection, row.microgrid)
+                for device in registry.devices(connection, row.microgrid)
                 if device.member == caller.id and isinstance(device.flexibility, Plant)
             )
             read_order(
@@ -75,7 +75,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
                 plants=plants,
             )
             digest = hashlib.sha256(payload).digest()
-            books.add_order(
+            market.add_order(
                 connection,
                 window,
                 caller.id,
@@ -97,7 +97,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, request.parent)
             own = [
                 (ix, trade)
-                for ix, (trade, _) in enumerate(books.trades(connection, row.name))
+                for ix, (trade, _) in enumerate(market.trades(connection, row.name))
                 if caller.id in (trade.seller, trade.buyer)
             ]
             page, token = page_of(own, request.page_size, request.page_token)
@@ -132,7 +132,7 @@ def _own_microgrid(connection: Connection, caller: Identity, microgrid: str, mem
     require_area(caller, microgrid, name)
     require_own(caller, member, name)
     found = require_microgrid(connection, caller, microgrid, name)
-    if all(known.id != member for known in books.members(connection, microgrid)):
+    if all(known.id != member for known in registry.members(connection, microgrid)):
         raise not_found(name)
     return found
 

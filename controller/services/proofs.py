@@ -9,7 +9,7 @@ from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
 from controller.refusals import not_found, not_now
 from controller.sealing import trade_leaf
-from controller.store import books, evidence
+from controller.store import evidence, market
 from gridpact.v1 import audit_pb2 as pb
 
 
@@ -17,7 +17,7 @@ def records_of(connection: Connection, window: str) -> WindowBooks:
     """All sealed records of a settled window."""
     return WindowBooks(
         trades=tuple(
-            trade_leaf(window, ix, trade, salt) for ix, (trade, salt) in enumerate(books.trades(connection, window))
+            trade_leaf(window, ix, trade, salt) for ix, (trade, salt) in enumerate(market.trades(connection, window))
         ),
         readings=tuple(
             ReadingLeaf(

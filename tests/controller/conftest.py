@@ -34,7 +34,7 @@ from controller.microgrid import Microgrid, TariffPeriod
 from controller.pki import Authority
 from controller.sealing import seeded_salts
 from controller.signing import sign
-from controller.store import books, schema
+from controller.store import market, schema
 from controller.store.database import Database
 from controller.store.evidence import StoredOutbox
 from controller.wire import fields
@@ -451,11 +451,11 @@ class Site:
 
     def states(self) -> list[str]:
         """The state of each window."""
-        return [row.state for row in self.database.run(books.windows, "village")]
+        return [row.state for row in self.database.run(market.windows, "village")]
 
-    def row(self, number: int) -> books.WindowRow:
+    def row(self, number: int) -> market.WindowRow:
         """A window as it is kept."""
-        return self.database.run(books.window, self.window(number))
+        return self.database.run(market.window, self.window(number))
 
 
 def calendar(grid: str) -> Microgrid:

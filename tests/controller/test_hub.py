@@ -1,5 +1,6 @@
 import pytest
 
+from controller.errors import StoreError
 from controller.hub import AHEAD_S, DriverHub
 from controller.microgrid import DeviceSetpoint, DeviceState, SetpointKind, Window
 from optimization.errors import SolverError
@@ -106,6 +107,25 @@ def test_flushing_nothing_writes_nothing(hub, site):
     site.database.commits_left = 1
     hub.flush()
     site.database.commits_left = None
+
+
+def test_what_could_not_be_flushed_is_kept_for_the_next_time(hub, site, monkeypatch):
+    hub.offer("village", window(), setpoints("eve/battery", 1))
+    hub.observe("village", DeviceState(device="eve/battery", instant=1, power_w=2, closed_s=3, stored_wh=4))
+    values = {"state": "APPLIED", "reason": "", "instant": 1}
+    hub.report("village", "eve/battery", {"command_id": command(hub, 0).id, **values})
+
+    def full(*_):
+        raise StoreError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(site.database, "run", full)
+        with pytest.raises(StoreError):
+            hub.flush()
+    hub.observe("village", DeviceState(device="eve/battery", instant=9, power_w=8, closed_s=7, stored_wh=6))
+    hub.flush()
+    assert [row["instant"] for row in site.rows("device_states")] == [9]
+    assert [row["state"] for row in site.rows("reports")] == ["APPLIED"]
 
 
 def test_what_was_flushed_is_not_flushed_again(hub, site):

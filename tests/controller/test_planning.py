@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller import planning
+from controller import planning, problem
 from controller.microgrid import Bounds, Device, DeviceState, Member, Order, SetpointKind, Storage
 from controller.snapshot import Limit, Snapshot
 from optimization.community import Battery, Curtailable, FixedLoad, Interruptible
@@ -23,14 +23,14 @@ def decide(site):
     """Decides a snapshot by the reference."""
 
     def decide(snapshot):
-        community = planning.problem(snapshot)
+        community = problem.build(snapshot)
         return planning.decide(snapshot, community, site.solver.reference(community))
 
     return decide
 
 
 def devices(snapshot):
-    return {device.id: device for _, device in planning.problem(snapshot).devices()}
+    return {device.id: device for _, device in problem.build(snapshot).devices()}
 
 
 def with_relay(snapshot, **changes):
@@ -53,7 +53,7 @@ class TestProblem:
         battery = found["eve/battery"]
         assert (battery.max_charge_kw, battery.capacity_kwh, battery.initial_kwh) == (2.0, 3.001, 1.0)
         assert (battery.charge_efficiency, battery.discharge_efficiency, battery.cycle_cost) == (0.95, 0.93, 0.001)
-        tariff = planning.problem(frozen).tariff
+        tariff = problem.build(frozen).tariff
         assert list(tariff.import_price) == [0.06] * 4 + [0.095001] * 4
         assert list(tariff.export_price) == [0.039] * 4 + [0.039003] * 4
 
@@ -62,7 +62,7 @@ class TestProblem:
         found = devices(snapshot)
         assert list(found["ada/uncontrolled"].power_kw) == [0.0] * 8
         assert list(found["ada/pv"].available_kw) == [0.0] * 8
-        assert planning.problem(snapshot).links == ()
+        assert problem.build(snapshot).links == ()
 
     def test_each_kind_of_device_has_its_model(self, frozen):
         kinds = {id_: type(device) for id_, device in devices(frozen).items()}
@@ -117,7 +117,7 @@ class TestProblem:
 
 class TestLinks:
     def links(self, snapshot):
-        return [(link.seller, link.buyer) for link in planning.problem(snapshot).links]
+        return [(link.seller, link.buyer) for link in problem.build(snapshot).links]
 
     def change(self, snapshot, member, **partners):
         order = replace(snapshot.orders[member], partners=partners)
@@ -140,7 +140,7 @@ class TestLinks:
 
     def test_both_sides_preferences_and_the_charge_are_its_cost(self, frozen):
         snapshot = self.change(self.change(frozen, "ada", bob=1000), "bob", ada=2000)
-        link = next(one for one in planning.problem(snapshot).links if one.buyer == "bob")
+        link = next(one for one in problem.build(snapshot).links if one.buyer == "bob")
         assert (link.seller_preference, link.buyer_preference, link.network_charge) == (0.001, 0.002, 0.005)
 
     def test_a_buyer_keeps_the_sellers_it_likes_most(self, frozen):
@@ -173,22 +173,27 @@ class TestBounds:
         self.at = frozen.window.start
 
     def test_without_limits_there_are_none(self, frozen):
-        assert planning.bounds_w(frozen) == {}
-        assert planning.problem(frozen).envelopes == ()
+        assert problem.bounds_w(frozen) == {}
+        assert problem.build(frozen).envelopes == ()
 
     def test_several_of_a_target_hold_at_once_and_outside_nothing_binds(self, frozen):
         one = self.limit("a", "microgrids/village", (0, 4, -100, 300))
         other = self.limit("b", "microgrids/village", (2, 6, -200, 240), (6, 7, None, 0))
-        lower, upper = planning.bounds_w(replace(frozen, limits=(one, other)))["microgrids/village"]
+        lower, upper = problem.bounds_w(replace(frozen, limits=(one, other)))["microgrids/village"]
         assert list(lower) == [-100, -100, -100, -100, -200, -200, -np.inf, -np.inf]
         assert list(upper) == [300, 300, 240, 240, 240, 240, 0, np.inf]
 
     def test_they_are_rounded_inwards_to_whole_wh_in_an_mtu(self, frozen):
         """Four watts make a Wh in a quarter of an hour."""
         limit = self.limit("a", "microgrids/village", (0, 1, -101, 103), (1, 2, 101, 107), (2, 3, -107, -101))
-        lower, upper = planning.bounds_w(replace(frozen, limits=(limit,)))["microgrids/village"]
+        lower, upper = problem.bounds_w(replace(frozen, limits=(limit,)))["microgrids/village"]
         assert list(lower[:3]) == [-100, 104, -104]
         assert list(upper[:3]) == [100, 104, -104]
+
+    def test_a_band_too_narrow_for_a_whole_wh_is_kept_as_it_is(self, frozen):
+        limit = self.limit("a", "microgrids/village", (0, 1, 1001, 1002), (1, 2, 1001, 1001))
+        lower, upper = problem.bounds_w(replace(frozen, limits=(limit,)))["microgrids/village"]
+        assert (list(lower[:2]), list(upper[:2])) == ([1001, 1001], [1002, 1001])
 
     @pytest.mark.parametrize(
         ("target", "peers"),
@@ -200,7 +205,7 @@ class TestBounds:
     )
     def test_a_target_sums_its_members(self, frozen, target, peers):
         snapshot = replace(frozen, limits=(self.limit("a", target, (0, 8, 0, 1000)),))
-        (envelope,) = planning.problem(snapshot).envelopes
+        (envelope,) = problem.build(snapshot).envelopes
         assert envelope.peers == peers
         assert list(envelope.upper_kw) == [1.0] * 8
 
@@ -210,7 +215,7 @@ class TestBounds:
             self.limit("b", "microgrids/village", (0, 8, None, 400)),
         )
         with pytest.raises(ProblemError, match=r"microgrids/village\[3\].*0\.5 above upper 0\.4"):
-            planning.problem(replace(frozen, limits=limits))
+            problem.build(replace(frozen, limits=limits))
 
 
 class TestDecide:
@@ -247,6 +252,27 @@ class TestDecide:
         assert bound.setpoints["ada/pv"] == (SetpointKind.PRODUCTION_LIMIT, limited)
         assert bound.power_w["ada/pv"][3] == -801  # 301 W are its own load's
 
+    @pytest.mark.parametrize("power_w", [-503, -502, -501])
+    def test_a_band_of_one_watt_is_kept_by_the_powers(self, frozen, decide, power_w):
+        at = frozen.window.start
+        bounds = Bounds(start=at, end=at + 900, lower_w=power_w, upper_w=power_w)
+        limit = Limit(id="a", target="microgrids/village/members/eve", periods=(bounds,), digest="")
+        snapshot = replace(frozen, limits=(limit,))
+        decision = decide(snapshot)
+        assert problem.net_of_tail(snapshot, limit.target, decision.plan.power_w, 0)[0] == power_w
+
+    def test_setpoints_keep_a_sections_limit_to_the_watt_while_the_connection_points_is_far(self, frozen, decide):
+        at = frozen.window.start
+        far = Bounds(start=at, end=at + 7200, lower_w=-9000, upper_w=9000)
+        near = Bounds(start=at, end=at + 7200, lower_w=-800, upper_w=None)
+        limits = (
+            Limit(id="a", target="microgrids/village", periods=(far,), digest=""),
+            Limit(id="b", target="microgrids/village/sections/east", periods=(near,), digest=""),
+        )
+        snapshot = replace(frozen, limits=limits)
+        plan = decide(snapshot).plan
+        assert min(problem.net_of_tail(snapshot, limits[1].target, plan.power_w, 0)) >= -800
+
     def test_shortfall_is_said_in_wh(self, frozen, decide):
         at = frozen.window.start
         limit = Limit(
@@ -276,7 +302,7 @@ class TestDecide:
         assert {mtu for _, mtu in decision.positions} == mtus
 
     def test_what_breaks_a_rule_is_not_rounded(self, frozen, site):
-        community = planning.problem(frozen)
+        community = problem.build(frozen)
         clearing = site.solver.reference(community)
         wrong = replace(clearing, import_kwh=clearing.import_kwh + 1)
         with pytest.raises(SolverError, match="recomputed feasibility: balance of"):

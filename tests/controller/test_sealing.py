@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from contracts.hashing import ZERO_HASH
 from controller.sealing import random_salts, seal, seeded_salts
 from controller.services.proofs import records_of
-from controller.store import books
+from controller.store import registry
 
 PLACE = st.tuples(st.text(max_size=9), st.sampled_from(["trade", "reading", "posting"]), st.integers(0, 99))
 
@@ -29,7 +29,7 @@ def test_random_salts_do_not_repeat():
 
 def test_the_first_header_follows_nothing(settled):
     row = settled.row(0)
-    microgrid = settled.database.run(books.microgrid, "village")
+    microgrid = settled.database.run(registry.microgrid, "village")
     records = settled.database.run(records_of, row.name)
     header = seal(microgrid, microgrid.windows()[0], records, previous=None, inputs_digest=row.inputs_digest)
     assert header.previous == ZERO_HASH

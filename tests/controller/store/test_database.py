@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from controller.errors import ControllerError, StoreError
-from controller.store import books, schema
+from controller.store import calls, schema
 from controller.store.database import Database
 
 
@@ -65,7 +65,7 @@ class TestMigrations:
         url = f"sqlite:///{tmp_path / 'gridpact.sqlite'}"
         for epoch in (1, 2, 3):
             database = Database(url)
-            assert database.run(books.next_epoch) == epoch
+            assert database.run(calls.next_epoch) == epoch
             database.close()
 
 
@@ -80,7 +80,7 @@ class TestConnections:
 
     def test_a_failing_transaction_leaves_nothing(self, database):
         def half(connection):
-            books.next_epoch(connection)
+            calls.next_epoch(connection)
             raise ControllerError("no")
 
         with pytest.raises(ControllerError, match="no"):
@@ -101,7 +101,7 @@ class TestConnections:
 
     def test_coroutines_write_one_after_the_other(self, database):
         async def many():
-            return await asyncio.gather(*(database.run_async(books.next_epoch) for _ in range(20)))
+            return await asyncio.gather(*(database.run_async(calls.next_epoch) for _ in range(20)))
 
         assert sorted(asyncio.run(many())) == list(range(1, 21))
 

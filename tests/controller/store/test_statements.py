@@ -5,7 +5,7 @@ import pytest
 
 from controller.errors import StoreError
 from controller.microgrid import Device, DeviceSetpoint, DeviceState, MeterReading, Plant, Relay, SetpointKind, Trade
-from controller.store import books, evidence, schema
+from controller.store import evidence, market, meters, registry, schema
 
 WINDOW = "microgrids/village/windows/20260302T060000Z"
 TRADE = Trade(seller="ada", buyer="bob", mtu_start=1772431200, energy_wh=10, price_micro_per_kwh=1)
@@ -30,33 +30,33 @@ class TestChecks:
     )
     def test_a_trade_that_is_none_is_refused(self, run, trade):
         with pytest.raises(StoreError, match="CHECK"):
-            run(books.add_trades, WINDOW, [trade], [bytes(32)])
+            run(market.add_trades, WINDOW, [trade], [bytes(32)])
 
     def test_a_trade_is_one_row_for_both_sides(self, run):
         with pytest.raises(StoreError, match="UNIQUE"):
-            run(books.add_trades, WINDOW, [TRADE, TRADE], [bytes(32)] * 2)
+            run(market.add_trades, WINDOW, [TRADE, TRADE], [bytes(32)] * 2)
 
     def test_a_trade_of_no_window_is_refused(self, run):
         with pytest.raises(StoreError, match="FOREIGN KEY"):
-            run(books.add_trades, "microgrids/village/windows/none", [TRADE], [bytes(32)])
+            run(market.add_trades, "microgrids/village/windows/none", [TRADE], [bytes(32)])
 
     @pytest.mark.parametrize("value", ["ten", 1.5, b"10", None])
     def test_an_energy_that_is_no_integer_is_refused(self, run, value):
         with pytest.raises(StoreError):
-            run(books.add_trades, WINDOW, [replace(TRADE, energy_wh=value)], [bytes(32)])
+            run(market.add_trades, WINDOW, [replace(TRADE, energy_wh=value)], [bytes(32)])
 
     def test_text_where_bytes_belong_is_refused(self, run):
         with pytest.raises(StoreError):
-            run(books.add_trades, WINDOW, [TRADE], ["salt"])
+            run(market.add_trades, WINDOW, [TRADE], ["salt"])
 
     @pytest.mark.parametrize("state", ["", "open", "DONE"])
     def test_a_window_has_a_known_state(self, run, state):
         with pytest.raises(StoreError, match="CHECK"):
-            run(books.set_window, WINDOW, was="OPEN", state=state)
+            run(market.set_window, WINDOW, was="OPEN", state=state)
 
     def test_a_window_has_a_known_source(self, run):
         with pytest.raises(StoreError, match="CHECK"):
-            run(books.set_window, WINDOW, was="OPEN", source="ORACLE")
+            run(market.set_window, WINDOW, was="OPEN", source="ORACLE")
 
     def test_an_anchor_and_an_envelope_have_known_states(self, run):
         for table, values in (
@@ -81,7 +81,7 @@ class TestChecks:
 
     def add_batch(self, run, reading, sequence=1):
         signed = {"payload": b"", "signature": b"", "key_id": "k"}
-        run(books.add_batch, "village", "gateway", sequence, **signed, readings=[reading])
+        run(meters.add_batch, "village", "gateway", sequence, **signed, readings=[reading])
 
     def test_a_tariff_is_no_source_of_money(self, run):
         values = {"microgrid": "village", "start": 1, "end": 2}
@@ -96,8 +96,8 @@ class TestUpserts:
     def test_a_device_is_replaced_whatever_it_was(self, run):
         relay = replace(self.DEVICE, flexibility=Relay(rated_w=1, start=2, end=3, required_s=4))
         for device in (self.DEVICE, relay):
-            run(books.put_device, "village", device)
-            kept = {d.id: d for d in run(books.devices, "village")}
+            run(registry.put_device, "village", device)
+            kept = {d.id: d for d in run(registry.devices, "village")}
             assert kept["ada/pv"] == device
         assert len(kept) == 3
 
@@ -105,13 +105,13 @@ class TestUpserts:
         state = DeviceState(device="eve/battery", instant=5, power_w=1, closed_s=0, stored_wh=7)
         later = replace(state, instant=6, power_w=-1, stored_wh=None)
         for one in (state, later):
-            run(books.put_device_states, "village", [one])
-            assert run(books.device_states, "village") == {"eve/battery": one}
+            run(registry.put_device_states, "village", [one])
+            assert run(registry.device_states, "village") == {"eve/battery": one}
 
     def test_equal_devices_of_two_communities_are_two(self, run):
         state = DeviceState(device="eve/battery", instant=5, power_w=1, closed_s=0, stored_wh=7)
-        run(books.put_device_states, "village", [state])
-        assert run(books.device_states, "hamlet") == {}
+        run(registry.put_device_states, "village", [state])
+        assert run(registry.device_states, "hamlet") == {}
 
     def test_a_report_said_twice_counts_once(self, run):
         report = {
@@ -122,80 +122,80 @@ class TestUpserts:
             "reason": "",
             "instant": 1,
         }
-        run(books.add_reports, [report, report, {**report, "state": "VERIFIED"}])
-        assert [row.state for row in run(books.reports, WINDOW)] == ["APPLIED", "VERIFIED"]
+        run(market.add_reports, [report, report, {**report, "state": "VERIFIED"}])
+        assert [row.state for row in run(market.reports, WINDOW)] == ["APPLIED", "VERIFIED"]
 
     def test_a_plan_is_kept_under_its_name(self, run):
         for message in (b"one", b"other"):
-            run(books.add_plan, "village", "microgrids/village/plans/p", message)
-        assert run(books.plan, "microgrids/village/plans/p") == b"other"
-        assert run(books.plan, "microgrids/village/plans/q") is None
+            run(market.add_plan, "village", "microgrids/village/plans/p", message)
+        assert run(market.plan, "microgrids/village/plans/p") == b"other"
+        assert run(market.plan, "microgrids/village/plans/q") is None
 
 
 class TestWindows:
     def test_a_step_is_taken_from_the_right_state_only(self, run):
-        assert not run(books.set_window, WINDOW, was="CLOSED", state="CLEARED")
-        assert run(books.set_window, WINDOW, was="OPEN", state="CLOSED")
-        assert not run(books.set_window, WINDOW, was="OPEN", state="CLOSED")
-        assert run(books.window, WINDOW).state == "CLOSED"
+        assert not run(market.set_window, WINDOW, was="CLOSED", state="CLEARED")
+        assert run(market.set_window, WINDOW, was="OPEN", state="CLOSED")
+        assert not run(market.set_window, WINDOW, was="OPEN", state="CLOSED")
+        assert run(market.window, WINDOW).state == "CLOSED"
 
     def test_settled_and_anchored_windows_have_no_step_to_take(self, run):
-        names = run(books.unfinished_windows, "village")
+        names = run(market.unfinished_windows, "village")
         assert names[0] == WINDOW
         for state in ("SETTLED", "ANCHORED"):
-            run(books.set_window, WINDOW, was=run(books.window, WINDOW).state, state=state)
-            assert run(books.unfinished_windows, "village") == names[1:]
+            run(market.set_window, WINDOW, was=run(market.window, WINDOW).state, state=state)
+            assert run(market.unfinished_windows, "village") == names[1:]
 
     def test_an_unknown_window_is_none(self, run):
-        assert run(books.window, "microgrids/village/windows/none") is None
+        assert run(market.window, "microgrids/village/windows/none") is None
 
 
 class TestOrders:
     def add(self, run, window, payload):
         signed = {"signature": b"", "key_id": "k", "digest": payload}
-        run(books.add_order, window, "bob", payload=payload, **signed)
+        run(market.add_order, window, "bob", payload=payload, **signed)
 
     def test_the_highest_version_of_the_latest_window_counts(self, run, site):
         self.add(run, site.window(1), b"first")
         self.add(run, site.window(1), b"second")
         self.add(run, site.window(0), b"earlier window, said later")
         windows = [site.window(1), site.window(0)]
-        assert run(books.newest_orders, windows)["bob"].payload == b"second"
-        assert run(books.newest_orders, windows[1:])["bob"].payload == b"earlier window, said later"
+        assert run(market.newest_orders, windows)["bob"].payload == b"second"
+        assert run(market.newest_orders, windows[1:])["bob"].payload == b"earlier window, said later"
 
     def test_versions_have_no_upper_end_at_nine(self, run, site):
         for number in range(12):
             self.add(run, site.window(2), b"%d" % number)
-        assert run(books.newest_orders, [site.window(2)])["bob"].payload == b"11"
+        assert run(market.newest_orders, [site.window(2)])["bob"].payload == b"11"
 
 
 def test_nothing_is_inserted_for_nothing(run):
-    run(books.add_trades, WINDOW, [], [])
-    run(books.add_setpoints, WINDOW, [])
+    run(market.add_trades, WINDOW, [], [])
+    run(market.add_setpoints, WINDOW, [])
     run(evidence.add_postings, WINDOW, [], [])
-    run(books.add_positions, WINDOW, {})
-    assert run(books.trades, WINDOW) == []
+    run(market.add_positions, WINDOW, {})
+    assert run(market.trades, WINDOW) == []
 
 
 def test_what_was_decided_reads_back_as_it_was_said(run):
     setpoint = DeviceSetpoint(device="eve/battery", mtu_start=1772431200, kind=SetpointKind.POWER, value=-5)
-    run(books.add_trades, WINDOW, [TRADE, replace(TRADE, buyer="eve")], [b"\1" * 32, b"\2" * 32])
-    run(books.add_setpoints, WINDOW, [setpoint])
-    run(books.add_positions, WINDOW, {("bob", 1772431200): 10, ("ada", 1772431200): -10})
-    assert run(books.trades, WINDOW) == [(TRADE, b"\1" * 32), (replace(TRADE, buyer="eve"), b"\2" * 32)]
-    assert run(books.setpoints, WINDOW) == [setpoint]
-    assert run(books.positions, WINDOW) == {("bob", 1772431200): 10, ("ada", 1772431200): -10}
+    run(market.add_trades, WINDOW, [TRADE, replace(TRADE, buyer="eve")], [b"\1" * 32, b"\2" * 32])
+    run(market.add_setpoints, WINDOW, [setpoint])
+    run(market.add_positions, WINDOW, {("bob", 1772431200): 10, ("ada", 1772431200): -10})
+    assert run(market.trades, WINDOW) == [(TRADE, b"\1" * 32), (replace(TRADE, buyer="eve"), b"\2" * 32)]
+    assert run(market.setpoints, WINDOW) == [setpoint]
+    assert run(market.positions, WINDOW) == {("bob", 1772431200): 10, ("ada", 1772431200): -10}
 
 
 def test_the_newest_reading_of_each_meter_is_its_own(run):
     signed = {"payload": b"", "signature": b"", "key_id": "k"}
     later = replace(READING, instant=READING.instant + 900, import_wh=5)
     other = replace(READING, member="bob")
-    run(books.add_batch, "village", "gateway", 1, **signed, readings=[READING, other, later])
-    assert run(books.newest_readings, "village") == {"ada": later, "bob": other}
-    assert run(books.meter_readings, "village", READING.instant, READING.instant) == [READING, other]
-    assert run(books.newest_sequence, "village", "gateway") == 1
-    assert run(books.newest_sequence, "village", "another") == 0
+    run(meters.add_batch, "village", "gateway", 1, **signed, readings=[READING, other, later])
+    assert run(meters.newest_readings, "village") == {"ada": later, "bob": other}
+    assert run(meters.meter_readings, "village", READING.instant, READING.instant) == [READING, other]
+    assert run(meters.newest_sequence, "village", "gateway") == 1
+    assert run(meters.newest_sequence, "village", "another") == 0
 
 
 def test_the_file_is_an_ordinary_sqlite_database(site):

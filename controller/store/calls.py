@@ -1,0 +1,37 @@
+"""The statements for starts of the service and for acknowledged calls."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from controller.store import schema
+
+
+def next_epoch(connection: Connection) -> int:
+    """Count a start of the service."""
+    table = schema.controllers
+    found = connection.execute(select(table.c.epoch)).scalar()
+    if found is None:
+        connection.execute(table.insert().values(id=1, epoch=1))
+        return 1
+    connection.execute(update(table).values(epoch=found + 1))
+    return int(found) + 1
+
+
+def recall(connection: Connection, identity: str, request_id: str) -> Row[Any] | None:
+    """The answer to an earlier call with this id."""
+    table = schema.requests
+    return connection.execute(
+        select(table).where(table.c.identity == identity, table.c.request_id == request_id)
+    ).first()
+
+
+def remember(
+    connection: Connection, identity: str, request_id: str, *, method: str, digest: bytes, response: bytes
+) -> None:
+    """Keep the answer to a call."""
+    connection.execute(
+        schema.requests.insert().values(
+            identity=identity, request_id=request_id, method=method, digest=digest, response=response
+        )
+    )

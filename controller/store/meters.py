@@ -1,0 +1,92 @@
+"""The statements for meters: signed batches and the readings in them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from controller.microgrid import MeterReading
+from controller.store import schema
+from controller.store.rows import insert
+
+
+def newest_sequence(connection: Connection, microgrid_id: str, gateway: str) -> int:
+    """The highest sequence number that a gateway has used; 0 before its first batch."""
+    table = schema.reading_batches
+    found = connection.execute(
+        select(func.max(table.c.sequence)).where(table.c.microgrid == microgrid_id, table.c.gateway == gateway)
+    ).scalar()
+    return int(found or 0)
+
+
+def add_batch(
+    connection: Connection,
+    microgrid_id: str,
+    gateway: str,
+    sequence: int,
+    *,
+    payload: bytes,
+    signature: bytes,
+    key_id: str,
+    readings: Sequence[MeterReading],
+) -> None:
+    """Keep a signed batch and its readings."""
+    connection.execute(
+        schema.reading_batches.insert().values(
+            microgrid=microgrid_id,
+            gateway=gateway,
+            sequence=sequence,
+            payload=payload,
+            signature=signature,
+            key_id=key_id,
+        )
+    )
+    insert(
+        connection,
+        schema.meter_readings,
+        [{"microgrid": microgrid_id, "gateway": gateway, "sequence": sequence, **asdict(r)} for r in readings],
+    )
+
+
+def newest_readings(connection: Connection, microgrid_id: str) -> dict[str, MeterReading]:
+    """Each member's newest reading."""
+    table = schema.meter_readings
+    newest = (
+        select(table.c.member, func.max(table.c.instant).label("instant"))
+        .where(table.c.microgrid == microgrid_id)
+        .group_by(table.c.member)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(table)
+        .join(newest, (table.c.member == newest.c.member) & (table.c.instant == newest.c.instant))
+        .where(table.c.microgrid == microgrid_id)
+    )
+    return {r.member: _reading(r) for r in rows}
+
+
+def readings_of(connection: Connection, microgrid_id: str, member: str) -> list[MeterReading]:
+    """All readings of a member's meter by instant."""
+    table = schema.meter_readings
+    rows = connection.execute(
+        select(table).where(table.c.microgrid == microgrid_id, table.c.member == member).order_by(table.c.instant)
+    )
+    return [_reading(r) for r in rows]
+
+
+def meter_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
+    """The readings of the instants from ``start`` to ``end``, both included, by instant and member."""
+    table = schema.meter_readings
+    rows = connection.execute(
+        select(table)
+        .where(table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end)
+        .order_by(table.c.instant, table.c.member)
+    )
+    return [_reading(r) for r in rows]
+
+
+def _reading(r: Row[Any]) -> MeterReading:
+    return MeterReading(
+        member=r.member, instant=r.instant, import_wh=r.import_wh, export_wh=r.export_wh, quality=r.quality
+    )

@@ -1,0 +1,21 @@
+"""Writing rows, in the dialect of the database at hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def insert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, if there are any."""
+    if rows:
+        connection.execute(table.insert(), [dict(r) for r in rows])
+
+
+def upsert(connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
+    """Insert, or replace the row with the same primary key."""
+    keys = [column.name for column in table.primary_key.columns]
+    others = {name: value for name, value in values.items() if name not in keys}
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=others))
