@@ -97,7 +97,7 @@ class ReadingLeaf(Leaf):
     import_wh, export_wh : int
         Registers of energy drawn from and fed to the grid, Wh, 0 to 1e12.
     quality : str
-        How the value came about, for instance ``measured``.
+        How the value came about, for instance ``MEASURED``.
     salt : bytes
         32 random bytes.
     """
@@ -128,7 +128,7 @@ class PostingLeaf(Leaf):
     account : str
         Whose account.
     kind : str
-        What for, for instance ``energy`` or ``network``.
+        What for, for instance ``TRADE`` or ``NETWORK_CHARGE``.
     reference : str
         What it goes back to, for instance a trade; may be empty.
     amount_micro : int

@@ -137,7 +137,7 @@ def _check_contract(stated: Address, trusted: Address) -> Check:
 
 def _check_trust(root: bytes | None, rpc: str | None) -> None:
     if root is None and rpc is None:
-        raise EvidenceError("a root or a chain that the verifier trusts", got="neither")
+        raise EvidenceError("--root HASH or --rpc URL: what the verifier trusts", got="neither")
     if root is not None and len(root) != 32:
         raise EvidenceError("32 bytes", got=root, field="root")
 

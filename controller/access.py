@@ -69,7 +69,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.OperatorService/CreateMicrogrid": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/GetMicrogrid": _EVERYONE,
     "/gridpact.v1.OperatorService/CreateMember": frozenset({Role.OPERATOR}),
-    "/gridpact.v1.OperatorService/ListMembers": frozenset({Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.OperatorService/ListMembers": frozenset({Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR, Role.DSO}),
     "/gridpact.v1.OperatorService/RegisterKey": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/ListWindows": frozenset({Role.OPERATOR, Role.AGGREGATOR, Role.DSO, Role.AUDITOR}),
     "/gridpact.v1.ValidatorService/GetWindowRecords": frozenset({Role.VALIDATOR}),

@@ -34,6 +34,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="gridpact", description="Microgrid controller.")
     parser.add_argument("--version", action="version", version=f"gridpact {_version()}")
@@ -44,18 +51,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs 24 hourly dispatch windows of a real low-voltage grid under a virtual clock: orders, "
         "clearing, leased setpoints to simulated relays, meters, settlement, anchors on an in-process chain.",
         epilog="example: gridpact demo --grid rural1 --day 2016-10-19 --out my-day",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
     )
     demo.add_argument("--grid", default="rural1", help="rural1, rural3, or the path of an extract (.json)")
     demo.add_argument("--day", help="YYYY-MM-DD, one of the extract's days; its own default if left out")
     demo.add_argument("--out", type=Path, default=Path("gridpact-demo"), help="folder for the results")
     demo.add_argument("--seed", type=int, default=1, help="of appliances, preferences, forecast errors and salts")
     demo.add_argument("--catalogue", type=Path, help="appliances (.json) instead of the shipped ones")
-    demo.add_argument("--export-price", type=float, default=0.039, help="the grid pays per kWh")
-    demo.add_argument("--peak-price", type=float, default=0.095, help="the grid asks per kWh in peak hours")
-    demo.add_argument("--off-peak-price", type=float, default=0.060, help="the grid asks per kWh otherwise")
+    demo.add_argument("--export-price", type=float, default=0.039, help="EUR the grid pays per kWh")
+    demo.add_argument("--peak-price", type=float, default=0.095, help="EUR the grid asks per kWh in peak hours")
+    demo.add_argument("--off-peak-price", type=float, default=0.060, help="EUR the grid asks per kWh otherwise")
     demo.add_argument("--peak-hours", default="13-23", help="FROM-TO, local hours")
-    demo.add_argument("--network-charge", type=float, default=0.005, help="buyers pay the DSO per kWh from neighbours")
+    demo.add_argument("--network-charge", type=float, default=0.005, help="EUR buyers pay the DSO per kWh")
     demo.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT of the service; port 0: any free one")
     commands.add_parser(
         "verify",

@@ -6,6 +6,7 @@ This is the only module that knows the messages; what it hands on are the values
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall
 
     _Call = StreamStreamCall[driver_pb2.ConnectRequest, driver_pb2.ConnectResponse]
+
+log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 """s between two ticks of the runtime, at most, whatever the link does."""
@@ -178,8 +181,9 @@ class DriverClient:
                         await self.beat()
                         failures = 0
                         await self._pause(interval_s, sleep)
-                except LinkLost:
+                except LinkLost as err:
                     failures += 1
+                    log.warning("%s: %s", self._device_name, err)
                 await self._pause(delay_s(failures, randomness), sleep)
         finally:
             self._drop()

@@ -3,6 +3,7 @@
 It reads what was written, recomputes with whole numbers and loops, and says what held.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -36,7 +37,22 @@ def check_day(directory: Path) -> list[Check]:
         _envelope_power(community, schedule),
         _appliances(community, schedule),
         _batteries(community, schedule),
+        _inputs(directory),
     ]
+
+
+def _inputs(directory: Path) -> Check:
+    """That each header carries the digest of what its window was decided on."""
+    headers = _lines(directory / "headers.jsonl")
+    snapshots = (directory / "inputs.jsonl").read_text("utf-8").splitlines()
+    problems = [] if len(headers) == len(snapshots) else [f"{len(headers)} headers, {len(snapshots)} snapshots"]
+    for header, snapshot in zip(headers, snapshots, strict=False):
+        digest = "0x" + hashlib.sha256(snapshot.encode()).hexdigest()
+        if header["inputs_digest"] != digest:
+            problems.append(
+                f"{header['window']}: its inputs hash to {digest}, its header says {header['inputs_digest']}"
+            )
+    return _check("every header carries the digest of its window's inputs", problems, f"{len(snapshots)} windows")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

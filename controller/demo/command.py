@@ -77,6 +77,8 @@ def _order(arguments: argparse.Namespace) -> Order:
         raise InputError(f"--listen: got {arguments.listen!r}, wanted HOST:PORT, the port up to {LAST_PORT}")
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"--seed: got {arguments.seed}, wanted 0 to {2**32 - 1}")
+    if int(hours[1]) > int(hours[2]):
+        raise InputError(f"--peak-hours: got {arguments.peak_hours!r}, wanted FROM no later than TO")
     return Order(
         grid=arguments.grid,
         day=arguments.day,
@@ -97,10 +99,16 @@ def _order(arguments: argparse.Namespace) -> Order:
 
 def _print(console: Console, result: DayResult, order: Order) -> None:
     summary = result["summary"]
-    currency = summary["currency"]
+    currency, bill = summary["currency"], summary["bill_micro"]
+
+    def cents(micro: int) -> int:
+        return round(micro / MICRO * 100)
 
     def money(micro: int) -> str:
-        return f"{micro / MICRO:.2f} {currency}"
+        return f"{cents(micro) / 100:.2f} {currency}"
+
+    def difference(one: int, other: int) -> str:
+        return f"{(cents(one) - cents(other)) / 100:.2f} {currency}"
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = [
@@ -109,16 +117,16 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
             "traded among neighbours",
             f"{summary['traded_wh'] / KILO:.1f} kWh in {summary['neighbour_trades']} trades",
         ),
-        ("bill", money(summary["bill_micro"])),
+        ("bill of all members", money(bill)),
         (
             "saved",
-            f"{money(summary['bill_tariff_micro'] - summary['bill_micro'])} against buying and selling the same energy "
-            f"at the tariff alone ({money(summary['bill_tariff_micro'])})",
+            f"{difference(summary['bill_tariff_micro'], bill)} against buying and selling the same energy at the "
+            f"tariff alone ({money(summary['bill_tariff_micro'])})",
         ),
         (
             "",
-            f"{money(summary['saved_micro'])} against every appliance starting at once, without batteries and "
-            f"neighbours ({money(summary['bill_before_micro'])})",
+            f"{difference(summary['bill_before_micro'], bill)} against every appliance starting at once, without "
+            f"batteries and neighbours ({money(summary['bill_before_micro'])})",
         ),
         (
             "peak",
@@ -128,8 +136,9 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
         ),
         (
             "evening envelope",
-            f"{summary['evening_limit_w'] / KILO:.0f} kW, binds in {summary['envelope_binding_mtus']} quarter-hours; "
-            f"{summary['peak_without_limit_w'] / KILO:.1f} kW were planned without it",
+            f"{summary['evening_limit_w'] / KILO:.0f} kW instead of {max(result['load']['upper_w']) / KILO:.1f} kW, "
+            f"binds in {summary['envelope_binding_mtus']} quarter-hours; without it, "
+            f"{summary['peak_without_limit_w'] / KILO:.1f} kW were planned",
         ),
         ("devices", f"{summary['devices_driven']} driven, relays switched {summary['switchings']} times"),
         ("imbalance", f"{summary['imbalance_wh'] / KILO:.1f} kWh metered beyond or short of trades"),

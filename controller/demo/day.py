@@ -128,7 +128,7 @@ class DaySummary(TypedDict):
     bill_before_micro : the baseline (``LoadSeries.before_w``) at the tariff
     bill_tariff_micro : the metered energies at the tariff alone, without neighbours
     bill_micro : what was posted
-    saved_micro : what the day saved against the baseline
+    saved_micro : what trading saved against the same metered energies at the tariff alone
     peak_before_w, peak_scheduled_w, peak_metered_w : highest power of the baseline, the plan, the meters
     envelope_binding_mtus : MTUs in which the plan touched the envelope
     evening_limit_w : upper bound after the DSO tightened it

@@ -28,7 +28,7 @@ from controller.demo.day import DayResult
 from controller.demo.grid import DATA, load_grid
 from controller.demo.outcome import read_outcome
 from controller.demo.report import write_report
-from controller.demo.results import community_json, export_evidence, schedule_json
+from controller.demo.results import community_json, export_evidence, schedule_json, write_inputs
 from controller.demo.scenario import Scenario, Tariff, build_scenario
 from controller.demo.summary import day_json
 from controller.demo.world import World, clock_at
@@ -41,13 +41,14 @@ from controller.store.evidence import StoredOutbox
 
 CHAIN_ID = 61_337
 CHAIN_GAS_LIMIT = 30_000_000
-OPERATOR_FUNDS_WEI = 10**21
+OPERATOR_FUNDS_WEI = 9 * 10**15
+"""Below 2^53, so that readers of JSON in any language have it exactly."""
 LEASE_S = 1200
 """Twenty minutes: in virtual time, drivers come back every quarter of an hour."""
 MARK = "day.json"
 OURS = {
     *(MARK, "chain.json", "community.json", "headers.jsonl", "postings.jsonl", "readings.jsonl", "report.html"),
-    *("run", "schedule.json", "trades.jsonl"),
+    *("inputs.jsonl", "run", "schedule.json", "trades.jsonl"),
 }
 """What a folder of results holds; one that holds anything else is not replaced."""
 
@@ -178,6 +179,7 @@ def _write_results(
     progress.step(96, 96, "writing results")
     outcome = database.run(read_outcome, scenario)
     database.run(export_evidence, staging, scenario, genesis, deployment)
+    database.run(write_inputs, staging / "inputs.jsonl", scenario)
     _write(staging / "community.json", community_json(scenario, outcome))
     _write(staging / "schedule.json", schedule_json(scenario, outcome, diary))
     _write(

@@ -49,6 +49,12 @@ def export_evidence(
     )
 
 
+def write_inputs(connection: Connection, path: Path, scenario: Scenario) -> None:
+    """One line a window: the snapshot that it was decided on, whose SHA-256 its header carries."""
+    rows = market.windows(connection, scenario.microgrid.id)
+    path.write_text("".join(f"{row.snapshot}\n" for row in rows), encoding="utf-8")
+
+
 def community_json(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:
     """Who took part, with what, under which limits and prices."""
     grid = scenario.microgrid

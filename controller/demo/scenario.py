@@ -55,12 +55,12 @@ class Tariff:
                 raise InputError(f"tariff {name}: got {value}, wanted 0 to 100 per kWh")
         if self.export > min(self.peak, self.off_peak):
             raise InputError(
-                f"tariff export: got {self.export}, wanted at most the import price {min(self.peak, self.off_peak)}: "
+                f"--export-price: got {self.export}, wanted at most the import price {min(self.peak, self.off_peak)}: "
                 "buying and selling at once would make money"
             )
         if not 0 <= self.peak_from_hour <= self.peak_to_hour <= 24:
             raise InputError(
-                f"tariff peak hours: got {self.peak_from_hour} to {self.peak_to_hour}, wanted 0 <= from <= to <= 24"
+                f"--peak-hours: got {self.peak_from_hour} to {self.peak_to_hour}, wanted 0 <= from <= to <= 24"
             )
 
 

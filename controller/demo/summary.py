@@ -174,7 +174,7 @@ def _summary(
         "bill_before_micro": bill_before,
         "bill_tariff_micro": bill_tariff,
         "bill_micro": bill,
-        "saved_micro": bill_before - bill,
+        "saved_micro": bill_tariff - bill,
         "peak_before_w": max(total_before),
         "peak_scheduled_w": max(net_wh) * 60 // MTU_MINUTES,
         "peak_metered_w": max(metered),

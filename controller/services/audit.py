@@ -11,7 +11,7 @@ from controller.services.proofs import header_message, proof, settled_header
 from controller.store import evidence
 from controller.wire import fields
 from gridpact.v1 import audit_pb2 as pb
-from gridpact.v1 import audit_pb2_grpc
+from gridpact.v1 import audit_pb2_grpc, types_pb2
 
 RECORD = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/(trades|readings|postings)/(\d{1,9})")
 
@@ -40,7 +40,13 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
 
         def read(connection: Connection) -> pb.GetHeaderResponse:
             row = require_window(connection, caller, request.window, "window")
-            return pb.GetHeaderResponse(header=header_message(settled_header(connection, row.name)))
+            return pb.GetHeaderResponse(
+                header=header_message(settled_header(connection, row.name)),
+                attestations=[
+                    types_pb2.Signed(payload=r.payload, signature=r.signature, key_id=r.key_id)
+                    for r in evidence.attestations(connection, row.name)
+                ],
+            )
 
         return await self._core.database.run_async(read)
 

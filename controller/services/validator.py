@@ -74,6 +74,7 @@ class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
                 caller.id,
                 payload=payload,
                 signature=request.attestation.signature,
+                key_id=request.attestation.key_id,
             )
             return pb.SubmitAttestationResponse(attestations=count)
 

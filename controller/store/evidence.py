@@ -117,16 +117,28 @@ def anchors(connection: Connection) -> list[Row[Any]]:
     )
 
 
-def attest(connection: Connection, window: str, run: int, validator: str, *, payload: bytes, signature: bytes) -> int:
+def attest(
+    connection: Connection, window: str, run: int, validator: str, *, key_id: str, payload: bytes, signature: bytes
+) -> int:
     """Keep a validator's attestation, once; returns how many there are."""
     table = schema.attestations
     known = connection.execute(select(table.c.validator).where(table.c.window == window, table.c.run == run)).scalars()
     validators = set(known)
     if validator not in validators:
         connection.execute(
-            table.insert().values(window=window, run=run, validator=validator, payload=payload, signature=signature)
+            table.insert().values(
+                window=window, run=run, validator=validator, key_id=key_id, payload=payload, signature=signature
+            )
         )
     return len(validators | {validator})
+
+
+def attestations(connection: Connection, window: str) -> list[Row[Any]]:
+    """What validators signed under a window's headers, by validator."""
+    table = schema.attestations
+    return list(
+        connection.execute(select(table).where(table.c.window == window).order_by(table.c.run, table.c.validator))
+    )
 
 
 class StoredOutbox:

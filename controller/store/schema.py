@@ -340,6 +340,7 @@ attestations = _table(
     _text("window"),
     _wide("run"),
     _text("validator"),
+    _text("key_id"),
     _bytes("payload"),
     _bytes("signature"),
     PrimaryKeyConstraint("window", "run", "validator"),

@@ -20,7 +20,7 @@ from controller.microgrid import (
 )
 from controller.refusals import invalid, not_found
 from controller.wire import fields
-from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2
+from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2, types_pb2
 
 PARTNERS = 6
 EFFICIENCY_PPM = (10_000, 1_000_000)
@@ -185,6 +185,7 @@ def envelope_message(record: EnvelopeRecord) -> dso_pb2.EnvelopeRecord:
         envelope=dso_pb2.Envelope.FromString(record.payload),
         state=state,
         create_time=fields.timestamp(record.created),
+        signed_envelope=types_pb2.Signed(payload=record.payload, signature=record.signature, key_id=record.key_id),
     )
 
 

@@ -49,9 +49,9 @@ def describe_day(day: DayResult) -> str:
     devices = summary["devices_driven"]
     driven = f"{count(devices, 'device')} received setpoints" if devices else "no device was driven"
     over = excess_mtus(day)
-    limits = (
-        f"left the grid operator's limits in {count_mtus(day, over)}" if over else "kept to the grid operator's limits"
-    )
+    limits = "kept to the grid operator's limits"
+    if over:
+        limits = f"was carried past the grid operator's limits by forecast errors in {count_mtus(day, over)}"
     return f"{traded}, {driven}, and the microgrid {limits}."
 
 
@@ -67,7 +67,7 @@ def describe_proof(day: DayResult) -> str:
     certified = f"No window's dispatch is further than {max(gaps):.2%} from the best possible. " if gaps else ""
     return (
         f"{certified}Anchoring cost {summary['gas_per_window']:,} gas per window, "
-        f"{summary['gas_per_trade']:,.0f} per trade. Metered and traded energy differ by "
+        f"{summary['gas_per_trade']:,.0f} per trade among neighbours. Metered and traded energy differ by "
         f"{format_energy(summary['imbalance_wh'])}. Anybody can check the day's books with gridpact verify "
         "and this root:"
     )
@@ -76,12 +76,14 @@ def describe_proof(day: DayResult) -> str:
 def _saving(day: DayResult) -> Figure:
     summary = day["summary"]
     currency = summary["currency"]
-    before, saved = summary["bill_before_micro"], summary["saved_micro"]
-    share = f"{saved / before:.0%} of ".replace("-", "−") if before > 0 else "against "
+    tariff, saved = summary["bill_tariff_micro"], summary["saved_micro"]
+    share = f"{saved / tariff:.0%} of ".replace("-", "−") if tariff > 0 else "against "
+    before = format_money(summary["bill_before_micro"], currency)
     return Figure(
         label="Saved",
         value=format_money(saved, currency),
-        note=f"{share}{format_money(before, currency)}, the bill with all started at once, no batteries, no neighbours",
+        note=f"{share}{format_money(tariff, currency)}, the same energy at the tariff alone; {before} with every "
+        "appliance at once and no battery",
     )
 
 

@@ -7,6 +7,7 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
+from gridpact.v1 import types_pb2 as types_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -56,7 +57,7 @@ class Header(message.Message):
     traded_energy_wh: builtins.int
     turnover_micro: builtins.int
     hash: builtins.bytes
-    """Keccak-256 of the ABI encoding of the above; see docs/formats.md."""
+    """Keccak-256 of the ABI encoding of all other fields, in the order that docs/formats.md gives."""
     schema: builtins.int
     microgrid: builtins.str
     def __init__(
@@ -185,16 +186,22 @@ class GetHeaderResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     HEADER_FIELD_NUMBER: builtins.int
+    ATTESTATIONS_FIELD_NUMBER: builtins.int
     @builtins.property
     def header(self) -> Header: ...
+    @builtins.property
+    def attestations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """What validators signed under it; payloads are Attestation."""
+
     def __init__(
         self,
         *,
         header: Header | None = ...,
+        attestations: abc.Iterable[types_pb2.Signed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["header", b"header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attestations", b"attestations", "header", b"header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,41 +26,41 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridpact/v1/dso.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"c\n\x0e\x45nvelopePeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"f\n\x08\x45nvelope\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07periods\x18\x03 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopePeriod\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x95\x01\n\x0e\x45nvelopeRecord\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Envelope\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gridpact.v1.EnvelopeState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x15\x43reateEnvelopeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x08\x65nvelope\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x16\x43reateEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\"\n\x12GetEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x13GetEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"M\n\x14ListEnvelopesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListEnvelopesResponse\x12.\n\tenvelopes\x18\x01 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15\x43\x61ncelEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x43\x61ncelEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\'\n\x15GetPlannedLoadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"m\n\x16GetPlannedLoadResponse\x12\x0e\n\x06window\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bnet_power_w\x18\x03 \x03(\x03*h\n\rEnvelopeState\x12\x1e\n\x1a\x45NVELOPE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NVELOPE_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x45NVELOPE_STATE_CANCELLED\x10\x02\x32\xc7\x03\n\nDsoService\x12Y\n\x0e\x43reateEnvelope\x12\".gridpact.v1.CreateEnvelopeRequest\x1a#.gridpact.v1.CreateEnvelopeResponse\x12P\n\x0bGetEnvelope\x12\x1f.gridpact.v1.GetEnvelopeRequest\x1a .gridpact.v1.GetEnvelopeResponse\x12V\n\rListEnvelopes\x12!.gridpact.v1.ListEnvelopesRequest\x1a\".gridpact.v1.ListEnvelopesResponse\x12Y\n\x0e\x43\x61ncelEnvelope\x12\".gridpact.v1.CancelEnvelopeRequest\x1a#.gridpact.v1.CancelEnvelopeResponse\x12Y\n\x0eGetPlannedLoad\x12\".gridpact.v1.GetPlannedLoadRequest\x1a#.gridpact.v1.GetPlannedLoadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridpact/v1/dso.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"c\n\x0e\x45nvelopePeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"f\n\x08\x45nvelope\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07periods\x18\x03 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopePeriod\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc3\x01\n\x0e\x45nvelopeRecord\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Envelope\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gridpact.v1.EnvelopeState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0fsigned_envelope\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Signed\"b\n\x15\x43reateEnvelopeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x08\x65nvelope\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x16\x43reateEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\"\n\x12GetEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x13GetEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"M\n\x14ListEnvelopesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListEnvelopesResponse\x12.\n\tenvelopes\x18\x01 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15\x43\x61ncelEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x43\x61ncelEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\'\n\x15GetPlannedLoadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"m\n\x16GetPlannedLoadResponse\x12\x0e\n\x06window\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bnet_power_w\x18\x03 \x03(\x03*h\n\rEnvelopeState\x12\x1e\n\x1a\x45NVELOPE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NVELOPE_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x45NVELOPE_STATE_CANCELLED\x10\x02\x32\xc7\x03\n\nDsoService\x12Y\n\x0e\x43reateEnvelope\x12\".gridpact.v1.CreateEnvelopeRequest\x1a#.gridpact.v1.CreateEnvelopeResponse\x12P\n\x0bGetEnvelope\x12\x1f.gridpact.v1.GetEnvelopeRequest\x1a .gridpact.v1.GetEnvelopeResponse\x12V\n\rListEnvelopes\x12!.gridpact.v1.ListEnvelopesRequest\x1a\".gridpact.v1.ListEnvelopesResponse\x12Y\n\x0e\x43\x61ncelEnvelope\x12\".gridpact.v1.CancelEnvelopeRequest\x1a#.gridpact.v1.CancelEnvelopeResponse\x12Y\n\x0eGetPlannedLoad\x12\".gridpact.v1.GetPlannedLoadRequest\x1a#.gridpact.v1.GetPlannedLoadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.dso_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENVELOPESTATE']._serialized_start=1193
-  _globals['_ENVELOPESTATE']._serialized_end=1297
+  _globals['_ENVELOPESTATE']._serialized_start=1239
+  _globals['_ENVELOPESTATE']._serialized_end=1343
   _globals['_ENVELOPEPERIOD']._serialized_start=96
   _globals['_ENVELOPEPERIOD']._serialized_end=195
   _globals['_ENVELOPE']._serialized_start=197
   _globals['_ENVELOPE']._serialized_end=299
   _globals['_ENVELOPERECORD']._serialized_start=302
-  _globals['_ENVELOPERECORD']._serialized_end=451
-  _globals['_CREATEENVELOPEREQUEST']._serialized_start=453
-  _globals['_CREATEENVELOPEREQUEST']._serialized_end=551
-  _globals['_CREATEENVELOPERESPONSE']._serialized_start=553
-  _globals['_CREATEENVELOPERESPONSE']._serialized_end=624
-  _globals['_GETENVELOPEREQUEST']._serialized_start=626
-  _globals['_GETENVELOPEREQUEST']._serialized_end=660
-  _globals['_GETENVELOPERESPONSE']._serialized_start=662
-  _globals['_GETENVELOPERESPONSE']._serialized_end=730
-  _globals['_LISTENVELOPESREQUEST']._serialized_start=732
-  _globals['_LISTENVELOPESREQUEST']._serialized_end=809
-  _globals['_LISTENVELOPESRESPONSE']._serialized_start=811
-  _globals['_LISTENVELOPESRESPONSE']._serialized_end=907
-  _globals['_CANCELENVELOPEREQUEST']._serialized_start=909
-  _globals['_CANCELENVELOPEREQUEST']._serialized_end=966
-  _globals['_CANCELENVELOPERESPONSE']._serialized_start=968
-  _globals['_CANCELENVELOPERESPONSE']._serialized_end=1039
-  _globals['_GETPLANNEDLOADREQUEST']._serialized_start=1041
-  _globals['_GETPLANNEDLOADREQUEST']._serialized_end=1080
-  _globals['_GETPLANNEDLOADRESPONSE']._serialized_start=1082
-  _globals['_GETPLANNEDLOADRESPONSE']._serialized_end=1191
-  _globals['_DSOSERVICE']._serialized_start=1300
-  _globals['_DSOSERVICE']._serialized_end=1755
+  _globals['_ENVELOPERECORD']._serialized_end=497
+  _globals['_CREATEENVELOPEREQUEST']._serialized_start=499
+  _globals['_CREATEENVELOPEREQUEST']._serialized_end=597
+  _globals['_CREATEENVELOPERESPONSE']._serialized_start=599
+  _globals['_CREATEENVELOPERESPONSE']._serialized_end=670
+  _globals['_GETENVELOPEREQUEST']._serialized_start=672
+  _globals['_GETENVELOPEREQUEST']._serialized_end=706
+  _globals['_GETENVELOPERESPONSE']._serialized_start=708
+  _globals['_GETENVELOPERESPONSE']._serialized_end=776
+  _globals['_LISTENVELOPESREQUEST']._serialized_start=778
+  _globals['_LISTENVELOPESREQUEST']._serialized_end=855
+  _globals['_LISTENVELOPESRESPONSE']._serialized_start=857
+  _globals['_LISTENVELOPESRESPONSE']._serialized_end=953
+  _globals['_CANCELENVELOPEREQUEST']._serialized_start=955
+  _globals['_CANCELENVELOPEREQUEST']._serialized_end=1012
+  _globals['_CANCELENVELOPERESPONSE']._serialized_start=1014
+  _globals['_CANCELENVELOPERESPONSE']._serialized_end=1085
+  _globals['_GETPLANNEDLOADREQUEST']._serialized_start=1087
+  _globals['_GETPLANNEDLOADREQUEST']._serialized_end=1126
+  _globals['_GETPLANNEDLOADRESPONSE']._serialized_start=1128
+  _globals['_GETPLANNEDLOADRESPONSE']._serialized_end=1237
+  _globals['_DSOSERVICE']._serialized_start=1346
+  _globals['_DSOSERVICE']._serialized_end=1801
 # @@protoc_insertion_point(module_scope)

@@ -39,7 +39,7 @@ ENVELOPE_STATE_CANCELLED: EnvelopeState.ValueType  # 2
 
 @typing.final
 class EnvelopePeriod(message.Message):
-    """One stretch of time with its bounds."""
+    """One stretch of time with its bounds; it begins and ends with a market time unit."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -106,21 +106,27 @@ class EnvelopeRecord(message.Message):
     ENVELOPE_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    SIGNED_ENVELOPE_FIELD_NUMBER: builtins.int
     state: EnvelopeState.ValueType
     @builtins.property
     def envelope(self) -> Envelope: ...
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def signed_envelope(self) -> types_pb2.Signed:
+        """As the DSO signed it, so that anybody can check it."""
+
     def __init__(
         self,
         *,
         envelope: Envelope | None = ...,
         state: EnvelopeState.ValueType = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
+        signed_envelope: types_pb2.Signed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope", "signed_envelope", b"signed_envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope", "signed_envelope", b"signed_envelope", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

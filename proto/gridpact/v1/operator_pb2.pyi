@@ -103,7 +103,7 @@ class Microgrid(message.Message):
 
     @builtins.property
     def horizon(self) -> types_pb2.Interval:
-        """Windows cover this; planning looks to its end."""
+        """Windows cover this, and planning looks to its end. A microgrid lives for one horizon in this version."""
 
     @builtins.property
     def tariff(self) -> containers.RepeatedCompositeFieldContainer[TariffPeriod]:

@@ -12,7 +12,7 @@ from controller.demo.check import check_day
 
 pytestmark = pytest.mark.slow
 
-FILES = ("community.json", "schedule.json", "trades.jsonl", "postings.jsonl")
+FILES = ("community.json", "schedule.json", "trades.jsonl", "postings.jsonl", "headers.jsonl", "inputs.jsonl")
 WINDOWS = "every window was cleared, metered, settled and anchored"
 BALANCE = "energy balances in every MTU, in whole Wh"
 MONEY = "postings sum to zero in every window"
@@ -22,7 +22,8 @@ ENVELOPE_ENERGY = "scheduled energy keeps the DSO's envelope"
 ENVELOPE_POWER = "setpoints and forecasts keep the DSO's envelope"
 APPLIANCES = "every appliance ran its hours inside its window"
 BATTERIES = "every battery stayed between empty and full"
-CHECKS = (WINDOWS, BALANCE, MONEY, BILLS, IMBALANCES, ENVELOPE_ENERGY, ENVELOPE_POWER, APPLIANCES, BATTERIES)
+INPUTS = "every header carries the digest of its window's inputs"
+CHECKS = (WINDOWS, BALANCE, MONEY, BILLS, IMBALANCES, ENVELOPE_ENERGY, ENVELOPE_POWER, APPLIANCES, BATTERIES, INPUTS)
 
 HEATER, BATTERY = "bert/water-heater", "anna/battery"
 
@@ -332,3 +333,12 @@ def test_many_problems_are_counted_and_the_first_are_named(books: Books, tmp_pat
     assert "trades give" in detail
     # 96 MTUs, and in each three members and the grid.
     assert detail.endswith(f"and {96 * 4 - 3} more")
+
+
+@pytest.mark.parametrize("change", [("load_w", "load_x"), ("\n", " \n"), ("}\n", "}\n{}\n")])
+def test_inputs_that_are_not_those_of_the_header_are_noticed(
+    books: Books, tmp_path: Path, change: tuple[str, str]
+) -> None:
+    inputs = tmp_path / "inputs.jsonl"
+    inputs.write_text(inputs.read_text().replace(*change, 1))
+    assert [check["name"] for check in check_day(tmp_path) if not check["passed"]] == [INPUTS]

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("window", sa.Text(), nullable=False),
         sa.Column("run", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("validator", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("window", "run", "validator", name=op.f("pk_attestations")),
