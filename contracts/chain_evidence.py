@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
@@ -14,6 +15,7 @@ from contracts.records import read_object
 from contracts.transactions import Address
 
 _HASH = Hash()
+_NAME = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
 class Purpose(Enum):
@@ -62,7 +64,7 @@ class ChainTransaction:
         if stated["purpose"] != purpose.value:
             raise EvidenceError("deploy or anchor", got=stated["purpose"], field="purpose")
         window = stated.get("window")
-        if window is not None and not isinstance(window, str):
+        if window is not None and (not isinstance(window, str) or not _NAME.fullmatch(window)):
             raise EvidenceError("a window's name", got=window, field="window")
         raw = parse_hex(stated["raw"]) if isinstance(stated["raw"], str) else None
         if raw is None:

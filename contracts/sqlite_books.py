@@ -66,4 +66,4 @@ def _table_failures(database: sqlite3.Connection, kind: type[Leaf], evidence: Ev
                 if row[name] != wanted or type(row[name]) is not type(wanted):
                     yield f"{DATABASE}: {record.name}: {name}: got {row[name]!r}, wanted {wanted!r}"
     for window, index in rows:
-        yield f"{DATABASE}: {kind.kind_name} {index} of window {window}: not in {file_of(kind)}"
+        yield f"{DATABASE}: {kind.kind_name} {index!r} of window {window!r}: not in {file_of(kind)}"

@@ -11,6 +11,9 @@ from typing import NoReturn
 
 from contracts.errors import EvidenceError
 
+LARGEST_BYTES = 2**30
+"""Of one file of evidence: a gibibyte holds millions of records."""
+
 _DEEPEST = 16
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[\[{]|[\]}]', re.DOTALL)
 
@@ -65,6 +68,10 @@ def read_value(path: Path) -> object:
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file; an `EvidenceError` names the file that cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise EvidenceError("a file", got="something else", file=path.name)
+        if (size := path.stat().st_size) > LARGEST_BYTES:
+            raise EvidenceError(f"at most {LARGEST_BYTES} bytes", got=size, file=path.name)
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError as err:
         raise EvidenceError("this file", got="nothing", file=path.name) from err

@@ -74,7 +74,7 @@ def verify_directory(
     Without `rpc` the directory's own signed transactions are replayed; with it the chain there must hold
     the hashes. Beside ``run/gridpact.sqlite`` the database is compared as well.
     """
-    _check_trust(root, rpc)
+    _check_trust(root, rpc, contract)
     evidence = read_directory(path)
     headers, records = evidence.headers, evidence.records()
     checks = [
@@ -106,7 +106,7 @@ def verify_proof_file(
     path: Path, *, root: bytes | None = None, rpc: str | None = None, contract: Address | None = None
 ) -> Report:
     """What checking the proof of a single record found; arguments and errors as for `verify_path`."""
-    _check_trust(root, rpc)
+    _check_trust(root, rpc, contract)
     proof = read_proof_file(path)
     own = {proof.headers[0].header.window: proof.headers[0].header}
     checks = [
@@ -135,9 +135,10 @@ def _check_contract(stated: Address, trusted: Address) -> Check:
     return Check(name=f"contract {trusted}", failures=failures)
 
 
-def _check_trust(root: bytes | None, rpc: str | None) -> None:
-    if root is None and rpc is None:
-        raise EvidenceError("--root HASH or --rpc URL: what the verifier trusts", got="neither")
+def _check_trust(root: bytes | None, rpc: str | None, contract: Address | None) -> None:
+    # Anybody can deploy a registry of their own, so a chain alone says nothing.
+    if root is None and (rpc is None or contract is None):
+        raise EvidenceError("--root HASH, or --rpc URL with --contract ADDRESS: what the verifier trusts", got="less")
     if root is not None and len(root) != 32:
         raise EvidenceError("32 bytes", got=root, field="root")
 

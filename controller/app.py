@@ -113,7 +113,7 @@ class Service:
 
     async def advance(self) -> int:
         """Put what drivers said on disk, and take every step of windows that is due."""
-        await asyncio.to_thread(self._hub.flush)
+        await self._hub.flush()
         return await self._engine.advance()
 
     async def anchor(self) -> AnchorProgress | None:
@@ -131,4 +131,4 @@ class Service:
         if self._server is not None:
             await self._server.stop(GRACE_S)
             self._server = None
-        await asyncio.to_thread(self._hub.flush)
+        await self._hub.flush()

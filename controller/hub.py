@@ -108,14 +108,14 @@ class DriverHub:
         if told is not None and told[0] == report["command_id"]:
             self._reports.append({**report, "device": device, "window": told[1]})
 
-    def flush(self) -> None:
-        """Put what was noted on disk, in one transaction."""
+    async def flush(self) -> None:
+        """Put what was noted on disk, in one transaction; what could not be is kept for the next time."""
         states, self._states = self._states, defaultdict(dict)
         reports, self._reports = self._reports, []
         if not states and not reports:
             return
         try:
-            self._database.run(_keep, states, reports)
+            await self._database.run_async(_keep, states, reports)
         except StoreError:
             for microgrid, by_device in states.items():
                 for state in by_device.values():

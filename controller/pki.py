@@ -1,7 +1,7 @@
 """A certificate authority for development and the demonstration: one root, short-lived leaves with SPIFFE URIs."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -18,7 +18,7 @@ class Credentials:
     """PEM certificate and private key."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class Authority:

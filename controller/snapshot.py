@@ -23,7 +23,7 @@ from controller.microgrid import (
     Window,
 )
 
-MICROGRID_SECONDS_PER_HOUR = 3600
+SECONDS_PER_HOUR = 3600
 PPM = 1_000_000
 
 
@@ -135,11 +135,11 @@ def project(
 
 def _stored(storage: Storage, stored_wh: int, power_w: int, seconds: int) -> int:
     """Wh in a battery after some seconds at a constant power, whole Wh, within its capacity."""
-    scale = PPM * MICROGRID_SECONDS_PER_HOUR
+    scale = PPM * SECONDS_PER_HOUR
     if power_w >= 0:
         change = power_w * seconds * storage.charge_efficiency_ppm // scale
     else:
-        change = -(-power_w * seconds * PPM // (storage.discharge_efficiency_ppm * MICROGRID_SECONDS_PER_HOUR))
+        change = -(-power_w * seconds * PPM // (storage.discharge_efficiency_ppm * SECONDS_PER_HOUR))
     return min(max(stored_wh + change, 0), storage.capacity_wh)
 
 

@@ -11,6 +11,7 @@ where the last one stopped.
 
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -41,7 +42,10 @@ from controller.wire.market import read_order
 from optimization.clearing import Infeasible
 from optimization.errors import OptimizationError
 
+log = logging.getLogger(__name__)
+
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
+TOO_LATE = "its start had passed before it was cleared"
 
 
 class WindowEngine:
@@ -78,12 +82,26 @@ class WindowEngine:
         }
 
     async def advance(self) -> int:
-        """Take every step that is due; returns how many were taken."""
+        """Take every step that is due; returns how many were taken.
+
+        What goes wrong in one microgrid keeps no other from its turn; the first such error is raised at the end.
+        """
         taken = 0
+        errors: list[Exception] = []
         for microgrid_id in await self._database.run_async(registry.microgrid_ids):
-            microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
-            if microgrid is None:
-                continue
+            try:
+                taken += await self._advance_microgrid(microgrid_id)
+            except Exception as err:
+                log.exception("microgrid %s", microgrid_id)
+                errors.append(err)
+        if errors:
+            raise errors[0]
+        return taken
+
+    async def _advance_microgrid(self, microgrid_id: str) -> int:
+        taken = 0
+        microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
+        if microgrid is not None:
             for name in await self._database.run_async(market.unfinished_windows, microgrid_id):
                 taken += await self._advance_window(microgrid, name)
         return taken
@@ -115,24 +133,36 @@ class WindowEngine:
         )
 
     async def _clear(self, microgrid: Microgrid, row: WindowRow) -> bool:
-        """Solve, recheck, round, and commit clearing, trades and setpoints in one transaction."""
+        """Decide, and commit clearing, trades and setpoints in one transaction; or declare the fallback."""
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
-        window = snapshot.window
-        if self._clock.now() > window.start:
-            return await self._fail(snapshot, "its start had passed before it could be cleared")
+        decision = TOO_LATE if self._too_late(snapshot) else await self._decide(snapshot)
+        if not isinstance(decision, str) and self._too_late(snapshot):
+            decision = TOO_LATE
+        if isinstance(decision, str):
+            return await self._fail(snapshot, decision)
+        if not await self._database.run_async(self._commit, snapshot.window, decision):
+            return False
+        self._on_setpoints(snapshot.microgrid.id, snapshot.window, decision.setpoints)
+        return True
+
+    def _too_late(self, snapshot: Snapshot) -> bool:
+        """Whether a clearing would decide what has begun already."""
+        return self._clock.now() > snapshot.window.start
+
+    async def _decide(self, snapshot: Snapshot) -> planning.Decision | str:
+        """What the window's clearing decides, feasible as recomputed; or why there is none."""
         try:
             community = problem.build(snapshot)
             outcome = await self._solver.solve(community)
             if isinstance(outcome, Infeasible):
-                return await self._fail(snapshot, outcome.reason)
-            decision = planning.decide(snapshot, community, outcome)
+                return outcome.reason
+            return planning.decide(snapshot, community, outcome)
         except OptimizationError as err:
-            return await self._fail(snapshot, str(err))
-        if not await self._database.run_async(self._commit, window, decision):
-            return False
-        self._on_setpoints(snapshot.microgrid.id, window, decision.setpoints)
-        return True
+            return str(err)
+        except Exception as err:  # whatever it is, the fallback acts and the others go on
+            log.exception("clearing %s", snapshot.window.name)
+            return f"{type(err).__name__}: {err}"
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
         if not market.set_window(
@@ -220,8 +250,10 @@ class WindowEngine:
         }
         postings = settle(microgrid, [trade for trade, _ in trades], metered)
         name = window.name
-        # The registers at the window's start were sealed with the window before, except for the first.
-        sealed = [r for r in readings if r.instant > window.start or window.start == microgrid.start]
+        # The registers at the window's start were sealed with the window before, of those who were members by then.
+        before = [row for row in market.windows(connection, microgrid.id) if row.end == window.start]
+        known = {member for row in before for member in _members(row)}
+        sealed = [r for r in readings if r.instant > window.start or r.member not in known]
         reading_salts = [self._salts(name, "reading", ix) for ix in range(len(sealed))]
         posting_salts = [self._salts(name, "posting", ix) for ix in range(len(postings))]
         evidence.add_readings(connection, name, sealed, reading_salts)
@@ -267,7 +299,7 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
         )
         orders[member] = cut(order, mtus)
         digests[member] = stored.digest.hex()
-    last = max(earlier, key=lambda row: row.start, default=None)
+    last = max((row for row in earlier if row.carry), key=lambda row: row.start, default=None)
     return Snapshot(
         microgrid=microgrid,
         window=window,

@@ -12,6 +12,9 @@ from device_drivers.errors import InvalidValueError
 from device_drivers.refusal import Refused
 from device_drivers.setpoint import Command
 
+LONGEST_TTL_S = 14_400.0
+"""Longer than dispatch windows are. No controller, however it errs, keeps a device from its failsafe for longer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
@@ -72,8 +75,10 @@ class LeaseFence:
         if self._sequence is not None and command.sequence <= self._sequence:
             return Refused(reason=f"old sequence: got {command.sequence}, wanted more than {self._sequence}")
         self._sequence = command.sequence
-        if command.ttl_s <= 0:
-            return Refused(reason=f"empty lease: got {command.ttl_s:g} s, wanted more than none")
+        if not 0 < command.ttl_s <= LONGEST_TTL_S:
+            kind = "empty" if command.ttl_s <= 0 else "endless"
+            wanted = f"more than none, at most {LONGEST_TTL_S:g} s"
+            return Refused(reason=f"{kind} lease: got {command.ttl_s:g} s, wanted {wanted}")
         expires_at = sent + command.ttl_s
         if now >= expires_at:
             return Refused(reason=f"expired lease: it ended {now - expires_at:.3f} s ago")

@@ -11,6 +11,9 @@ import numpy as np
 from optimization.clearing import Clearing
 from optimization.community import Battery, Community, Curtailable, Device, FixedLoad, Floats, Interruptible
 
+BOUND_TOLERANCE = 1e-6
+"""Relative; HiGHS' bound and its objective differ by less when they meet."""
+
 FEASIBILITY_TOLERANCE_KW = 1e-5
 """A hundredth of a watt: below what a setpoint can express, above what HiGHS leaves (1e-7 per row)."""
 
@@ -75,10 +78,11 @@ def certify(community: Community, clearing: Clearing) -> Certificate:
 
 
 def _gap(objective: float, lower_bound: float) -> float:
-    """The relative gap; infinity where either number is NaN."""
-    if np.isnan(objective) or np.isnan(lower_bound):
+    """The relative gap; infinity where either number is NaN, or the bound lies above what it bounds."""
+    scale = max(abs(objective), 1e-9)
+    if np.isnan(objective) or np.isnan(lower_bound) or lower_bound > objective + BOUND_TOLERANCE * max(1.0, scale):
         return float("inf")
-    return max(0.0, objective - lower_bound) / max(abs(objective), 1e-9)
+    return max(0.0, objective - lower_bound) / scale
 
 
 def _misshapen(community: Community, clearing: Clearing) -> str:

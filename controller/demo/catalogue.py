@@ -9,7 +9,7 @@ from controller.errors import InputError
 
 FORMAT = "gridpact.appliances.v1"
 MINUTES_PER_DAY = 1440
-TIME = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
+TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
 MTU_MINUTES = 15
 LONGEST_NAME = 30
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import signal
 import sys
 
 from grpc import RpcError
@@ -20,6 +21,7 @@ from controller.errors import ControllerError, InputError
 from controller.exit_codes import BAD_INPUT, CHECK_FAILED, INTERRUPTED, NO_CERTIFIED_RESULT, OK
 
 LAST_PORT = 65_535
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 KILO = 1000
 MICRO = 1_000_000
 
@@ -41,6 +43,7 @@ class BarProgress(Progress):
 def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; returns the exit code."""
     console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         order = _order(arguments)
         with Bar(
@@ -75,6 +78,8 @@ def _order(arguments: argparse.Namespace) -> Order:
     listen = re.fullmatch(r"[\w.:\[\]-]+:(\d{1,5})", arguments.listen)
     if listen is None or int(listen[1]) > LAST_PORT:
         raise InputError(f"--listen: got {arguments.listen!r}, wanted HOST:PORT, the port up to {LAST_PORT}")
+    if arguments.listen.rpartition(":")[0] not in LOOPBACK:
+        raise InputError(f"--listen: got {arguments.listen!r}, wanted a host of this machine: {', '.join(LOOPBACK)}")
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"--seed: got {arguments.seed}, wanted 0 to {2**32 - 1}")
     if int(hours[1]) > int(hours[2]):

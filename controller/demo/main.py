@@ -232,9 +232,18 @@ def _staged(order: Order) -> Iterator[Path]:
 def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: got a file, wanted a folder")
-    others = sorted({path.name for path in out.iterdir()} - OURS) if out.exists() else []
-    if others:
-        raise InputError(f"--out {out}: got a folder with other files in it, such as {others[0]!r}, wanted a new one")
+    found = {path.name for path in out.iterdir()} if out.exists() else set()
+    strange = sorted(found - OURS) or sorted(found if found and not _is_ours(out) else ())
+    if strange:
+        raise InputError(f"--out {out}: got a folder with other files in it, such as {strange[0]!r}, wanted a new one")
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder holds the results of an earlier day."""
+    try:
+        return '"format": "gridpact.day.v1"' in (out / MARK).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
@@ -248,13 +257,13 @@ def _replace(staging: Path, out: Path) -> None:
     if not out.exists():
         staging.rename(out)
         return
-    for old in out.iterdir():
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
-    for new in staging.iterdir():
-        shutil.move(new, out)
+    earlier = staging / ".earlier"
+    earlier.mkdir()
+    for old in list(out.iterdir()):
+        old.rename(earlier / old.name)
+    for new in list(staging.iterdir()):
+        if new != earlier:
+            new.rename(out / new.name)
 
 
 def _write(path: Path, value: Mapping[str, Any], *, merge: bool = False) -> None:

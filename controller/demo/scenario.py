@@ -49,10 +49,11 @@ class Tariff:
     network_charge: float = 0.005
 
     def __post_init__(self) -> None:
-        for name in ("export", "peak", "off_peak", "network_charge"):
+        options = {"export": "export-price", "peak": "peak-price", "off_peak": "off-peak-price"}
+        for name in (*options, "network_charge"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 100):
-                raise InputError(f"tariff {name}: got {value}, wanted 0 to 100 per kWh")
+                raise InputError(f"--{options.get(name, 'network-charge')}: got {value}, wanted 0 to 100 per kWh")
         if self.export > min(self.peak, self.off_peak):
             raise InputError(
                 f"--export-price: got {self.export}, wanted at most the import price {min(self.peak, self.off_peak)}: "

@@ -18,7 +18,7 @@ from controller.wire.market import certificate_message, trade_message
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
 from optimization.clearing import Infeasible
-from optimization.errors import ProblemError
+from optimization.errors import OptimizationError, ProblemError
 
 DECLARED_GAP = 0.01
 
@@ -28,6 +28,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._planning: set[str] = set()
 
     async def RequestPlan(self, request: pb.RequestPlanRequest, context: Context) -> pb.RequestPlanResponse:
         """Plan the rest of the horizon from what is known now."""
@@ -47,13 +48,25 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             return snapshot_of(connection, microgrid, window)
 
         snapshot = await self._core.database.run_async(freeze)
-        message = pb.Plan() if snapshot is None else await self._plan(request.parent, snapshot)
+        message = pb.Plan() if snapshot is None else await self._plan_alone(id_, request.parent, snapshot)
 
         def effect(connection: Connection) -> pb.RequestPlanResponse:
             market.add_plan(connection, id_, message.name, message.SerializeToString(deterministic=True))
             return pb.RequestPlanResponse(plan=message)
 
         return await once(self._core, caller, "RequestPlan", request, pb.RequestPlanResponse, effect)
+
+    async def _plan_alone(self, microgrid: str, parent: str, snapshot: Snapshot) -> pb.Plan:
+        """A plan, one at a time for a microgrid: clearings wait for no more than one."""
+        if microgrid in self._planning:
+            raise not_now("PLAN_IN_PROGRESS", f"{parent}: another plan is being made")
+        self._planning.add(microgrid)
+        try:
+            return await self._plan(parent, snapshot)
+        except OptimizationError as err:
+            raise not_now("NO_PLAN", f"{parent}: no plan was found: {err}") from err
+        finally:
+            self._planning.discard(microgrid)
 
     async def _plan(self, parent: str, snapshot: Snapshot) -> pb.Plan:
         digest = snapshot.digest()
@@ -154,6 +167,6 @@ def clearing_message(connection: Connection, row: market.WindowRow) -> pb.Cleari
         state=pb.WindowState.Value(f"WINDOW_STATE_{row.state}"),
         certificate=certificate_message(row.certificate),
         input_digest=row.inputs_digest or b"",
-        trade_count=len(market.trades(connection, row.name)),
+        trade_count=market.count_trades(connection, row.name),
         failure=row.failure,
     )

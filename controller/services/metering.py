@@ -9,6 +9,7 @@ from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import meters, registry
+from controller.wire import fields
 from controller.wire.community import read_batch
 from gridpact.v1 import metering_pb2 as pb
 from gridpact.v1 import metering_pb2_grpc
@@ -85,6 +86,11 @@ class _Registers:
         self._accepted[reading.member].append(reading)
         for name in ("import_wh", "export_wh"):
             value = getattr(reading, name)
+            if before is not None:
+                most = getattr(before, name) + fields.MAX_CONNECTION_W * (reading.instant - before.instant) // 3600 + 1
+                if value > most:
+                    wanted = f"at most {most}: what flows at {fields.MAX_CONNECTION_W} W since the value before"
+                    raise out_of_range(f"{field}.{name}", got=str(value), wanted=wanted)
             if before is not None and value < getattr(before, name):
                 wanted = f"at least {getattr(before, name)}, the register's value before"
                 raise invalid(f"{field}.{name}", got=str(value), wanted=wanted)

@@ -19,6 +19,8 @@ from controller.wire.market import read_device, read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
 
+DEVICES = 64
+"""As many a member may have."""
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 
 
@@ -38,6 +40,9 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
             microgrid = _own_microgrid(connection, caller, id_, member, request.flexibility.device)
             _, device = read_device(request.flexibility, mtu_seconds=microgrid.mtu_seconds)
+            others = [d for d in registry.devices(connection, id_) if d.member == member and d.id != device.id]
+            if len(others) >= DEVICES:
+                raise not_now("TOO_MANY_DEVICES", f"{request.flexibility.device}: more than {DEVICES} of a member")
             registry.put_device(connection, id_, device)
             return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
 

@@ -12,6 +12,7 @@ from controller.microgrid import MeterReading
 from controller.settlement import Posting
 from controller.store import schema
 from controller.store.database import Database
+from controller.store.rows import insert
 
 
 def add_readings(connection: Connection, window: str, readings: Sequence[MeterReading], salts: Sequence[bytes]) -> None:
@@ -29,7 +30,7 @@ def add_readings(connection: Connection, window: str, readings: Sequence[MeterRe
         }
         for ix, (reading, salt) in enumerate(zip(readings, salts, strict=True))
     ]
-    connection.execute(schema.readings.insert(), rows)
+    insert(connection, schema.readings, rows)
 
 
 def readings(connection: Connection, window: str) -> list[Row[Any]]:
@@ -52,8 +53,7 @@ def add_postings(connection: Connection, window: str, postings: Sequence[Posting
         }
         for ix, (posting, salt) in enumerate(zip(postings, salts, strict=True))
     ]
-    if rows:
-        connection.execute(schema.postings.insert(), rows)
+    insert(connection, schema.postings, rows)
 
 
 def postings(connection: Connection, window: str) -> list[Row[Any]]:

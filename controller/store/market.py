@@ -129,6 +129,12 @@ def trades(connection: Connection, window_name: str) -> list[tuple[Trade, bytes]
     ]
 
 
+def count_trades(connection: Connection, window_name: str) -> int:
+    """How many trades a window has."""
+    table = schema.trades
+    return connection.execute(select(func.count()).where(table.c.window == window_name)).scalar_one()
+
+
 def add_positions(connection: Connection, window_name: str, positions: Mapping[tuple[str, int], int]) -> None:
     """Keep what each member was scheduled to take, by member and MTU."""
     insert(

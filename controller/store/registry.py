@@ -132,7 +132,7 @@ def _flexibility(text: str) -> Flexibility:
 def put_device_states(connection: Connection, microgrid_id: str, states: Iterable[DeviceState]) -> None:
     """Keep the newest telemetry."""
     for state in states:
-        upsert(connection, schema.device_states, {"microgrid": microgrid_id, **asdict(state)})
+        upsert(connection, schema.device_states, {"microgrid": microgrid_id, **asdict(state)}, newest="instant")
 
 
 def device_states(connection: Connection, microgrid_id: str) -> dict[str, DeviceState]:

@@ -13,9 +13,11 @@ def insert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]
         connection.execute(table.insert(), [dict(r) for r in rows])
 
 
-def upsert(connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
-    """Insert, or replace the row with the same primary key."""
+def upsert(connection: Connection, table: Any, values: Mapping[str, Any], *, newest: str | None = None) -> None:
+    """Insert, or replace the row with the same primary key; with ``newest`` only where that column does not go back."""
     keys = [column.name for column in table.primary_key.columns]
     others = {name: value for name, value in values.items() if name not in keys}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=others))
+    statement = dialect.insert(table).values(**values)
+    where = None if newest is None else statement.excluded[newest] >= table.c[newest]
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others, where=where))

@@ -36,7 +36,7 @@ def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
         time_zone=known_zone(f"{at}.time_zone", message.time_zone),
         mtu_minutes=mtu,
         window_minutes=window,
-        lead_minutes=fields.minutes(f"{at}.gate_closure_lead", message.gate_closure_lead),
+        lead_minutes=fields.minutes(f"{at}.gate_closure_lead", message.gate_closure_lead, lower=1),
         start=start,
         end=end,
         network_charge_micro_per_kwh=fields.number(

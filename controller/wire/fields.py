@@ -13,6 +13,8 @@ from gridpact.v1 import types_pb2 as pb
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}")
 MAX_W = 10**9
+MAX_CONNECTION_W = 10**6
+"""No member and no device has more than a megawatt."""
 MAX_WH = 10**12
 MAX_PRICE_MICRO_PER_KWH = 10**9
 EPOCH_RANGE = (946_684_800, 4_102_444_800)
@@ -96,10 +98,12 @@ def interval_message(start: int, end: int) -> pb.Interval:
     return pb.Interval(start_time=timestamp(start), end_time=timestamp(end))
 
 
-def minutes(field: str, value: Duration, *, choices: Sequence[int] | None = None, upper: int = 1440) -> int:
+def minutes(
+    field: str, value: Duration, *, choices: Sequence[int] | None = None, lower: int = 0, upper: int = 1440
+) -> int:
     """A duration of whole minutes."""
-    if value.nanos or value.seconds % 60 or not 0 <= value.seconds <= upper * 60:
-        raise invalid(field, got=f"{value.seconds} s {value.nanos} ns", wanted=f"0 to {upper} whole minutes")
+    if value.nanos or value.seconds % 60 or not lower * 60 <= value.seconds <= upper * 60:
+        raise invalid(field, got=f"{value.seconds} s {value.nanos} ns", wanted=f"{lower} to {upper} whole minutes")
     if choices is not None and value.seconds // 60 not in choices:
         raise invalid(field, got=f"{value.seconds // 60} min", wanted=f"one of {tuple(choices)} min")
     return value.seconds // 60
@@ -116,7 +120,7 @@ def watts(field: str, values: Sequence[int], *, count: int) -> tuple[int, ...]:
     """A series of non-negative powers, one for each of ``count`` MTUs."""
     if len(values) != count:
         raise invalid(field, got=f"{len(values)} values", wanted=f"{count}, one for each MTU of the horizon")
-    return tuple(number(f"{field}[{k}]", value, upper=MAX_W) for k, value in enumerate(values))
+    return tuple(number(f"{field}[{k}]", value, upper=MAX_CONNECTION_W) for k, value in enumerate(values))
 
 
 def page(page_size: int, page_token: str) -> tuple[int, int]:

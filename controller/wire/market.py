@@ -44,7 +44,7 @@ def read_device(message: participant_pb2.Flexibility, *, mtu_seconds: int) -> tu
                 )
             flexibility = Relay(
                 rated_w=fields.number(
-                    f"{at}.operation_mode.rated_power_w", control.rated_power_w, lower=1, upper=fields.MAX_W
+                    f"{at}.operation_mode.rated_power_w", control.rated_power_w, lower=1, upper=fields.MAX_CONNECTION_W
                 ),
                 start=start,
                 end=end,
@@ -56,8 +56,10 @@ def read_device(message: participant_pb2.Flexibility, *, mtu_seconds: int) -> tu
             capacity = fields.number(f"{prefix}.capacity_wh", fill.capacity_wh, lower=1, upper=fields.MAX_WH)
             low, high = EFFICIENCY_PPM
             flexibility = Storage(
-                max_charge_w=fields.number(f"{prefix}.max_charge_w", fill.max_charge_w, upper=fields.MAX_W),
-                max_discharge_w=fields.number(f"{prefix}.max_discharge_w", fill.max_discharge_w, upper=fields.MAX_W),
+                max_charge_w=fields.number(f"{prefix}.max_charge_w", fill.max_charge_w, upper=fields.MAX_CONNECTION_W),
+                max_discharge_w=fields.number(
+                    f"{prefix}.max_discharge_w", fill.max_discharge_w, upper=fields.MAX_CONNECTION_W
+                ),
                 capacity_wh=capacity,
                 stored_wh=fields.number(f"{prefix}.stored_wh", fill.stored_wh, upper=capacity),
                 final_wh=fields.number(f"{prefix}.final_wh", fill.final_wh, upper=capacity),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -257,7 +258,7 @@ def test_an_altered_row_is_named(
         ("DELETE FROM {table} WHERE id = 5", "missing from table {table}"),
         ("UPDATE {table} SET id = 500 WHERE id = 5", ""),
         ("UPDATE {table} SET ix = 900 WHERE id = 5", "{kind} 900 of window"),
-        ("INSERT INTO {table} (window, ix) VALUES ('nowhere', 7)", "{kind} 7 of window nowhere: not in"),
+        ("INSERT INTO {table} (window, ix) VALUES ('nowhere', 7)", "{kind} 7 of window 'nowhere': not in"),
     ],
 )
 def test_rows_are_compared_one_by_one(
@@ -359,9 +360,17 @@ def test_a_directory_without_headers_is_refused(directory: Path) -> None:
         verify_directory(directory, root=bytes(32))
 
 
-def test_neither_root_nor_chain_is_refused(directory: Path) -> None:
-    with pytest.raises(EvidenceError, match="got 'neither'"):
-        verify_directory(directory)
+@pytest.mark.parametrize("rpc", [None, "http://127.0.0.1:1"])
+def test_without_a_root_or_a_known_contract_nothing_is_trusted(directory: Path, rpc: str | None) -> None:
+    with pytest.raises(EvidenceError, match="--root HASH, or --rpc URL with --contract ADDRESS"):
+        verify_directory(directory, rpc=rpc)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(directory: Path) -> None:
+    (directory / "trades.jsonl").unlink()
+    os.mkfifo(directory / "trades.jsonl")
+    with pytest.raises(EvidenceError, match=r"trades\.jsonl: got 'something else', wanted a file"):
+        verify_directory(directory, root=bytes(32))
 
 
 @pytest.mark.parametrize("text", ["", "0x", "12", "0x" + "g" * 64, "0x" + "0" * 65])

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from controller.errors import StoreError
@@ -90,7 +92,7 @@ def test_reports_go_to_the_window_of_their_command(hub, site):
     values = {"state": "APPLIED", "reason": "", "instant": 1}
     for now in (0, 900):
         hub.report("village", "eve/battery", {"command_id": command(hub, now).id, **values})
-    hub.flush()
+    asyncio.run(hub.flush())
     assert [row["window"] for row in site.rows("reports")] == [window().name, window(900).name]
 
 
@@ -99,13 +101,13 @@ def test_of_an_older_command_nothing_is_kept(hub, site):
     older = command(hub, 0)
     command(hub, 1)
     hub.report("village", "eve/battery", {"command_id": older.id, "state": "APPLIED", "reason": "", "instant": 1})
-    hub.flush()
+    asyncio.run(hub.flush())
     assert site.rows("reports") == []
 
 
 def test_flushing_nothing_writes_nothing(hub, site):
     site.database.commits_left = 1
-    hub.flush()
+    asyncio.run(hub.flush())
     site.database.commits_left = None
 
 
@@ -121,9 +123,9 @@ def test_what_could_not_be_flushed_is_kept_for_the_next_time(hub, site, monkeypa
     with monkeypatch.context() as broken:
         broken.setattr(site.database, "run", full)
         with pytest.raises(StoreError):
-            hub.flush()
+            asyncio.run(hub.flush())
     hub.observe("village", DeviceState(device="eve/battery", instant=9, power_w=8, closed_s=7, stored_wh=6))
-    hub.flush()
+    asyncio.run(hub.flush())
     assert [row["instant"] for row in site.rows("device_states")] == [9]
     assert [row["state"] for row in site.rows("reports")] == ["APPLIED"]
 
@@ -131,10 +133,10 @@ def test_what_could_not_be_flushed_is_kept_for_the_next_time(hub, site, monkeypa
 def test_what_was_flushed_is_not_flushed_again(hub, site):
     state = DeviceState(device="eve/battery", instant=1, power_w=2, closed_s=3, stored_wh=4)
     hub.observe("village", state)
-    hub.flush()
+    asyncio.run(hub.flush())
     assert len(site.rows("device_states")) == 1
     site.database.commits_left = 1  # a second write would stop the machine
-    hub.flush()
+    asyncio.run(hub.flush())
     site.database.commits_left = None
 
 
@@ -165,3 +167,10 @@ class TestRestore:
         site.solver.script.append(SolverError("no"))
         site.live(until=site.start)
         assert self.told(site, site.start) is None
+
+
+def test_telemetry_that_arrives_late_does_not_take_the_place_of_newer(hub, site):
+    for instant in (9, 1):
+        hub.observe("village", DeviceState(device="eve/battery", instant=instant, power_w=2, closed_s=3, stored_wh=4))
+        asyncio.run(hub.flush())
+    assert [row["instant"] for row in site.rows("device_states")] == [9]

@@ -9,8 +9,8 @@ from grpc import RpcError
 
 from contracts.anchoring import AnchorState
 from controller.microgrid import PlanSource
-from controller.store import evidence
-from gridpact.v1 import dispatch_pb2, operator_pb2
+from controller.store import evidence, market, registry
+from gridpact.v1 import dispatch_pb2, metering_pb2, operator_pb2
 from optimization.clearing import Infeasible
 from optimization.errors import ProblemError, SolverError
 
@@ -605,3 +605,53 @@ class TestMissingReadings:
         site.solver.script.append(FAULT)
         site.live(until=end(site), missing={("eve", 2)})
         assert site.states()[0] == "FAILED"
+
+
+class TestWhatGoesWrongElsewhere:
+    def test_a_clearing_that_comes_after_the_start_does_not_act(self, site):
+        solver, solve = site.solver, site.solver.solve
+
+        async def slow(community):
+            outcome = await solve(community)
+            site.clock.set(site.start + 1)
+            return outcome
+
+        solver.solve = slow
+        site.advance(site.start - 300)
+        assert site.states()[0] == "FAILED"
+        assert "its start had passed" in site.row(0).failure
+        assert of_window(site, "trades", 0) == []
+
+    def test_an_unforeseen_error_fails_its_window_and_no_other(self, site):
+        site.solver.script.append(KeyError("lost"))
+        site.live(until=end(site))
+        assert site.row(0).failure == "KeyError: 'lost'"
+        assert site.states() == ["SETTLED"] * 4
+
+    def test_a_microgrid_without_members_stops_nobody(self, site):
+        village = site.database.run(registry.microgrid, "village")
+        site.database.run(registry.add_microgrid, replace(village, id="abandoned"))
+        site.live(until=end(site))
+        assert site.states() == ["SETTLED"] * 4
+        assert {row.state for row in site.database.run(market.windows, "abandoned")} == {"SETTLED"}
+
+    def test_the_first_register_of_a_late_member_is_sealed_with_its_first_window(self, site):
+        site.live(until=site.start)
+        name = "microgrids/village"
+        site.operator.CreateMember(
+            operator_pb2.CreateMemberRequest(
+                parent=name, member=operator_pb2.Member(name=f"{name}/members/zoe", section="north"), request_id="zoe"
+            )
+        )
+        site.live(until=end(site))
+        assert site.states() == ["SETTLED", "DELIVERING", "DELIVERING", "DELIVERING"]
+        batch = metering_pb2.ReadingBatch(parent=name, sequence=1000)
+        for instant in range(site.start + 1800, end(site) + 1, 900):
+            reading = batch.readings.add(member=f"{name}/members/zoe", import_wh=70, export_wh=0)
+            reading.instant.seconds, reading.quality = instant, metering_pb2.READING_QUALITY_MEASURED
+        site.gateway.SubmitReadings(site.batch_request(batch))
+        site.advance(end(site) + 60)
+        assert site.states() == ["SETTLED"] * 4
+        sealed = [(row["window"], row["instant"]) for row in site.rows("readings") if row["meter"] == "zoe"]
+        assert sealed[0] == (site.window(1), site.start + 1800)
+        assert len(sealed) == len(set(sealed)) == 7

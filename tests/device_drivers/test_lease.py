@@ -35,6 +35,7 @@ WALKS = {
         ("beat", 100),
         (("command", 100, 1, 1, 1, 0), "empty lease"),
         (("command", 100, 1, 1, 2, -5), "empty lease"),
+        (("command", 100, 1, 1, 3, 14_401), "endless lease"),
     ],
     "duplicate": [
         ("beat", 100),

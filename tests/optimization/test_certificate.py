@@ -384,7 +384,8 @@ def test_a_device_of_the_wrong_shape_is_named(
 
 
 @pytest.mark.parametrize(
-    ("lower_bound", "gap"), [(0.9, 0.1), (1.0, 0.0), (1.1, 0.0), (-1.0, 2.0), (-INFINITY, INFINITY), (NAN, INFINITY)]
+    ("lower_bound", "gap"),
+    [(0.9, 0.1), (1.0, 0.0), (1.1, INFINITY), (-1.0, 2.0), (-INFINITY, INFINITY), (NAN, INFINITY)],
 )
 def test_the_gap_is_the_relative_distance_to_the_bound(
     make_community: Callable[..., Community], lower_bound: float, gap: float

@@ -327,7 +327,7 @@ def test_a_load_outside_its_envelope_is_said(tmp_path: Path) -> None:
     assert "stays inside the envelope all day" in read(written(day, tmp_path / "kept.html")).text
     day["load"]["metered_w"][50] = day["load"]["upper_w"][50] + 1
     text = read(written(day, tmp_path / "left.html")).text
-    assert "left the grid operator's limits in 1 quarter-hour." in text
+    assert "was carried past the grid operator's limits by forecast errors in 1 quarter-hour." in text
     assert "left the envelope in 1 quarter-hour." in text
 
 

@@ -87,11 +87,11 @@ class TestRequestPlan:
         assert plan.quality == dispatch_pb2.PLAN_QUALITY_INFEASIBLE
         assert "community.peers" in plan.conflict
 
-    def test_a_solver_that_fails_is_a_fault_of_ours(self, site):
+    def test_a_solver_that_fails_leaves_no_plan(self, site):
         site.solver.script.append(SolverError("HiGHS: got nothing"))
         answer = site.refused(site.aggregator.RequestPlan, plan_request(site))
-        assert (answer.code, answer.reason) == (StatusCode.INTERNAL, "INTERNAL")
-        assert "HiGHS" not in answer.message
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "NO_PLAN")
+        assert site.rows("plans") == []
 
     def test_after_the_last_gate_there_is_nothing_to_plan(self, site):
         site.live(until=site.start + 5400)

@@ -187,3 +187,14 @@ def test_each_gateway_counts_for_itself(running):
         readings=running.signed("second", "reading-second", batch), request_id="one"
     )
     assert second.SubmitReadings(request).accepted == 1
+
+
+def test_a_register_that_leaps_beyond_what_can_flow_is_out_of_range(running):
+    batch = running.batch(running.start + 900)
+    batch.readings[0].import_wh = 1000 + 250_000 + 1
+    assert running.gateway.SubmitReadings(running.batch_request(batch)).accepted == 3
+    running.clock.set(running.start + 1800)
+    batch = running.batch(running.start + 1800)
+    batch.readings[0].import_wh = 1000 + 2 * 250_001 + 1
+    answer = refused(running, batch)
+    assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("readings[0].import_wh",))

@@ -88,7 +88,7 @@ class TestUpdateFlexibility:
         else:
             assert site.participant("bob").UpdateFlexibility(request).flexibility == flexibility
 
-    @pytest.mark.parametrize("rated_w", [0, -1, 10**9 + 1])
+    @pytest.mark.parametrize("rated_w", [0, -1, 10**6 + 1])
     def test_an_appliance_without_power_is_out_of_range(self, site, rated_w):
         flexibility = self.boiler(site)
         flexibility.operation_mode.rated_power_w = rated_w
@@ -201,7 +201,7 @@ class TestSubmitOrder:
         answer = self.refused(site, "bob", 3, load_w=[1] * 8)
         assert answer.descriptions == ("got '8 values', wanted 2, one for each MTU of the horizon",)
 
-    @pytest.mark.parametrize("power_w", [-1, 10**9 + 1, -(2**63), 2**63 - 1])
+    @pytest.mark.parametrize("power_w", [-1, 10**6 + 1, -(2**63), 2**63 - 1])
     def test_a_load_out_of_range_is_named_by_its_mtu(self, site, power_w):
         answer = self.refused(site, "bob", load_w=[1, 2, 3, power_w, 5, 6, 7, 8])
         assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("order.load_w[3]",))
