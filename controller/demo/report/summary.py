@@ -15,6 +15,9 @@ from controller.demo.report.formatting import (
 from controller.demo.report.load import excess_mtus
 from controller.demo.report.picture import tightened
 
+CENT = 10_000
+"""Micro-currency."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -76,7 +79,9 @@ def describe_proof(day: DayResult) -> str:
 def _saving(day: DayResult) -> Figure:
     summary = day["summary"]
     currency = summary["currency"]
-    tariff, saved = summary["bill_tariff_micro"], summary["saved_micro"]
+    tariff = summary["bill_tariff_micro"]
+    # Rounded first, as the two bills are shown: what a reader subtracts is what stands here.
+    saved = (round(tariff / CENT) - round(summary["bill_micro"] / CENT)) * CENT
     share = f"{saved / tariff:.0%} of ".replace("-", "−") if tariff > 0 else "against "
     before = format_money(summary["bill_before_micro"], currency)
     return Figure(
