@@ -80,6 +80,7 @@ def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         (("--seed", "one"), "argument --seed: invalid int value: 'one'"),
         (("--seed", "1.5"), "argument --seed: invalid int value: '1.5'"),
         (("--seed", "9" * 5000), "argument --seed: invalid int value"),
+        (("--listen", "0.0.0.0:0"), "--listen: got '0.0.0.0:0', wanted a host of this machine: 127.0.0.1"),
         (("--listen", "nowhere"), "--listen: got 'nowhere', wanted HOST:PORT"),
         (("--listen", "127.0.0.1:99999"), "--listen: got '127.0.0.1:99999', wanted HOST:PORT, the port up to 65535"),
         (("--listen", "127.0.0.1:-1"), "--listen: got '127.0.0.1:-1', wanted HOST:PORT"),
@@ -169,6 +170,18 @@ def test_an_out_that_holds_other_files_is_refused_even_beside_results(
     message = refused("--out", "out")
     assert message.startswith(f"--out {place / 'out'}: got a folder with other files in it, such as 'thesis.txt'")
     assert (place / "out" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mark", [None, "", "{}", '{"format": "mine"}'])
+def test_a_folder_that_only_looks_like_results_is_not_replaced(
+    refused: Callable[..., str], place: Path, mark: str | None
+) -> None:
+    (place / "out" / "run").mkdir(parents=True)
+    (place / "out" / "run" / "precious.txt").write_text("mine")
+    if mark is not None:
+        (place / "out" / "day.json").write_text(mark)
+    assert "got a folder with other files in it" in refused("--out", "out")
+    assert (place / "out" / "run" / "precious.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("below", ["out", "deep/out"])

@@ -1,4 +1,6 @@
+import asyncio
 import json
+import threading
 
 import pytest
 from grpc import StatusCode
@@ -92,6 +94,23 @@ class TestRequestPlan:
         answer = site.refused(site.aggregator.RequestPlan, plan_request(site))
         assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "NO_PLAN")
         assert site.rows("plans") == []
+
+    def test_a_second_plan_is_refused_while_one_is_being_made(self, site):
+        solve, asked, answered = site.solver.solve, threading.Event(), threading.Event()
+
+        async def slow(community):
+            asked.set()
+            await asyncio.to_thread(answered.wait, 30)
+            return await solve(community)
+
+        site.solver.solve = slow
+        first = site.aggregator.RequestPlan.future(plan_request(site))
+        assert asked.wait(30)
+        answer = site.refused(site.aggregator.RequestPlan, plan_request(site))
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "PLAN_IN_PROGRESS")
+        answered.set()
+        assert first.result().plan.quality == dispatch_pb2.PLAN_QUALITY_OPTIMAL
+        assert site.aggregator.RequestPlan(plan_request(site)).plan.name == first.result().plan.name
 
     def test_after_the_last_gate_there_is_nothing_to_plan(self, site):
         site.live(until=site.start + 5400)

@@ -125,6 +125,21 @@ class TestUpdateFlexibility:
         answer = site.refused(site.participant("bob").UpdateFlexibility, request)
         assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, (f"flexibility.fill_rate.{field}",))
 
+    @pytest.mark.slow
+    def test_a_member_may_have_sixty_four_devices(self, site):
+        def update(number):
+            flexibility = self.plant(1000)
+            flexibility.device = f"{NAME}/members/ada/devices/roof-{number}"
+            return self.request(site, flexibility)
+
+        ada = site.participant("ada")
+        own = sum(row["member"] == "ada" for row in site.rows("devices"))
+        for number in range(64 - own):
+            ada.UpdateFlexibility(update(number))
+        answer = site.refused(ada.UpdateFlexibility, update(64))
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "TOO_MANY_DEVICES")
+        ada.UpdateFlexibility(update(0))
+
     def test_a_plants_rating_out_of_range_is_named(self, site):
         answer = site.refused(site.participant("bob").UpdateFlexibility, self.request(site, self.plant(-1)))
         assert answer.fields == ("flexibility.power_envelope.rated_power_w",)
