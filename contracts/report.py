@@ -32,10 +32,13 @@ class Report:
         What was checked.
     checks : tuple of Check
         In the order in which they were made.
+    caveat : str
+        What the checks rest on and the verifier has to know otherwise; empty where there is no such thing.
     """
 
     subject: str
     checks: tuple[Check, ...]
+    caveat: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -54,6 +57,7 @@ class Report:
             for failure in check.failures:
                 yield f"        {failure}"
         if self.ok:
-            yield f"VERIFIED: {self.subject}: all {len(self.checks)} checks passed"
+            rests = f", provided that {self.caveat}" if self.caveat else ""
+            yield f"VERIFIED: {self.subject}: all {len(self.checks)} checks passed{rests}"
         else:
             yield f"NOT VERIFIED: {self.subject}: {len(self.failures)} failures"

@@ -74,7 +74,7 @@ def verify_directory(
     Without `rpc` the directory's own signed transactions are replayed; with it the chain there must hold
     the hashes. Beside ``run/gridpact.sqlite`` the database is compared as well.
     """
-    _check_trust(root, rpc, contract)
+    _check_trust(root, rpc)
     evidence = read_directory(path)
     headers, records = evidence.headers, evidence.records()
     checks = [
@@ -99,14 +99,14 @@ def verify_directory(
             checks.append(check_replay(evidence.chain, transactions.registry, headers))
     if (path / DATABASE).exists():
         checks.append(check_database(path, evidence))
-    return Report(subject=str(path), checks=tuple(checks))
+    return Report(subject=str(path), checks=tuple(checks), caveat=_caveat(evidence.chain.contract, root, contract))
 
 
 def verify_proof_file(
     path: Path, *, root: bytes | None = None, rpc: str | None = None, contract: Address | None = None
 ) -> Report:
     """What checking the proof of a single record found; arguments and errors as for `verify_path`."""
-    _check_trust(root, rpc, contract)
+    _check_trust(root, rpc)
     proof = read_proof_file(path)
     own = {proof.headers[0].header.window: proof.headers[0].header}
     checks = [
@@ -120,7 +120,11 @@ def verify_proof_file(
         checks.append(_check_contract(proof.registry.address, contract))
     if rpc is not None:
         checks.append(check_anchored(RpcChain(rpc), proof.registry, proof.headers, rpc))
-    return Report(subject=f"{path}: {proof.stated.record.name}", checks=tuple(checks))
+    return Report(
+        subject=f"{path}: {proof.stated.record.name}",
+        checks=tuple(checks),
+        caveat=_caveat(proof.registry.address, root, contract),
+    )
 
 
 def _check_index(proof: SingleProof) -> Check:
@@ -135,10 +139,14 @@ def _check_contract(stated: Address, trusted: Address) -> Check:
     return Check(name=f"contract {trusted}", failures=failures)
 
 
-def _check_trust(root: bytes | None, rpc: str | None, contract: Address | None) -> None:
-    # Anybody can deploy a registry of their own, so a chain alone says nothing.
-    if root is None and (rpc is None or contract is None):
-        raise EvidenceError("--root HASH, or --rpc URL with --contract ADDRESS: what the verifier trusts", got="less")
+def _caveat(stated: Address, root: bytes | None, contract: Address | None) -> str:
+    """What a chain alone leaves open: anybody can deploy a registry of their own."""
+    return "" if root is not None or contract is not None else f"you know {stated} as the contract"
+
+
+def _check_trust(root: bytes | None, rpc: str | None) -> None:
+    if root is None and rpc is None:
+        raise EvidenceError("--root HASH or --rpc URL: what the verifier trusts", got="neither")
     if root is not None and len(root) != 32:
         raise EvidenceError("32 bytes", got=root, field="root")
 

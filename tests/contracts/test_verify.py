@@ -13,6 +13,7 @@ import pytest
 from contracts.errors import EvidenceError
 from contracts.header import WindowHeader
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
+from contracts.report import Check, Report
 from contracts.verify import main, parse_root, verify_directory
 
 KINDS: dict[str, type[Leaf]] = {
@@ -360,10 +361,14 @@ def test_a_directory_without_headers_is_refused(directory: Path) -> None:
         verify_directory(directory, root=bytes(32))
 
 
-@pytest.mark.parametrize("rpc", [None, "http://127.0.0.1:1"])
-def test_without_a_root_or_a_known_contract_nothing_is_trusted(directory: Path, rpc: str | None) -> None:
-    with pytest.raises(EvidenceError, match="--root HASH, or --rpc URL with --contract ADDRESS"):
-        verify_directory(directory, rpc=rpc)
+def test_neither_root_nor_chain_is_refused(directory: Path) -> None:
+    with pytest.raises(EvidenceError, match="got 'neither', wanted --root HASH or --rpc URL"):
+        verify_directory(directory)
+
+
+def test_a_verdict_by_a_chain_alone_says_on_which_contract_it_rests() -> None:
+    report = Report(subject="day", checks=(Check(name="one", failures=()),), caveat="you know 0x12 as the contract")
+    assert list(report.lines())[-1] == "VERIFIED: day: all 1 checks passed, provided that you know 0x12 as the contract"
 
 
 def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(directory: Path) -> None:

@@ -197,7 +197,7 @@ class TestCommand:
         for words in ("traded among neighbours", "saved", "peak", "evening envelope", "devices", "imbalance", "gas"):
             assert words in day.out
         assert f"{summary['traded_wh'] / 1000:.1f} kWh in {summary['neighbour_trades']} trades" in day.out
-        assert summary["saved_micro"] == summary["bill_before_micro"] - summary["bill_micro"] > 0
+        assert summary["saved_micro"] == summary["bill_tariff_micro"] - summary["bill_micro"] > 0
 
     def test_leaves_nothing_beside_its_folder(self, days: tuple[Day, Day]) -> None:
         assert {path.name for path in days[0].folder.parent.iterdir()} == {"one", "other"}
@@ -210,6 +210,7 @@ class TestCommand:
             *EVIDENCE,
             "community.json",
             "day.json",
+            "inputs.jsonl",
             "report.html",
             "schedule.json",
         }
@@ -461,7 +462,8 @@ class TestVerify:
                 values = ", ".join("'stranger'" if column == WHO[kind] else column for column in columns)
                 copied = f"INSERT INTO {kind} ({', '.join(columns)}, ix) SELECT {values}, 9999 FROM {kind} {where}"
                 change(database, copied, doubled)
-                expected.append(f"{DATABASE}: {name_of(kind, {**doubled, 'index': 9999})}: not in {kind}.jsonl")
+                stray = f"{KINDS[kind].kind_name} 9999 of window {doubled['window']!r}"
+                expected.append(f"{DATABASE}: {stray}: not in {kind}.jsonl")
         failures = evidence.failures()
         assert [wanted for wanted in expected if wanted not in failures] == []
         assert len(failures.splitlines()) == len(expected)
