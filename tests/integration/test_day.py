@@ -448,7 +448,7 @@ class TestVerify:
     def test_names_rows_of_the_database_that_were_altered_removed_or_added(self, evidence: Copy, day: Day) -> None:
         expected = []
         with closing(evidence.database()) as database, database:
-            for kind in KINDS:
+            for kind, leaf in KINDS.items():
                 records = day.lines(kind)
                 altered, removed, doubled = (records[place] for place in sample(kind, records, 3))
                 field = INTEGERS[kind][-1]
@@ -462,7 +462,7 @@ class TestVerify:
                 values = ", ".join("'stranger'" if column == WHO[kind] else column for column in columns)
                 copied = f"INSERT INTO {kind} ({', '.join(columns)}, ix) SELECT {values}, 9999 FROM {kind} {where}"
                 change(database, copied, doubled)
-                stray = f"{KINDS[kind].kind_name} 9999 of window {doubled['window']!r}"
+                stray = f"{leaf.kind_name} 9999 of window {doubled['window']!r}"
                 expected.append(f"{DATABASE}: {stray}: not in {kind}.jsonl")
         failures = evidence.failures()
         assert [wanted for wanted in expected if wanted not in failures] == []
