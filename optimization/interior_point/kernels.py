@@ -1,0 +1,261 @@
+r"""Passes over the arcs, fused and in parallel, with results that do not depend on the number of threads.
+
+An arc :math:`l` from row :math:`s` to row :math:`b` has flow :math:`x \ge 0`, its dual :math:`z`, cost :math:`c` and
+dual residual :math:`\rho = c + \lambda_s - \lambda_b - z`. With :math:`w = x / z` the Newton system eliminates it to
+
+.. math::
+
+    \frac{dz_a}{z} &= \frac{\rho + d\lambda_s - d\lambda_b}{z}, \qquad \frac{dx_a}{x} = -1 - \frac{dz_a}{z}
+    && \text{predictor} \\
+    \frac{dx_c}{x} &= \frac{\tau}{xz} - \frac{dx_a}{x}\frac{dz_a}{z} - \frac{d\lambda_s - d\lambda_b}{z}
+    && \text{corrector, the prices' directions being its own}
+
+Differences of prices' *directions* are divided by z, never differences of prices: these would lose all digits where z is
+small, and with them the balance of what trades. No pass stores a direction: each recomputes it, which costs less than
+reading it back.
+
+Arcs are cut into a fixed number of chunks; every sum is made within a chunk, and the chunks are added in their order.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from optimization.community import Floats
+from optimization.interior_point.programme import Rows
+
+CHUNKS = 16
+SMALLEST = 1e-300
+
+_jit = numba.njit(cache=True, error_model="numpy", boundscheck=False)
+_serial = numba.njit(cache=True, error_model="numpy")
+
+
+@_serial
+def _bounds(chunk, count):  # type: ignore[no-untyped-def]
+    return chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+
+
+@_serial
+def _residual(cost, drop, z, exact):  # type: ignore[no-untyped-def]
+    """Dual residual of an arc; exactly zero once all are, so that its rounding is not blown up by small z."""
+    return 0.0 if exact else cost - drop - z
+
+
+@_jit
+def weigh(
+    seller: Rows, buyer: Rows, cost: Floats, x: Floats, z: Floats, price: Floats, exact: bool
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Sums over the arcs at an iterate.
+
+    Parameters
+    ----------
+    exact : whether dual residuals are at the level of rounding, and count as zero
+
+    Returns
+    -------
+    flow : (R,) A x of the arcs
+    pull : (R,) A of the predictor's ``-w (z + residual)``
+    diagonal : (R,) diagonal of A w A'
+    totals : (2,) sum of x z; largest dual residual
+    """
+    rows = price.size
+    flow, pull, diagonal = np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows))
+    totals = np.zeros((CHUNKS, 2))
+    for chunk in range(CHUNKS):
+        first, end = _bounds(chunk, x.size)
+        gap, worst = 0.0, 0.0
+        for k in range(first, end):
+            s, b = seller[k], buyer[k]
+            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+            w = x[k] / z[k]
+            g = -x[k] - w * residual
+            flow[chunk, s] += x[k]
+            flow[chunk, b] -= x[k]
+            pull[chunk, s] += g
+            pull[chunk, b] -= g
+            diagonal[chunk, s] += w
+            diagonal[chunk, b] += w
+            gap += x[k] * z[k]
+            worst = max(worst, abs(residual))
+        totals[chunk, 0] = gap
+        totals[chunk, 1] = worst
+    total = np.zeros(2)
+    for chunk in range(CHUNKS):
+        total[0] += totals[chunk, 0]
+        total[1] = max(total[1], totals[chunk, 1])
+    return flow.sum(axis=0), pull.sum(axis=0), diagonal.sum(axis=0), total
+
+
+@_jit
+def predict(
+    seller: Rows, buyer: Rows, cost: Floats, x: Floats, z: Floats, price: Floats, move: Floats, exact: bool
+) -> tuple[Floats, Floats, Floats]:
+    """What the predictor's direction does to the arcs.
+
+    Parameters
+    ----------
+    move : (R,) the predictor's direction of the prices
+
+    Returns
+    -------
+    centre, bend : (R,) A of ``1 / z`` and of ``-dx dz / z``: the corrector's right-hand side per unit of each
+    totals : (4,) largest steps of x and of z, at most 1; sums of ``x dz + z dx`` and of ``dx dz``
+    """
+    rows = price.size
+    centre, bend = np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows))
+    totals = np.zeros((CHUNKS, 4))
+    for chunk in range(CHUNKS):
+        first, end = _bounds(chunk, x.size)
+        falling_x, falling_z, linear, quadratic = 1.0, 1.0, 0.0, 0.0
+        for k in range(first, end):
+            s, b = seller[k], buyer[k]
+            inverse = 1.0 / z[k]
+            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+            rise = (residual + move[s] - move[b]) * inverse
+            dx, dz = -x[k] * (1.0 + rise), z[k] * rise
+            falling_x = max(falling_x, 1.0 + rise)
+            falling_z = max(falling_z, -rise)
+            linear += x[k] * dz + z[k] * dx
+            quadratic += dx * dz
+            q = -dx * dz * inverse
+            centre[chunk, s] += inverse
+            centre[chunk, b] -= inverse
+            bend[chunk, s] += q
+            bend[chunk, b] -= q
+        totals[chunk, 0] = falling_x
+        totals[chunk, 1] = falling_z
+        totals[chunk, 2] = linear
+        totals[chunk, 3] = quadratic
+    total = np.zeros(4)
+    worst_x, worst_z = 1.0, 1.0
+    for chunk in range(CHUNKS):
+        worst_x = max(worst_x, totals[chunk, 0])
+        worst_z = max(worst_z, totals[chunk, 1])
+        total[2] += totals[chunk, 2]
+        total[3] += totals[chunk, 3]
+    total[0] = 1.0 / worst_x
+    total[1] = 1.0 / worst_z
+    return centre.sum(axis=0), bend.sum(axis=0), total
+
+
+@_serial
+def _relative(x, z, residual, first, second, target, weight):  # type: ignore[no-untyped-def]
+    """Directions of one arc relative to x and to z, the corrector entering with a weight."""
+    rise = (residual + first) / z
+    push = target / (x * z) + rise * (1.0 + rise)
+    forward = -1.0 - rise + weight * (push - second / z)
+    return forward, weight * push - 1.0 - forward
+
+
+@_jit
+def correct(
+    seller: Rows,
+    buyer: Rows,
+    cost: Floats,
+    x: Floats,
+    z: Floats,
+    price: Floats,
+    move: Floats,
+    second: Floats,
+    target: float,
+    weights: Floats,
+    exact: bool,
+) -> Floats:
+    """The largest steps of x and of z along the predictor plus a weight times the corrector, for several weights.
+
+    Parameters
+    ----------
+    move, second : (R,) directions of the prices: the predictor's and the corrector's
+    target : what ``x z`` shall be
+    weights : (K,) of the corrector
+
+    Returns
+    -------
+    (K, 2) largest step that keeps x, and z, non-negative; infinity where nothing falls
+    """
+    totals = np.zeros((CHUNKS, weights.size, 2))
+    for chunk in range(CHUNKS):
+        first, end = _bounds(chunk, x.size)
+        for k in range(first, end):
+            s, b = seller[k], buyer[k]
+            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+            inverse = 1.0 / z[k]
+            rise = (residual + move[s] - move[b]) * inverse
+            push = target * inverse / x[k] + rise * (1.0 + rise)
+            turn = push - (second[s] - second[b]) * inverse
+            for i in range(weights.size):
+                dx = -1.0 - rise + weights[i] * turn
+                dz = weights[i] * push - 1.0 - dx
+                totals[chunk, i, 0] = max(totals[chunk, i, 0], -dx)
+                totals[chunk, i, 1] = max(totals[chunk, i, 1], -dz)
+    result = np.zeros((weights.size, 2))
+    for chunk in range(CHUNKS):
+        result = np.maximum(result, totals[chunk])
+    return 1.0 / result
+
+
+@_jit
+def step(
+    seller: Rows,
+    buyer: Rows,
+    cost: Floats,
+    x: Floats,
+    z: Floats,
+    price: Floats,
+    move: Floats,
+    second: Floats,
+    target: float,
+    weight: float,
+    length: float,
+    exact: bool,
+) -> None:
+    """Move x and z, in place, along the predictor plus a weight times the corrector."""
+    for chunk in range(CHUNKS):
+        first, end = _bounds(chunk, x.size)
+        for k in range(first, end):
+            s, b = seller[k], buyer[k]
+            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+            dx, dz = _relative(
+                x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target, weight
+            )
+            x[k] = max(x[k] + length * x[k] * dx, SMALLEST)
+            z[k] = max(z[k] + length * z[k] * dz, SMALLEST)
+
+
+@_jit
+def multiply(seller: Rows, buyer: Rows, x: Floats, z: Floats, vector: Floats) -> Floats:
+    """(R,) A w A' times a vector, the arcs alone; from differences, which keeps its accuracy where weights are huge."""
+    out = np.zeros((CHUNKS, vector.size))
+    for chunk in range(CHUNKS):
+        first, end = _bounds(chunk, x.size)
+        for k in range(first, end):
+            s, b = seller[k], buyer[k]
+            moved = x[k] / z[k] * (vector[s] - vector[b])
+            out[chunk, s] += moved
+            out[chunk, b] -= moved
+    return out.sum(axis=0)
+
+
+@numba.njit(cache=True, error_model="numpy", boundscheck=False)
+def scatter(
+    rows: Rows, columns: Rows, x: Floats, z: Floats, target: Floats, first: int, end: int
+) -> None:
+    """Subtract each weight ``x / z`` of arcs ``[first, end)`` from a matrix, in place."""
+    for k in range(first, end):
+        target[rows[k], columns[k]] -= x[k] / z[k]
+
+
+@numba.njit(cache=True, error_model="numpy", boundscheck=False)
+def heavy(seller: Rows, buyer: Rows, x: Floats, z: Floats, least: Floats) -> npt.NDArray[np.int64]:
+    """Arcs whose weight ``x / z`` reaches the (R,) least weight of one of their ends."""
+    count = 0
+    for k in range(x.size):
+        count += x[k] / z[k] >= min(least[seller[k]], least[buyer[k]])
+    found = np.empty(count, dtype=np.int64)
+    count = 0
+    for k in range(x.size):
+        if x[k] / z[k] >= min(least[seller[k]], least[buyer[k]]):
+            found[count] = k
+            count += 1
+    return found

@@ -1,0 +1,281 @@
+r"""Mehrotra's predictor-corrector method for a programme, with the arcs eliminated.
+
+With :math:`W^{-1} = H + Z/X + U/V`, where v is the room below an upper bound and u its dual, each Newton step solves
+:math:`A W A' d\lambda = r` and recovers all else from :math:`d\lambda`. Boxes are few and are kept as arrays; arcs are many
+and are passed over by ``kernels``. The corrector enters with the weight, out of a few, that allows the longest step.
+
+References
+----------
+S. Mehrotra (1992), "On the implementation of a primal-dual interior point method", SIAM J. Optimization 2(4).
+M. Colombo, J. Gondzio (2008), "Further development of multiple centrality correctors for interior point methods",
+Computational Optimization and Applications 41(3), section 3 (weights of the corrector).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from optimization.community import Floats
+from optimization.errors import SolverError
+from optimization.interior_point import kernels
+from optimization.interior_point.normal import Normal, normal
+from optimization.interior_point.programme import Programme
+
+WEIGHTS = np.array([1.0, 0.8, 0.6, 0.4, 0.2, 0.1, 0.03])
+TO_BOUND = 0.995
+START_FLOW = 30.0
+"""Sum of all flows at the start, in half the sum of what boxes can move; larger starts are better centred."""
+
+LEAST_REDUCED_COST = 0.03
+"""Of an arc at the start, in typical marginal costs; where arcs cost nothing the central path has no limit."""
+
+AWAY = 1e-3
+ROUNDING = 1e-13
+WELL_BALANCED = 1e-11
+STIFFEST = 1e150
+STALLED_STEP = 1e-7
+STALLED_STEPS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How far an iterate is from a solution, each relative.
+
+    Attributes
+    ----------
+    primal : largest imbalance of a row, against what goes through it
+    dual : largest dual residual, against the largest marginal cost
+    gap : sum of complementarity products, against the objective
+    """
+
+    primal: float
+    dual: float
+    gap: float
+
+    @property
+    def worst(self) -> float:
+        """The largest of the three."""
+        return max(self.primal, self.dual, self.gap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iterate:
+    """Where the method ended.
+
+    Attributes
+    ----------
+    boxes, arcs : (B,), (M,) values, positive
+    price : (R,) duals of the rows
+    reduced, upper_reduced : (B,) duals of the lower and upper bounds of the boxes; the latter 0 where there is none
+    arc_reduced : (M,) duals of the arcs' lower bounds
+    iterations : Newton steps
+    quality : of this iterate
+    """
+
+    boxes: Floats
+    arcs: Floats
+    price: Floats
+    reduced: Floats
+    upper_reduced: Floats
+    arc_reduced: Floats
+    iterations: int
+    quality: Quality
+
+
+def solve(
+    programme: Programme, *, tolerance: float, max_iterations: int, stop: Callable[[], bool] | None = None
+) -> Iterate:
+    """The first iterate within the tolerance, or the best one found.
+
+    Parameters
+    ----------
+    programme : what to solve
+    tolerance : of all three parts of the quality
+    max_iterations : Newton steps at most
+    stop : asked once an iteration whether to end early; None never does
+    """
+    state = _State(programme)
+    best = state.iterate(0)
+    stalled = 0
+    for iteration in range(1, max_iterations + 1):
+        if best.quality.worst <= tolerance or stalled == STALLED_STEPS or (stop is not None and stop()):
+            break
+        try:
+            length = state.advance()
+        except SolverError:
+            break
+        reached = state.iterate(iteration)
+        if not np.isfinite(reached.quality.worst):
+            break
+        stalled = stalled + 1 if length < STALLED_STEP else 0
+        if reached.quality.worst <= best.quality.worst or best.quality.worst > 1e-2:
+            best = reached
+    return best
+
+
+class _State:
+    """The iterate and what a Newton step needs of its programme."""
+
+    def __init__(self, programme: Programme) -> None:
+        boxes, arcs = programme.boxes, programme.arcs
+        self._matrix, self._transposed = boxes.matrix.tocsr(), boxes.matrix.T.tocsr()
+        self._cost, self._curvature, self._width = boxes.cost, boxes.curvature, boxes.width
+        self._two = np.isfinite(boxes.width)
+        self._target = programme.target
+        self._arcs = (arcs.seller, arcs.buyer, arcs.cost)
+        self._count = boxes.cost.size + int(self._two.sum()) + arcs.cost.size
+        self._throughput = abs(self._matrix)
+        self._linear: Normal = normal(programme)
+        self._exact = self._boxes_exact = False
+        self._start(programme)
+
+    def _start(self, programme: Programme) -> None:
+        """One price for all rows, and on its central path: products are equal, duals exact, only rows are unbalanced."""
+        two, width, arcs = self._two, self._width, programme.arcs
+        size = max(float(np.median(width[two])) if two.any() else 1.0, 1e-9)
+        middle = np.where(two, 0.5 * np.where(two, width, 0.0), size)
+        slopes = self._cost + self._curvature * middle
+        entries = np.maximum(np.asarray(self._throughput.sum(axis=1)).ravel(), 1e-300)
+        self._price = np.zeros(self._target.size)
+        marginal = -(self._matrix @ slopes)[: programme.balances] / entries[: programme.balances]
+        self._price[: programme.balances] = np.median(marginal) if marginal.size else 0.0
+        slope = self._cost + self._transposed @ self._price
+        self._cost_scale = max(1e-12, float(np.abs(slopes).max(initial=0.0)), float(arcs.cost.max(initial=0.0)))
+        typical = float(np.median(np.abs(slope + self._curvature * middle))) if slope.size else 0.0
+        spread = max(1e-3 * self._cost_scale, typical)
+        total = float(width[two].sum()) / 2 if two.any() else 1.0
+        self._reduced = np.maximum(arcs.cost, LEAST_REDUCED_COST * spread)
+        inverse = float((1.0 / self._reduced).sum())
+        centrality = START_FLOW * total / inverse if inverse else 0.01 * spread * size
+        self._flow = centrality / self._reduced
+        self._x = _central(slope, self._curvature, width, centrality, size)
+        self._v = np.where(two, width - self._x, 1.0)
+        self._z = centrality / self._x
+        self._u = np.where(two, centrality / self._v, 0.0)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Residuals at the iterate."""
+        x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
+        flow, self._pull, self._diagonal, totals = kernels.weigh(
+            *self._arcs, self._flow, self._reduced, self._price, self._exact
+        )
+        self._exact = self._exact or totals[1] <= ROUNDING * self._cost_scale
+        self._unbalanced = self._matrix @ x + flow - self._target
+        slope = self._cost + self._curvature * x + self._transposed @ self._price
+        self._unfair = np.zeros_like(x) if self._boxes_exact else slope - z + u
+        worst = float(np.abs(self._unfair).max(initial=0.0))
+        self._boxes_exact = self._boxes_exact or worst <= ROUNDING * self._cost_scale
+        self._unroomed = np.where(two, x + v - np.where(two, self._width, 0.0), 0.0)
+        self._gap = float(totals[0] + x @ z + v[two] @ u[two])
+        value = float(self._cost @ x + 0.5 * self._curvature @ (x * x) + self._arcs[2] @ self._flow)
+        through = self._throughput @ x + np.abs(flow)
+        through = np.maximum(through, 1e-3 * float(np.median(through)) if through.size else 0.0)
+        self._quality = Quality(
+            primal=float((np.abs(self._unbalanced) / np.maximum(through, 1e-9)).max(initial=0.0)),
+            dual=max(worst, float(totals[1])) / self._cost_scale,
+            gap=self._gap / max(abs(value), abs(value - self._gap), 1e-12 * self._cost_scale),
+        )
+
+    def iterate(self, iterations: int) -> Iterate:
+        """The state as a value."""
+        return Iterate(
+            boxes=self._x,
+            arcs=self._flow.copy(),
+            price=self._price,
+            reduced=self._z,
+            upper_reduced=self._u,
+            arc_reduced=self._reduced.copy(),
+            iterations=iterations,
+            quality=self._quality,
+        )
+
+    def advance(self) -> float:
+        """Make a step; returns its length."""
+        x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
+        arcs = (*self._arcs, self._flow, self._reduced, self._price)
+        weight = 1.0 / np.minimum(self._curvature + z / x + np.where(two, u / v, 0.0), STIFFEST)
+        self._linear.factor(weight, self._flow, self._reduced, self._diagonal)
+
+        push = -self._unfair - z + np.where(two, u * (1.0 - self._unroomed / v), 0.0)
+        first = self._solve(weight, self._unbalanced + self._matrix @ (weight * push) + self._pull)
+        dx = weight * (push - self._transposed @ first)
+        dv = np.where(two, -dx - self._unroomed, 0.0)
+        dz = -z - z * dx / x
+        du = np.where(two, -u - u * dv / v, 0.0)
+        centre, bend, totals = kernels.predict(*arcs, first, self._exact)
+        target = self._centring((dx, dv, dz, du), totals)
+
+        lower, upper = (target - dx * dz) / x, np.where(two, (target - dv * du) / v, 0.0)
+        second = self._solve(weight, self._matrix @ (weight * (lower - upper)) + target * centre + bend)
+        cx = weight * (lower - upper - self._transposed @ second)
+        cz = lower - z * cx / x
+        cu = np.where(two, upper + u * cx / v, 0.0)
+        longest = kernels.correct(*arcs, first, second, target, WEIGHTS, self._exact)
+        lengths = [
+            min(
+                1.0,
+                TO_BOUND * float(longest[k].min()),
+                TO_BOUND * _longest((x, dx + k_weight * cx), (z, dz + k_weight * cz)),
+                TO_BOUND * _longest((v[two], (dv - k_weight * cx)[two]), (u[two], (du + k_weight * cu)[two])),
+            )
+            for k, k_weight in enumerate(WEIGHTS)
+        ]
+        # A larger weight centres better: a smaller one must buy a clearly longer step.
+        chosen = 0
+        for k in range(1, WEIGHTS.size):
+            if lengths[k] > lengths[chosen] + 0.01:
+                chosen = k
+        share, length = float(WEIGHTS[chosen]), lengths[chosen]
+        kernels.step(*arcs, first, second, target, share, length, self._exact)
+        self._x = x + length * (dx + share * cx)
+        self._v = np.where(two, v + length * (dv - share * cx), 1.0)
+        self._z = z + length * (dz + share * cz)
+        self._u = np.where(two, u + length * (du + share * cu), 0.0)
+        self._price = self._price + length * (first + share * second)
+        self._measure()
+        return length
+
+    def _solve(self, weight: Floats, right: Floats) -> Floats:
+        """The prices' direction; refined once where a first answer has left rows unbalanced."""
+        answer = self._linear.solve(right)
+        if not self._exact or self._quality.primal < WELL_BALANCED:
+            return answer
+        product = self._matrix @ (weight * (self._transposed @ answer))
+        product += kernels.multiply(*self._arcs[:2], self._flow, self._reduced, answer)
+        return answer + self._linear.solve(right - product)
+
+    def _centring(self, direction: tuple[Floats, Floats, Floats, Floats], totals: Floats) -> float:
+        """What each product of value and dual shall become: little, if the predictor alone gets far."""
+        x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
+        dx, dv, dz, du = direction
+        length = min(
+            1.0, float(totals[0]), float(totals[1]), _longest((x, dx), (z, dz)), _longest((v[two], dv[two]), (u[two], du[two]))
+        )
+        after = (
+            self._gap
+            + length * (float(totals[2]) + float(x @ dz + z @ dx) + float(v[two] @ du[two] + u[two] @ dv[two]))
+            + length**2 * (float(totals[3]) + float(dx @ dz) + float(dv[two] @ du[two]))
+        )
+        return (max(after, 0.0) / self._gap) ** 3 * self._gap / self._count
+
+
+def _central(slope: Floats, curvature: Floats, width: Floats, centrality: float, size: float) -> Floats:
+    """(B,) where each box's slope equals the pull of its logarithmic barriers, a little away from its bounds."""
+    two = np.isfinite(width)
+    top = np.where(two, width, 1e3 * size)
+    low, high = np.zeros_like(top), top
+    for _ in range(40):
+        x = 0.5 * (low + high)
+        pull = centrality / x - np.where(two, centrality / (top - x), 0.0)
+        rising = slope + curvature * x > pull
+        low, high = np.where(rising, low, x), np.where(rising, x, high)
+    return np.clip(0.5 * (low + high), AWAY * top, (1.0 - AWAY) * top)
+
+
+def _longest(*pairs: tuple[Floats, npt.NDArray[np.float64]]) -> float:
+    """The largest step along directions that keeps all values non-negative."""
+    fastest = max(float((-direction / values).max(initial=0.0)) for values, direction in pairs)
+    return 1.0 / fastest if fastest > 0 else np.inf

@@ -1,0 +1,148 @@
+r"""The systems :math:`(A W A') u = v` of an interior-point iteration, W diagonal and positive.
+
+The rows fall into components that no variable joins: MTUs, where there is no storage, and islands. A component with few
+rows is factored densely, after rows that only touch kept ones (one side of a bipartite graph, whose block is diagonal) are
+eliminated. The others are solved by conjugate gradients, with a sparse factor of the heavy part as preconditioner: late in
+the iteration nearly all weight lies on the few arcs that trade.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.linalg import lapack
+from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+from optimization.community import Floats
+from optimization.errors import SolverError
+from optimization.interior_point import kernels
+from optimization.interior_point.programme import Arcs, Boxes, Programme, Rows
+from optimization.market import Indices
+
+DENSE_ROWS = 1500
+REGULAR = 1e-15
+
+
+class Normal(Protocol):
+    """Solves with the normal matrix of the current weights."""
+
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``."""
+
+    def solve(self, right: Floats) -> Floats:
+        """(R,) solution."""
+
+
+def normal(programme: Programme) -> Normal:
+    """The way to solve that fits a programme."""
+    dense = Dense.fitting(programme)
+    if dense is not None:
+        return dense
+    from optimization.interior_point.sparse_normal import Sparse
+
+    return Sparse(programme)
+
+
+class Dense:
+    """Cholesky factors of a matrix with few rows, or with few rows that are not independent of each other."""
+
+    def __init__(self, programme: Programme, eliminated: npt.NDArray[np.bool_]) -> None:
+        arcs = programme.arcs
+        self._eliminated = np.flatnonzero(eliminated)
+        self._kept = np.flatnonzero(~eliminated)
+        place = np.empty(eliminated.size, dtype=np.int32)
+        place[self._eliminated] = np.arange(self._eliminated.size, dtype=np.int32)
+        place[self._kept] = np.arange(self._kept.size, dtype=np.int32)
+        crossing = eliminated[arcs.seller] | eliminated[arcs.buyer]
+        self._crossing = bool(crossing.all()) and arcs.seller.size > 0
+        if self._crossing:
+            first = np.where(eliminated[arcs.seller], arcs.seller, arcs.buyer)
+            second = np.where(eliminated[arcs.seller], arcs.buyer, arcs.seller)
+        else:
+            first = np.maximum(arcs.seller, arcs.buyer)
+            second = np.minimum(arcs.seller, arcs.buyer)
+        self._first, self._second = place[first], place[second]
+        self._boxes = sp.csr_array(programme.boxes.matrix)
+        self._transposed = sp.csr_array(programme.boxes.matrix.T)
+
+    @classmethod
+    def fitting(cls, programme: Programme) -> "Dense | None":
+        """A dense way, where it fits."""
+        rows = programme.target.size
+        if rows <= DENSE_ROWS // 3:
+            return cls(programme, np.zeros(rows, dtype=np.bool_))
+        side = _independent(programme)
+        if side is not None and rows - side.sum() <= DENSE_ROWS:
+            return cls(programme, side)
+        return cls(programme, np.zeros(rows, dtype=np.bool_)) if rows <= DENSE_ROWS else None
+
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        boxes = sp.csr_array((self._boxes * weight[None, :]) @ self._transposed)
+        kept, eliminated = self._kept, self._eliminated
+        matrix = boxes[kept][:, kept].toarray()
+        matrix[np.diag_indices(kept.size)] += diagonal[kept]
+        if eliminated.size:
+            self._pivot = boxes.diagonal()[eliminated] + diagonal[eliminated]
+            side = boxes[eliminated][:, kept].toarray()
+            kernels.scatter(self._first, self._second, x, z, side, 0, x.size)
+            self._side = side / self._pivot[:, None]
+            matrix -= side.T @ self._side
+        else:
+            kernels.scatter(self._first, self._second, x, z, matrix, 0, x.size)
+        # Rows that nothing moves any more lose their pivots to rounding: a relative shift keeps them.
+        shift = REGULAR * np.maximum(boxes.diagonal()[kept] + diagonal[kept], 1e-300)
+        for _ in range(8):
+            matrix[np.diag_indices(kept.size)] += shift
+            self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=0)
+            if not failed:
+                return
+            shift *= 100.0
+        raise SolverError("dispatch: got a normal matrix that is not positive definite, even when shifted")
+
+    def solve(self, right: Floats) -> Floats:
+        out = np.empty_like(right)
+        kept, eliminated = self._kept, self._eliminated
+        reduced = right[kept]
+        if eliminated.size:
+            reduced = reduced - self._side.T @ right[eliminated]
+        if kept.size:
+            out[kept] = lapack.dpotrs(self._factor, reduced, lower=1)[0]
+        if eliminated.size:
+            out[eliminated] = right[eliminated] / self._pivot - self._side @ out[kept]
+        return out
+
+
+def _independent(programme: Programme) -> npt.NDArray[np.bool_] | None:
+    """The larger side of the balance rows, where arcs and boxes join them across two sides only; else None."""
+    arcs, rows = programme.arcs, programme.target.size
+    balances = programme.balances
+    matrix = programme.boxes.matrix
+    inside = sp.csr_array(matrix[:balances])
+    joining = sp.csr_array((np.ones_like(inside.data), inside.indices, inside.indptr), shape=inside.shape)
+    coupled = sp.coo_array(joining @ joining.T)
+    graph = sp.csr_array(
+        (
+            np.ones(arcs.seller.size + coupled.nnz),
+            (np.concatenate([arcs.seller, coupled.row]), np.concatenate([arcs.buyer, coupled.col])),
+        ),
+        shape=(balances, balances),
+    )
+    graph.setdiag(0)
+    graph.eliminate_zeros()
+    graph = sp.csr_array(graph + graph.T)
+    depth = np.full(balances, -1)
+    for start in range(balances):
+        if depth[start] >= 0:
+            continue
+        order, parents = breadth_first_order(graph, start, directed=False)
+        depth[start] = 0
+        for node in order[1:]:
+            depth[node] = depth[parents[node]] + 1
+    colour = depth % 2
+    pairs = graph.tocoo()
+    if (colour[pairs.row] == colour[pairs.col]).any():
+        return None
+    side = colour == 1 if 2 * colour.sum() >= balances else colour == 0
+    return np.concatenate([side, np.zeros(rows - balances, dtype=np.bool_)])
