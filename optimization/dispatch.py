@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
@@ -21,12 +20,14 @@ from optimization.interior_point import programme as rows
 from optimization.interior_point.least_norm import Mask, Ties, least_norm
 from optimization.interior_point.method import Iterate, solve
 from optimization.interior_point.programme import Layout, lay_out
-from optimization.market import Market
+from optimization.market import Indices, Market
 from optimization.market_clearing import MarketClearing, MarketOutcome, Unsolved
 
 AIM = 1e-10
 ACCEPTED = 1e-7
 MAX_ITERATIONS = 150
+SNAP = 1e-8
+"""Distance from a bound, in typical widths, that is rounding."""
 
 
 def dispatch(
@@ -130,8 +131,11 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     empty = _off(iterate.boxes, iterate.reduced, per_cost, power)
     full = _off(room, iterate.upper_reduced, per_cost, power)
     # What a store takes and gives is left as it is: what is stored later hangs on its last digits.
-    snapped = ~np.isin(layout.kind[layout.free >= 0], (rows.CHARGE, rows.DISCHARGE, rows.ENERGY))
-    x = np.where(snapped & empty, 0.0, np.where(snapped & full, width, iterate.boxes))
+    stores = np.isin(layout.kind[layout.free >= 0], (rows.CHARGE, rows.DISCHARGE, rows.ENERGY))
+    near = np.where(stores, 0.0, SNAP * power)
+    x = np.where(
+        empty & (iterate.boxes <= near), 0.0, np.where(full & (room <= near), np.where(full, width, 0.0), iterate.boxes)
+    )
     boxes = layout.shift + np.where(layout.free >= 0, layout.sign * x[layout.free] if x.size else 0.0, 0.0)
     on = np.zeros(boxes.size, dtype=bool)
     on[layout.free >= 0] = ~(empty | full)
@@ -153,13 +157,13 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     trade, tied = tables[rows.CAPPED]
     shape = (mtus, layout.arc_link.size)
     off = _off(iterate.arcs, iterate.arc_reduced, per_cost, power)
-    trade[layout.arc_link] = np.where(off, 0.0, iterate.arcs).reshape(shape).T
+    trade[layout.arc_link] = iterate.arcs.reshape(shape).T
     tied[layout.arc_link] = ~off.reshape(shape).T
     inside = layout.group[market.links.seller] == layout.group[market.links.buyer]
     tied[inside & (market.links.cost == 0)] = True
     price = iterate.price[: programme.balances].reshape(mtus, layout.groups).T[layout.group] / hours
     limit_price = np.where(layout.limit_row >= 0, iterate.price[layout.limit_row], 0.0).reshape(-1, mtus) / hours
-    state_price = iterate.price[layout.first_state :].reshape(market.stores.size, mtus)
+    state_price = iterate.price[programme.first_state :].reshape(market.stores.size, mtus)
     return _Values(
         piece=tables[rows.PIECE][0],
         imported=tables[rows.IMPORT][0],
@@ -189,35 +193,45 @@ def _room(market: Market, piece: Floats, mtu: int) -> Floats:
 def _settle(market: Market, values: _Values, mtu: int, room: Floats) -> None:
     """Balance one MTU to rounding and choose its tied trades, in place."""
     links, assets, storages, size = market.links, market.assets, market.stores, len(market.peers)
-    tied = np.flatnonzero(values.tied_link[:, mtu])
-    settled = np.where(values.tied_link[:, mtu], 0.0, values.trade[:, mtu])
-    ties = Ties(
-        seller=links.seller[tied],
-        buyer=links.buyer[tied],
-        capacity=links.capacity[tied],
-        may_import=values.tied_import[:, mtu],
-        may_export=values.tied_export[:, mtu],
-    )
-    net = np.bincount(assets.piece_peer, values.piece[:, mtu], size)
-    net += np.bincount(storages.peer, values.charge[:, mtu] - values.discharge[:, mtu], size)
-    net += np.bincount(links.seller, settled, size) - np.bincount(links.buyer, settled, size)
-    # What an interior piece's last digits leave over in an island is given back to such pieces, by their room.
-    island = _islands(ties, size)
+    free = values.tied_link[:, mtu]
+    kept = np.where(free, 0.0, values.trade[:, mtu])
+    # Where the tied links alone cannot carry it all, those in doubt may carry twice what they do.
+    small = ~free & (kept > 0.0) & (kept < links.capacity)
+    for capacity in (
+        np.where(free, links.capacity, 0.0),
+        np.where(free, links.capacity, np.where(small, np.minimum(2.0 * kept, links.capacity), 0.0)),
+    ):
+        tied = np.flatnonzero(free | (capacity > 0.0))
+        ties = Ties(
+            seller=links.seller[tied],
+            buyer=links.buyer[tied],
+            capacity=capacity[tied],
+            may_import=values.tied_import[:, mtu],
+            may_export=values.tied_export[:, mtu],
+        )
+        fixed = np.where(capacity > 0.0, 0.0, kept)
+        fixed[small] = 0.0
+        net = np.bincount(assets.piece_peer, values.piece[:, mtu], size)
+        net += np.bincount(storages.peer, values.charge[:, mtu] - values.discharge[:, mtu], size)
+        net += np.bincount(links.seller, fixed, size) - np.bincount(links.buyer, fixed, size)
+        moved = _rounding(assets.piece_peer, room, ties, net)
+        chosen = least_norm(ties, net - np.bincount(assets.piece_peer, moved, size))
+        if chosen is not None:
+            values.piece[:, mtu] -= moved
+            values.trade[:, mtu] = fixed
+            values.trade[tied, mtu], values.imported[:, mtu], values.exported[:, mtu] = chosen
+            return
+
+
+def _rounding(owner: Indices, room: Floats, ties: Ties, net: Floats) -> Floats:
+    """(P,) kW that pieces take back, by their room, of what rounding leaves over in each island without a grid."""
+    size = net.size
+    graph = coo_array((np.ones(ties.seller.size), (ties.seller, ties.buyer)), shape=(size, size))
+    _, island = connected_components(graph, directed=False)
     surplus = np.bincount(island, net)
     open_to_grid = np.bincount(island, ties.may_import | ties.may_export) > 0
-    owner = island[assets.piece_peer]
-    rooms = np.bincount(owner, room, surplus.size)
-    share = np.where(open_to_grid | (rooms <= 0) | (np.abs(surplus) > 1e-3 * rooms), 0.0, surplus / np.maximum(rooms, 1e-300))
-    moved = share[owner] * room
-    values.piece[:, mtu] -= moved
-    net -= np.bincount(assets.piece_peer, moved, size)
-    chosen = least_norm(ties, net)
-    if chosen is not None:
-        values.trade[tied, mtu], values.imported[:, mtu], values.exported[:, mtu] = chosen
-
-
-def _islands(ties: Ties, size: int) -> npt.NDArray[np.int64]:
-    """(N,) number of each peer's island: peers joined by tied links."""
-    graph = coo_array((np.ones(ties.seller.size), (ties.seller, ties.buyer)), shape=(size, size))
-    _, label = connected_components(graph, directed=False)
-    return label.astype(np.int64)
+    rooms = np.bincount(island[owner], room, surplus.size)
+    hopeless = open_to_grid | (rooms <= 0.0) | (np.abs(surplus) > 1e-3 * rooms)
+    share = np.where(hopeless, 0.0, surplus / np.where(rooms > 0.0, rooms, 1.0))
+    moved: Floats = share[island[owner]] * room
+    return moved

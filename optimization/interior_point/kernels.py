@@ -259,3 +259,10 @@ def heavy(seller: Rows, buyer: Rows, x: Floats, z: Floats, least: Floats) -> npt
             found[count] = k
             count += 1
     return found
+
+
+@numba.njit(cache=True, error_model="numpy", boundscheck=False)
+def gather(place: npt.NDArray[np.int64], x: Floats, z: Floats, target: Floats) -> None:
+    """Subtract each arc's weight ``x / z`` from its place in a flat matrix, in place."""
+    for k in range(place.size):
+        target[place[k]] -= x[k] / z[k]

@@ -18,10 +18,12 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from optimization.community import Floats
 from optimization.errors import SolverError
 from optimization.interior_point import kernels
+from optimization.interior_point.chain_normal import Chain
 from optimization.interior_point.programme import Arcs, Boxes, Programme, Rows
 from optimization.market import Indices
 
 DENSE_ROWS = 1500
+MOST_PARTS = 256
 REGULAR = 1e-15
 
 
@@ -37,12 +39,78 @@ class Normal(Protocol):
 
 def normal(programme: Programme) -> Normal:
     """The way to solve that fits a programme."""
+    chain = Chain.fitting(programme)
+    if chain is not None:
+        return chain
+    parts = Parts.fitting(programme)
+    if parts is not None:
+        return parts
     dense = Dense.fitting(programme)
     if dense is not None:
         return dense
     from optimization.interior_point.sparse_normal import Sparse
 
     return Sparse(programme)
+
+
+class Parts:
+    """One way to solve for each MTU, where no storage joins them."""
+
+    def __init__(self, programme: Programme, part: Indices) -> None:
+        boxes, arcs = programme.boxes, programme.arcs
+        owner = _owner(boxes.matrix, part)
+        arc_part = part[arcs.seller]
+        place = np.empty(part.size, dtype=np.int32)
+        self._parts = []
+        for k in range(int(part.max()) + 1):
+            rows, columns = np.flatnonzero(part == k), np.flatnonzero(owner == k)
+            mine = np.flatnonzero(arc_part == k)
+            place[rows] = np.arange(rows.size, dtype=np.int32)
+            inner = Programme(
+                boxes=Boxes(
+                    matrix=sp.csc_array(boxes.matrix[rows][:, columns]),
+                    cost=boxes.cost[columns],
+                    curvature=boxes.curvature[columns],
+                    width=boxes.width[columns],
+                ),
+                arcs=Arcs(seller=place[arcs.seller[mine]], buyer=place[arcs.buyer[mine]], cost=arcs.cost[mine]),
+                target=programme.target[rows],
+                balances=int((rows < programme.balances).sum()),
+                first_state=rows.size,
+                mtu_of_row=np.zeros(rows.size, dtype=np.int64),
+                mtus=1,
+            )
+            self._parts.append((rows, columns, mine, normal(inner)))
+
+    @classmethod
+    def fitting(cls, programme: Programme) -> "Parts | None":
+        """One part for each set of rows that variables join, where there are several, but not many."""
+        if programme.first_state < programme.target.size:
+            return None
+        matrix = abs(programme.boxes.matrix)
+        rows = programme.target.size
+        arcs = programme.arcs
+        joined = sp.csr_array((np.ones(arcs.seller.size), (arcs.seller, arcs.buyer)), shape=(rows, rows))
+        count, part = connected_components(joined + sp.csr_array(matrix @ matrix.T), directed=False)
+        return cls(programme, part) if 1 < count <= MOST_PARTS else None
+
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        for rows, columns, arcs, inner in self._parts:
+            inner.factor(weight[columns], x[arcs], z[arcs], diagonal[rows])
+
+    def solve(self, right: Floats) -> Floats:
+        out = np.empty_like(right)
+        for rows, _, _, inner in self._parts:
+            out[rows] = inner.solve(right[rows])
+        return out
+
+
+def _owner(matrix: sp.csc_array, part: Indices) -> Indices:
+    """(B,) part of each column; -1 for an empty one."""
+    owner = np.full(matrix.shape[1], -1, dtype=np.int64)
+    entries = np.diff(matrix.indptr)
+    owner[entries > 0] = part[matrix.indices[matrix.indptr[:-1][entries > 0]]]
+    return owner
 
 
 class Dense:

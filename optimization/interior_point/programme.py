@@ -65,12 +65,18 @@ class Programme:
     boxes, arcs : the variables
     target : (R,) right-hand side b
     balances : number of balance rows, the first ones: MTU by MTU, group by group
+    first_state : the first of the storages' rows, the last ones: storage by storage, MTU by MTU
+    mtu_of_row : (R,) MTU of each row
+    mtus : number of MTUs
     """
 
     boxes: Boxes
     arcs: Arcs
     target: Floats
     balances: int
+    first_state: int
+    mtu_of_row: Indices
+    mtus: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,6 @@ class Layout:
     group : (N,) group of each peer
     groups : their number
     limit_row : (G, T) row of each limit, -1 where it does not bind
-    first_state : the first of the storages' rows: storage by storage, MTU by MTU
     arc_link : link of each arc of one MTU
     capped_link : links that are boxes
     kind, part, mtu : (V,) of every box variable before fixed ones are left out: what it is (see KINDS), which, when
@@ -95,7 +100,6 @@ class Layout:
     group: Indices
     groups: int
     limit_row: Indices
-    first_state: int
     arc_link: Indices
     capped_link: Indices
     kind: npt.NDArray[np.int8]
@@ -311,11 +315,24 @@ def _close(
         width=width[movable],
     )
     return Layout(
-        programme=Programme(boxes=boxes, arcs=arcs, target=target - matrix @ shift, balances=groups * mtus),
+        programme=Programme(
+            boxes=boxes,
+            arcs=arcs,
+            target=target - matrix @ shift,
+            balances=groups * mtus,
+            first_state=first_state,
+            mtu_of_row=np.concatenate(
+                [
+                    np.repeat(np.arange(mtus), groups),
+                    np.broadcast_to(np.arange(mtus), limit_row.shape)[limit_row >= 0],
+                    np.tile(np.arange(mtus), (target.size - first_state) // mtus),
+                ]
+            ),
+            mtus=mtus,
+        ),
         group=group,
         groups=groups,
         limit_row=limit_row,
-        first_state=first_state,
         arc_link=arc_link,
         capped_link=capped_link,
         kind=np.concatenate(columns.kind),
