@@ -18,14 +18,18 @@ from optimization.community import Floats
 from optimization.conflict import find_conflict
 from optimization.interior_point import programme as rows
 from optimization.interior_point.least_norm import Mask, Ties, least_norm
-from optimization.interior_point.method import Iterate, solve
+from optimization.interior_point.method import Iterate
 from optimization.interior_point.programme import Layout, lay_out
+from optimization.interior_point.sifting import solve
 from optimization.market import Indices, Market
 from optimization.market_clearing import MarketClearing, MarketOutcome, Unsolved
 
 AIM = 1e-10
 ACCEPTED = 1e-7
 MAX_ITERATIONS = 150
+CRISP = 1e-8
+"""Quality from which on what trades can be told from what does not."""
+
 SNAP = 1e-8
 """Distance from a bound, in typical widths, that is rounding."""
 
@@ -105,8 +109,19 @@ class _Values:
 def _read(market: Market, layout: Layout, iterate: Iterate) -> MarketClearing:
     """The clearing that an iterate stands for, on its bounds where it is near them, balanced, of least norm."""
     values = _values(market, layout, iterate)
+    inside = layout.group[market.links.seller] == layout.group[market.links.buyer]
+    if iterate.quality.worst > CRISP:
+        # What ties cannot be told yet: the iterate's trades stay, and only what goes round for free is chosen.
+        values.tied_link &= inside[:, None]
+        values.tied_import[:] = values.tied_export[:] = False
+        if not inside.any():
+            return _clearing(values, iterate)
     for mtu in range(market.mtus):
         _settle(market, values, mtu, _room(market, values.piece[:, mtu], mtu))
+    return _clearing(values, iterate)
+
+
+def _clearing(values: _Values, iterate: Iterate) -> MarketClearing:
     return MarketClearing(
         piece=values.piece,
         trade=values.trade,
@@ -182,7 +197,7 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
 
 def _off(value: Floats, dual: Floats, per_cost: float, power: float) -> Mask:
     """Which values are at their bound: tiny, and in units of the market far smaller than their dual."""
-    return (value <= 1e-5 * power) & (value < dual * per_cost)
+    return (value <= 1e-5 * power) & (np.maximum(value, 1e-9 * power) < dual * per_cost)
 
 
 def _room(market: Market, piece: Floats, mtu: int) -> Floats:
@@ -210,16 +225,20 @@ def _settle(market: Market, values: _Values, mtu: int, room: Floats) -> None:
             may_export=values.tied_export[:, mtu],
         )
         fixed = np.where(capacity > 0.0, 0.0, kept)
+        grid = np.where(ties.may_import, 0.0, values.imported[:, mtu])
+        grid -= np.where(ties.may_export, 0.0, values.exported[:, mtu])
         fixed[small] = 0.0
         net = np.bincount(assets.piece_peer, values.piece[:, mtu], size)
         net += np.bincount(storages.peer, values.charge[:, mtu] - values.discharge[:, mtu], size)
-        net += np.bincount(links.seller, fixed, size) - np.bincount(links.buyer, fixed, size)
+        net += np.bincount(links.seller, fixed, size) - np.bincount(links.buyer, fixed, size) - grid
         moved = _rounding(assets.piece_peer, room, ties, net)
         chosen = least_norm(ties, net - np.bincount(assets.piece_peer, moved, size))
         if chosen is not None:
             values.piece[:, mtu] -= moved
             values.trade[:, mtu] = fixed
-            values.trade[tied, mtu], values.imported[:, mtu], values.exported[:, mtu] = chosen
+            values.trade[tied, mtu], imported, exported = chosen
+            values.imported[:, mtu] = np.where(ties.may_import, imported, values.imported[:, mtu])
+            values.exported[:, mtu] = np.where(ties.may_export, exported, values.exported[:, mtu])
             return
 
 

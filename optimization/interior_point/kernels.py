@@ -266,3 +266,49 @@ def gather(place: npt.NDArray[np.int64], x: Floats, z: Floats, target: Floats) -
     """Subtract each arc's weight ``x / z`` from its place in a flat matrix, in place."""
     for k in range(place.size):
         target[place[k]] -= x[k] / z[k]
+
+
+@numba.njit(cache=True, error_model="numpy", boundscheck=False)
+def cheapest(seller: Rows, buyer: Rows, measure: Floats, rows: int, most: int) -> npt.NDArray[np.bool_]:
+    """(M,) whether an arc is among the ``most`` of least measure at one of its ends; ties go to earlier arcs."""
+    least = np.full((rows, most), np.inf)
+    for k in range(measure.size):
+        for row in (seller[k], buyer[k]):
+            if measure[k] < least[row, most - 1]:
+                place = most - 1
+                while place > 0 and least[row, place - 1] > measure[k]:
+                    least[row, place] = least[row, place - 1]
+                    place -= 1
+                least[row, place] = measure[k]
+    chosen = np.zeros(measure.size, dtype=np.bool_)
+    taken = np.zeros(rows, dtype=np.int64)
+    for k in range(measure.size):
+        for row in (seller[k], buyer[k]):
+            if measure[k] <= least[row, most - 1] and taken[row] < 2 * most:
+                taken[row] += 1
+                chosen[k] = True
+    return chosen
+
+
+@numba.njit(cache=True, error_model="numpy", boundscheck=False)
+def eliminate(
+    start: npt.NDArray[np.int64], order: npt.NDArray[np.int64], column: Rows, x: Floats, z: Floats, pivot: Floats, out: Floats
+) -> None:
+    """Subtract ``b' b / pivot`` from the lower triangle of a matrix, in place, for each eliminated row b of weights.
+
+    Parameters
+    ----------
+    start : (E + 1,) where the arcs of each eliminated row begin in ``order``
+    order : (M,) arcs by eliminated row, each row's by ascending column
+    column : (M,) kept row of each arc
+    pivot : (E,) diagonal of the eliminated rows
+    """
+    for e in range(pivot.size):
+        inverse = 1.0 / pivot[e]
+        for p in range(start[e], start[e + 1]):
+            k = order[p]
+            share = x[k] / z[k] * inverse
+            row = column[k]
+            for q in range(start[e], p + 1):
+                j = order[q]
+                out[row, column[j]] -= share * (x[j] / z[j])

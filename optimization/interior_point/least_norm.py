@@ -23,7 +23,7 @@ from optimization.market import Indices
 MOST_STEPS = 80
 BALANCED = 1e-12
 ACCEPTED = 1e-8
-DENSE = 1200
+DENSE, SMALL, SPARSE = 1200, 60, 10
 REGULAR = 1e-12
 
 Mask = npt.NDArray[np.bool_]
@@ -110,7 +110,7 @@ def _newton(ties: Ties, potential: Floats, unbalanced: Floats, *, every: bool) -
     shifted = diagonal + REGULAR * max(1.0, float(diagonal.max(initial=0.0)))
     off = sp.coo_array((np.full(s.size, -1.0), (s, b)), shape=(size, size)).tocsr()
     matrix = off + off.T + sp.diags_array(shifted)
-    if size <= DENSE:
+    if size <= SMALL or (size <= DENSE and s.size > SPARSE * size):
         try:
             factor = cho_factor(matrix.toarray(), lower=True, check_finite=False)
         except LinAlgError:

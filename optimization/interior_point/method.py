@@ -37,6 +37,7 @@ WELL_BALANCED = 1e-11
 STIFFEST = 1e150
 STALLED_STEP = 1e-7
 STALLED_STEPS = 5
+UNTRUSTED = 1e-2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +68,17 @@ class Iterate:
     Attributes
     ----------
     boxes, arcs : (B,), (M,) values, positive
+    room : (B,) what is left to the upper bounds, 1 where there is none
     price : (R,) duals of the rows
     reduced, upper_reduced : (B,) duals of the lower and upper bounds of the boxes; the latter 0 where there is none
     arc_reduced : (M,) duals of the arcs' lower bounds
     iterations : Newton steps
     quality : of this iterate
+    cost_scale : the largest marginal cost that dual residuals are measured against
     """
 
     boxes: Floats
+    room: Floats
     arcs: Floats
     price: Floats
     reduced: Floats
@@ -82,43 +86,19 @@ class Iterate:
     arc_reduced: Floats
     iterations: int
     quality: Quality
+    cost_scale: float
 
 
-def solve(
-    programme: Programme, *, tolerance: float, max_iterations: int, stop: Callable[[], bool] | None = None
-) -> Iterate:
-    """The first iterate within the tolerance, or the best one found.
+class Method:
+    """An iterate of a programme, and the steps that improve it.
 
     Parameters
     ----------
     programme : what to solve
-    tolerance : of all three parts of the quality
-    max_iterations : Newton steps at most
-    stop : asked once an iteration whether to end early; None never does
+    start : an iterate of the same rows and boxes to go on from; None for the central path at one price
     """
-    state = _State(programme)
-    best = state.iterate(0)
-    stalled = 0
-    for iteration in range(1, max_iterations + 1):
-        if best.quality.worst <= tolerance or stalled == STALLED_STEPS or (stop is not None and stop()):
-            break
-        try:
-            length = state.advance()
-        except SolverError:
-            break
-        reached = state.iterate(iteration)
-        if not np.isfinite(reached.quality.worst):
-            break
-        stalled = stalled + 1 if length < STALLED_STEP else 0
-        if reached.quality.worst <= best.quality.worst or best.quality.worst > 1e-2:
-            best = reached
-    return best
 
-
-class _State:
-    """The iterate and what a Newton step needs of its programme."""
-
-    def __init__(self, programme: Programme) -> None:
+    def __init__(self, programme: Programme, start: Iterate | None = None) -> None:
         boxes, arcs = programme.boxes, programme.arcs
         self._matrix, self._transposed = boxes.matrix.tocsr(), boxes.matrix.T.tocsr()
         self._cost, self._curvature, self._width = boxes.cost, boxes.curvature, boxes.width
@@ -129,7 +109,61 @@ class _State:
         self._throughput = abs(self._matrix)
         self._linear: Normal = normal(programme)
         self._exact = self._boxes_exact = False
-        self._start(programme)
+        self._stalled = self._iterations = 0
+        if start is None:
+            self._start(programme)
+        else:
+            self._iterations = start.iterations
+            self._x, self._v, self._z, self._u = start.boxes, start.room, start.reduced, start.upper_reduced
+            self._price, self._cost_scale = start.price, start.cost_scale
+            self._flow, self._reduced = start.arcs.copy(), start.arc_reduced.copy()
+            self._measure()
+
+    @property
+    def quality(self) -> Quality:
+        """Of the iterate."""
+        return self._quality
+
+    @property
+    def product(self) -> float:
+        """Mean of the products of values and duals, which is one on the central path."""
+        return self._gap / self._count
+
+    @property
+    def price(self) -> Floats:
+        """(R,) prices of the iterate."""
+        return self._price
+
+    def run(self, *, tolerance: float, steps: int, stop: Callable[[], bool] | None = None) -> Iterate:
+        """The first iterate within the tolerance, or the best of the given number of steps.
+
+        Parameters
+        ----------
+        tolerance : of all three parts of the quality
+        steps : Newton steps at most
+        stop : asked before each step whether to end early; None never does
+        """
+        best = self.iterate()
+        for _ in range(steps):
+            if best.quality.worst <= tolerance or self.stuck or (stop is not None and stop()):
+                break
+            try:
+                length = self.advance()
+            except SolverError:
+                self._stalled = STALLED_STEPS
+                break
+            if not np.isfinite(self._quality.worst):
+                self._stalled = STALLED_STEPS
+                break
+            self._stalled = self._stalled + 1 if length < STALLED_STEP else 0
+            if self._quality.worst <= best.quality.worst or best.quality.worst > UNTRUSTED:
+                best = self.iterate()
+        return best
+
+    @property
+    def stuck(self) -> bool:
+        """Whether steps have become too short to lead anywhere."""
+        return self._stalled >= STALLED_STEPS
 
     def _start(self, programme: Programme) -> None:
         """One price for all rows, and on its central path: products are equal, duals exact, only rows are unbalanced."""
@@ -179,17 +213,19 @@ class _State:
             gap=self._gap / max(abs(value), abs(value - self._gap), 1e-12 * self._cost_scale),
         )
 
-    def iterate(self, iterations: int) -> Iterate:
-        """The state as a value."""
+    def iterate(self) -> Iterate:
+        """The iterate as a value."""
         return Iterate(
             boxes=self._x,
+            room=self._v,
             arcs=self._flow.copy(),
             price=self._price,
             reduced=self._z,
             upper_reduced=self._u,
             arc_reduced=self._reduced.copy(),
-            iterations=iterations,
+            iterations=self._iterations,
             quality=self._quality,
+            cost_scale=self._cost_scale,
         )
 
     def advance(self) -> float:
@@ -235,6 +271,7 @@ class _State:
         self._z = z + length * (dz + share * cz)
         self._u = np.where(two, u + length * (du + share * cu), 0.0)
         self._price = self._price + length * (first + share * second)
+        self._iterations += 1
         self._measure()
         return length
 

@@ -24,6 +24,7 @@ from optimization.market import Indices
 
 DENSE_ROWS = 1500
 MOST_PARTS = 256
+DENSE_GAIN = 10.0
 REGULAR = 1e-15
 
 
@@ -123,17 +124,22 @@ class Dense:
         place = np.empty(eliminated.size, dtype=np.int32)
         place[self._eliminated] = np.arange(self._eliminated.size, dtype=np.int32)
         place[self._kept] = np.arange(self._kept.size, dtype=np.int32)
-        crossing = eliminated[arcs.seller] | eliminated[arcs.buyer]
-        self._crossing = bool(crossing.all()) and arcs.seller.size > 0
-        if self._crossing:
+        if self._eliminated.size:
             first = np.where(eliminated[arcs.seller], arcs.seller, arcs.buyer)
             second = np.where(eliminated[arcs.seller], arcs.buyer, arcs.seller)
         else:
-            first = np.maximum(arcs.seller, arcs.buyer)
-            second = np.minimum(arcs.seller, arcs.buyer)
+            first, second = np.maximum(arcs.seller, arcs.buyer), np.minimum(arcs.seller, arcs.buyer)
         self._first, self._second = place[first], place[second]
         self._boxes = sp.csr_array(programme.boxes.matrix)
         self._transposed = sp.csr_array(programme.boxes.matrix.T)
+        self._order = np.lexsort((self._second, self._first))
+        degree = np.bincount(self._first, minlength=self._eliminated.size)[: self._eliminated.size]
+        self._ends = np.concatenate([[0], np.cumsum(degree)]).astype(np.int64)
+        # Row by row where rows have few arcs; as one product of dense matrices, which run faster, where they have many.
+        pairs = float((degree.astype(np.float64) ** 2).sum()) / 2
+        self._row_by_row = DENSE_GAIN * pairs < self._eliminated.size * float(self._kept.size) ** 2
+        coupled = sp.coo_array(abs(self._boxes) @ abs(self._transposed))
+        self._joined = bool((eliminated[coupled.row] & (coupled.row != coupled.col)).any())
 
     @classmethod
     def fitting(cls, programme: Programme) -> "Dense | None":
@@ -149,21 +155,30 @@ class Dense:
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
         boxes = sp.csr_array((self._boxes * weight[None, :]) @ self._transposed)
         kept, eliminated = self._kept, self._eliminated
+        own = boxes.diagonal() + diagonal
         matrix = boxes[kept][:, kept].toarray()
         matrix[np.diag_indices(kept.size)] += diagonal[kept]
-        if eliminated.size:
-            self._pivot = boxes.diagonal()[eliminated] + diagonal[eliminated]
+        self._pivot = own[eliminated]
+        self._x, self._z = x, z
+        self._side = None
+        if not eliminated.size:
+            kernels.scatter(self._first, self._second, x, z, matrix, 0, x.size)
+        elif self._row_by_row and not self._joined:
+            kernels.eliminate(self._ends, self._order, self._second, x, z, self._pivot, matrix)
+            w = x[self._order] / z[self._order]
+            self._sparse = sp.csr_array(
+                (-w, self._second[self._order], self._ends), shape=(eliminated.size, kept.size)
+            )
+        else:
             side = boxes[eliminated][:, kept].toarray()
             kernels.scatter(self._first, self._second, x, z, side, 0, x.size)
-            self._side = side / self._pivot[:, None]
-            matrix -= side.T @ self._side
-        else:
-            kernels.scatter(self._first, self._second, x, z, matrix, 0, x.size)
+            self._side = side
+            matrix -= side.T @ (side / self._pivot[:, None])
         # Rows that nothing moves any more lose their pivots to rounding: a relative shift keeps them.
-        shift = REGULAR * np.maximum(boxes.diagonal()[kept] + diagonal[kept], 1e-300)
+        shift = REGULAR * np.maximum(own[kept], 1e-300)
         for _ in range(8):
             matrix[np.diag_indices(kept.size)] += shift
-            self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=0)
+            self._factor, failed = lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=0)
             if not failed:
                 return
             shift *= 100.0
@@ -172,13 +187,14 @@ class Dense:
     def solve(self, right: Floats) -> Floats:
         out = np.empty_like(right)
         kept, eliminated = self._kept, self._eliminated
+        side = self._sparse if self._side is None and eliminated.size else self._side
         reduced = right[kept]
         if eliminated.size:
-            reduced = reduced - self._side.T @ right[eliminated]
+            reduced = reduced - side.T @ (right[eliminated] / self._pivot)
         if kept.size:
-            out[kept] = lapack.dpotrs(self._factor, reduced, lower=1)[0]
+            out[kept] = lapack.dpotrs(self._factor, reduced, lower=0)[0]
         if eliminated.size:
-            out[eliminated] = right[eliminated] / self._pivot - self._side @ out[kept]
+            out[eliminated] = (right[eliminated] - side @ out[kept]) / self._pivot
         return out
 
 
