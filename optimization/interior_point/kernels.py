@@ -224,14 +224,14 @@ def step(
 
 
 @_jit
-def multiply(seller: Rows, buyer: Rows, x: Floats, z: Floats, vector: Floats) -> Floats:
+def multiply(seller: Rows, buyer: Rows, weight: Floats, vector: Floats) -> Floats:
     """(R,) A w A' times a vector, the arcs alone; from differences, which keeps its accuracy where weights are huge."""
     out = np.zeros((CHUNKS, vector.size))
     for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, x.size)
+        first, end = _bounds(chunk, weight.size)
         for k in range(first, end):
             s, b = seller[k], buyer[k]
-            moved = x[k] / z[k] * (vector[s] - vector[b])
+            moved = weight[k] * (vector[s] - vector[b])
             out[chunk, s] += moved
             out[chunk, b] -= moved
     return out.sum(axis=0)
@@ -247,15 +247,15 @@ def scatter(
 
 
 @numba.njit(cache=True, error_model="numpy", boundscheck=False)
-def heavy(seller: Rows, buyer: Rows, x: Floats, z: Floats, least: Floats) -> npt.NDArray[np.int64]:
-    """Arcs whose weight ``x / z`` reaches the (R,) least weight of one of their ends."""
+def heavy(seller: Rows, buyer: Rows, weight: Floats, least: Floats) -> npt.NDArray[np.int64]:
+    """Arcs whose weight reaches the (R,) least weight of one of their ends."""
     count = 0
-    for k in range(x.size):
-        count += x[k] / z[k] >= min(least[seller[k]], least[buyer[k]])
+    for k in range(weight.size):
+        count += weight[k] >= min(least[seller[k]], least[buyer[k]])
     found = np.empty(count, dtype=np.int64)
     count = 0
-    for k in range(x.size):
-        if x[k] / z[k] >= min(least[seller[k]], least[buyer[k]]):
+    for k in range(weight.size):
+        if weight[k] >= min(least[seller[k]], least[buyer[k]]):
             found[count] = k
             count += 1
     return found

@@ -38,6 +38,8 @@ STIFFEST = 1e150
 STALLED_STEP = 1e-7
 STALLED_STEPS = 5
 UNTRUSTED = 1e-2
+LAGGING = 1e-3
+"""Gap, in the larger residual, below which feasibility must catch up before products shrink on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +98,10 @@ class Method:
     ----------
     programme : what to solve
     start : an iterate of the same rows and boxes to go on from; None for the central path at one price
+    iterations : steps that were made before, where there is no start
     """
 
-    def __init__(self, programme: Programme, start: Iterate | None = None) -> None:
+    def __init__(self, programme: Programme, start: Iterate | None = None, *, iterations: int = 0) -> None:
         boxes, arcs = programme.boxes, programme.arcs
         self._matrix, self._transposed = boxes.matrix.tocsr(), boxes.matrix.T.tocsr()
         self._cost, self._curvature, self._width = boxes.cost, boxes.curvature, boxes.width
@@ -109,7 +112,7 @@ class Method:
         self._throughput = abs(self._matrix)
         self._linear: Normal = normal(programme)
         self._exact = self._boxes_exact = False
-        self._stalled = self._iterations = 0
+        self._stalled, self._iterations = 0, iterations
         if start is None:
             self._start(programme)
         else:
@@ -281,13 +284,15 @@ class Method:
         if not self._exact or self._quality.primal < WELL_BALANCED:
             return answer
         product = self._matrix @ (weight * (self._transposed @ answer))
-        product += kernels.multiply(*self._arcs[:2], self._flow, self._reduced, answer)
+        product += kernels.multiply(*self._arcs[:2], self._flow / self._reduced, answer)
         return answer + self._linear.solve(right - product)
 
     def _centring(self, direction: tuple[Floats, Floats, Floats, Floats], totals: Floats) -> float:
         """What each product of value and dual shall become: little, if the predictor alone gets far."""
         x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
         dx, dv, dz, du = direction
+        if self._quality.gap < LAGGING * max(self._quality.primal, self._quality.dual):
+            return self._gap / self._count
         length = min(
             1.0, float(totals[0]), float(totals[1]), _longest((x, dx), (z, dz)), _longest((v[two], dv[two]), (u[two], du[two]))
         )

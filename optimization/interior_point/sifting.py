@@ -25,6 +25,11 @@ LEAST_ARCS = 5_000
 CHEAPEST = 8
 STEPS = 5
 MARGIN = 3.0
+CENTRAL = 1e-6
+"""Relative gap down to which an iterate is far enough from its bounds for arcs to join it."""
+
+WRONG = 10
+"""One in so many rows: where more arcs left out have negative reduced costs, the choice was a bad one."""
 
 
 def solve(
@@ -42,25 +47,54 @@ def solve(
     arcs = programme.arcs
     if arcs.cost.size < max(LEAST_ARCS, MANY * programme.target.size):
         return Method(programme).run(tolerance=tolerance, steps=max_iterations, stop=stop)
-    active = _cheapest(programme)
+    most, spent = CHEAPEST, 0
+    central: tuple[Indices, Iterate, float] | None = None
+    active = _cheapest(programme, most)
     method = Method(_restricted(programme, active))
     steps = STEPS
     while True:
-        best = method.run(tolerance=tolerance, steps=min(steps, max_iterations), stop=stop)
-        max_iterations -= steps
+        best = method.run(tolerance=tolerance, steps=min(steps, max_iterations - spent), stop=stop)
+        done = best.quality.worst <= tolerance
+        now = best if done or method.stuck else method.iterate()
         outside = np.ones(arcs.cost.size, dtype=bool)
         outside[active] = False
-        now = method.iterate() if not method.stuck else best
-        reduced = arcs.cost + now.price[arcs.seller] - now.price[arcs.buyer]
-        done = best.quality.worst <= tolerance
-        least = -tolerance * now.cost_scale if done else _near(method, now)
-        joining = np.flatnonzero(outside & (reduced < least))
-        if max_iterations <= 0 or (stop is not None and stop()) or ((done or method.stuck) and not joining.size):
+        reduced = _reduced(arcs, now)
+        near = _near(method, now)
+        joining = np.flatnonzero(outside & (reduced < (-tolerance * now.cost_scale if done else near)))
+        spent = now.iterations
+        if spent >= max_iterations or (stop is not None and stop()) or (done and not joining.size):
             return _whole(best, active, reduced)
+        wrong = int((reduced[joining] < -near).sum())
+        if method.stuck or WRONG * wrong > programme.target.size:
+            # Too few arcs to serve everybody, or nearly: their prices lead nowhere.
+            if active.size == arcs.cost.size:
+                return _whole(best, active, reduced)
+            most *= 3
+            active = np.union1d(_cheapest(programme, most), active)
+            if 2 * active.size > arcs.cost.size:
+                active = np.arange(arcs.cost.size)
+            method = Method(_restricted(programme, active), iterations=spent)
+            steps, central = 2 * STEPS, None
+            continue
+        if now.quality.gap >= CENTRAL:
+            central = active, now, method.product
         if joining.size:
-            active, now = _joined(active, now, joining, reduced[joining], method.product)
+            if central is not None:
+                # An iterate near its end has no room for newcomers: they join where it was still central.
+                before, now, product = central
+                joining = np.setdiff1d(np.union1d(active, joining), before)
+                now = replace(now, iterations=spent)
+                active, now = _joined(before, now, joining, _reduced(arcs, now, joining), product)
+            else:
+                active, now = _joined(active, now, joining, reduced[joining], method.product)
             method = Method(_restricted(programme, active), now)
         steps = STEPS if joining.size else 2 * STEPS
+
+
+def _reduced(arcs: Arcs, now: Iterate, chosen: Indices | slice = slice(None)) -> Floats:
+    """Reduced costs of arcs."""
+    reduced: Floats = arcs.cost[chosen] + now.price[arcs.seller[chosen]] - now.price[arcs.buyer[chosen]]
+    return reduced
 
 
 def _near(method: Method, now: Iterate) -> float:
@@ -70,7 +104,7 @@ def _near(method: Method, now: Iterate) -> float:
     return MARGIN * method.product / typical
 
 
-def _cheapest(programme: Programme) -> Indices:
+def _cheapest(programme: Programme, most: int) -> Indices:
     """The arcs that are among the cheapest at one of their ends, by their cost or by what trading over them gains."""
     boxes, arcs, rows = programme.boxes, programme.arcs, programme.target.size
     two = np.isfinite(boxes.width)
@@ -78,8 +112,8 @@ def _cheapest(programme: Programme) -> Indices:
     entries = np.maximum(np.asarray(abs(boxes.matrix).sum(axis=1)).ravel(), 1e-300)
     marginal = -(boxes.matrix @ slopes) / entries
     gain = arcs.cost + marginal[arcs.seller] - marginal[arcs.buyer]
-    chosen = kernels.cheapest(arcs.seller, arcs.buyer, arcs.cost, rows, CHEAPEST)
-    chosen |= kernels.cheapest(arcs.seller, arcs.buyer, gain, rows, CHEAPEST)
+    chosen = kernels.cheapest(arcs.seller, arcs.buyer, arcs.cost, rows, most)
+    chosen |= kernels.cheapest(arcs.seller, arcs.buyer, gain, rows, most)
     return np.flatnonzero(chosen)
 
 

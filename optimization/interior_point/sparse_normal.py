@@ -31,29 +31,40 @@ class Sparse:
     """Solves to a relative residual of ``ACCURACY``, or as near as ``MOST_ITERATIONS`` come."""
 
     def __init__(self, programme: Programme) -> None:
-        self._arcs = programme.arcs
-        self._matrix = sp.csr_array(programme.boxes.matrix)
-        self._transposed = sp.csr_array(programme.boxes.matrix.T)
+        arcs, matrix = programme.arcs, programme.boxes.matrix
         self._rows = programme.target.size
-        self._pairs = np.minimum(self._arcs.seller, self._arcs.buyer).astype(np.int64) * self._rows + np.maximum(
-            self._arcs.seller, self._arcs.buyer
-        )
+        # Capped links are boxes, but in the graph they are as the other links.
+        entries = np.diff(matrix.indptr)
+        twice = np.flatnonzero(entries == 2)
+        ends, signs = matrix.indices[matrix.indptr[twice][:, None] + [0, 1]], matrix.data[matrix.indptr[twice][:, None] + [0, 1]]
+        linking = (np.abs(signs) == 1.0).all(axis=1) & (signs.sum(axis=1) == 0.0) & (ends < programme.balances).all(axis=1)
+        self._linking = twice[linking]
+        self._others = np.setdiff1d(np.arange(matrix.shape[1]), self._linking)
+        self._matrix = sp.csr_array(matrix[:, self._others])
+        self._transposed = sp.csr_array(self._matrix.T)
+        self._seller = np.concatenate([arcs.seller, ends[linking, 0].astype(np.int32)])
+        self._buyer = np.concatenate([arcs.buyer, ends[linking, 1].astype(np.int32)])
+        low, high = np.minimum(self._seller, self._buyer), np.maximum(self._seller, self._buyer)
+        self._pairs = low.astype(np.int64) * self._rows + high
 
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
         """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``."""
-        self._weight, self._x, self._z = weight, x, z
-        boxes = (self._matrix * weight[None, :]) @ self._transposed
-        seller, buyer = self._arcs.seller, self._arcs.buyer
-        total = boxes.diagonal() + diagonal
-        forest = minimum_spanning_tree(sp.csr_array((z / x, (seller, buyer)), shape=boxes.shape)).tocoo()
+        seller, buyer, rows = self._seller, self._buyer, np.arange(self._rows)
+        self._others_weight = weight[self._others]
+        self._weight = np.concatenate([x / z, weight[self._linking]])
+        boxes = (self._matrix * self._others_weight[None, :]) @ self._transposed
+        links = np.bincount(seller, self._weight, self._rows) + np.bincount(buyer, self._weight, self._rows)
+        total = boxes.diagonal() + links
+        graph = sp.csr_array((1.0 / self._weight, (seller, buyer)), shape=boxes.shape)
+        forest = minimum_spanning_tree(graph).tocoo()
         low, high = np.minimum(forest.row, forest.col), np.maximum(forest.row, forest.col)
         chosen = np.isin(self._pairs, low.astype(np.int64) * self._rows + high)
-        chosen[kernels.heavy(seller, buyer, x, z, HEAVY * total)] = True
+        chosen[kernels.heavy(seller, buyer, self._weight, HEAVY * total)] = True
         kept = np.flatnonzero(chosen)
-        weights, rows = -x[kept] / z[kept], np.arange(self._rows)
+        weights = -self._weight[kept]
         arcs = sp.csr_array(
             (
-                np.concatenate([weights, weights, diagonal + REGULAR * np.maximum(total, 1e-300)]),
+                np.concatenate([weights, weights, links + REGULAR * np.maximum(total, 1e-300)]),
                 (np.concatenate([seller[kept], buyer[kept], rows]), np.concatenate([buyer[kept], seller[kept], rows])),
             ),
             shape=boxes.shape,
@@ -87,5 +98,5 @@ class Sparse:
         return answer
 
     def _product(self, vector: Floats) -> Floats:
-        arcs = kernels.multiply(self._arcs.seller, self._arcs.buyer, self._x, self._z, vector)
-        return self._matrix @ (self._weight * (self._transposed @ vector)) + arcs
+        arcs = kernels.multiply(self._seller, self._buyer, self._weight, vector)
+        return self._matrix @ (self._others_weight * (self._transposed @ vector)) + arcs
