@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from controller.exit_codes import BAD_INPUT
+from controller.exit_codes import BAD_INPUT, OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return verify(arguments[1:], prog="gridpact verify")
     parsed = _parser().parse_args(arguments)
+    if parsed.command != "demo":
+        return _run_case_command(parsed)
     # What gRPC would log arrives as an error, which is said in one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from controller.demo.command import run
@@ -27,11 +29,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parsed)
 
 
+def _run_case_command(parsed: argparse.Namespace) -> int:
+    match parsed.command:
+        case "clear":
+            from controller.clear_command import run
+        case "compare":
+            from controller.compare_command import run
+        case _:
+            from controller.case.schema import run
+    try:
+        code = run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read the output has seen enough; the interpreter must not try to flush the rest of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+MARKETS = ("bilateral", "pool", "double-auction", "average-price", "negotiation", "composite")
+SOLVERS = ("dispatch", "admm", "reference")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -64,12 +88,68 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--peak-hours", default="13-23", help="FROM-TO, local hours")
     demo.add_argument("--network-charge", type=float, default=0.005, help="EUR buyers pay the DSO per kWh")
     demo.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT of the service; port 0: any free one")
+    _add_clear(commands)
+    _add_compare(commands)
+    _add_schema(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",
         add_help=False,
     )
     return parser
+
+
+def _add_clear(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    clear = commands.add_parser(
+        "clear",
+        help="clear one market case",
+        description="Clears a market case (docs/cases.md says what a file holds), certifies the result, and compares "
+        "it with the answers that the case brings along. Exit codes: 0 done, 1 answers differ, 2 bad input, "
+        "3 infeasible, 4 no certified result.",
+        epilog="examples: gridpact clear cases.json --case two-peers --fee 1; "
+        "gridpact clear case.json --market pool --json > result.json",
+        formatter_class=_Formatter,
+    )
+    _add_scenario(clear)
+    clear.add_argument("--market", choices=MARKETS, default="bilateral", help="design of the market")
+    clear.add_argument("--scheme", choices=("plain", "accelerated"), help="of admm; accelerated if left out")
+    clear.add_argument("--penalty", type=float, help="of admm, instead of one chosen from the data")
+    clear.add_argument("--max-iterations", type=int, help="of admm")
+    clear.add_argument("--start", metavar="RESULT", help="what --json printed earlier: where admm starts")
+    clear.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_compare(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="set the market designs side by side on one case",
+        description="Clears a market case by every design: welfare, volume, prices, who wins and who loses against the "
+        "grid alone, what is left unserved, which limits are not kept.",
+        epilog="example: gridpact compare community.json --out designs.html",
+        formatter_class=_Formatter,
+    )
+    _add_scenario(compare)
+    compare.add_argument("--out", type=Path, help="write a page with pictures (.html) or one picture (.svg)")
+    compare.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_scenario(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="CASE", help="file (.json), or - for standard input")
+    parser.add_argument("--case", metavar="NAME", help="which one, of a file with several")
+    parser.add_argument("--fee", type=float, metavar="X", help="per unit of energy, on each side of a trade")
+    parser.add_argument("--link-limit", type=float, metavar="X", help="power that no link may exceed")
+    parser.add_argument("--solver", choices=SOLVERS, default="dispatch", help="what solves it")
+    parser.add_argument("--tolerance", type=float, metavar="T", help="of the solver, instead of its own")
+
+
+def _add_schema(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of a format",
+        description="Prints the JSON Schema (draft 2020-12) of a format.",
+        epilog="example: gridpact schema case > case.schema.json",
+    )
+    schema.add_argument("format", choices=("case",), help="which format")
 
 
 def _version() -> str:

@@ -65,6 +65,7 @@ class Chain:
         return cls(programme) if fits and (programme.target.size - first) // mtus <= MOST_ROWS else None
 
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        """Take new weights, as ``Normal`` says."""
         size, mtus, storages = self._size, self._mtus, self._storages
         products = self._value * weight[self._column]
         blocks = np.bincount(self._block, products[self._within], mtus * size * size)
@@ -90,6 +91,7 @@ class Chain:
             carried = passed.T @ passed
 
     def solve(self, right: Floats) -> Floats:
+        """(R,) solution."""
         mtus, out = self._mtus, np.empty_like(right)
         inner: list[Floats] = []
         forward: list[Floats] = []

@@ -10,9 +10,9 @@ dual residual :math:`\rho = c + \lambda_s - \lambda_b - z`. With :math:`w = x / 
     \frac{dx_c}{x} &= \frac{\tau}{xz} - \frac{dx_a}{x}\frac{dz_a}{z} - \frac{d\lambda_s - d\lambda_b}{z}
     && \text{corrector, the prices' directions being its own}
 
-Differences of prices' *directions* are divided by z, never differences of prices: these would lose all digits where z is
-small, and with them the balance of what trades. No pass stores a direction: each recomputes it, which costs less than
-reading it back.
+Differences of prices' *directions* are divided by z, never differences of prices: these would lose all digits where z
+is small, and with them the balance of what trades. No pass stores a direction: each recomputes it, which costs less
+than reading it back.
 
 Arcs are cut into a fixed number of chunks; every sum is made within a chunk, and the chunks are added in their order.
 """

@@ -2,11 +2,15 @@ r"""The least-norm trades among tied ones, in one MTU.
 
 With the peers' net consumption q fixed, trades e over tied links and grid exchanges i, x over tied borders solve
 
-.. math:: \min\ \tfrac12 (\|e\|^2 + \|i\|^2 + \|x\|^2) \quad \text{s.t. each peer balances},\ 0 \le e \le \bar e,\ i, x \ge 0
+.. math::
 
-whose dual is one potential :math:`\varphi` a peer: :math:`e_{nm} = \mathrm{clip}(\varphi_m - \varphi_n, 0, \bar e_{nm})`,
-:math:`i_n = \max(\varphi_n, 0)`, :math:`x_n = \max(-\varphi_n, 0)`. A semismooth Newton method with line search minimises
-the dual, which is convex and piecewise quadratic; it ends at an exact zero of the balances, up to rounding.
+    \min\ \tfrac12 (\|e\|^2 + \|i\|^2 + \|x\|^2) \quad
+    \text{s.t. each peer balances},\ 0 \le e \le \bar e,\ i, x \ge 0
+
+whose dual is one potential :math:`\varphi` a peer:
+:math:`e_{nm} = \mathrm{clip}(\varphi_m - \varphi_n, 0, \bar e_{nm})`, :math:`i_n = \max(\varphi_n, 0)`,
+:math:`x_n = \max(-\varphi_n, 0)`. A semismooth Newton method with line search minimises the dual, which is convex and
+piecewise quadratic; it ends at an exact zero of the balances, up to rounding.
 """
 
 from dataclasses import dataclass
@@ -63,16 +67,11 @@ def least_norm(ties: Ties, net: Floats) -> tuple[Floats, Floats, Floats] | None:
         if worst <= BALANCED * scale:
             break
         direction = _newton(ties, potential, unbalanced, every=step == 0)
-        slope = float(unbalanced @ direction)
-        length = 1.0
-        while length > 1e-10:
-            trial = potential + length * direction
+        trial = potential + direction
+        reached, rest = _dual(ties, net, trial)
+        if reached > value + 1e-4 * float(unbalanced @ direction) and float(np.abs(rest).max()) > 0.5 * worst:
+            trial = potential + _least(ties, net, potential, direction) * direction
             reached, rest = _dual(ties, net, trial)
-            if reached <= value + 1e-4 * length * slope or float(np.abs(rest).max()) <= 0.5 * worst:
-                break
-            length *= 0.5
-        else:
-            break
         potential, value, unbalanced = trial, reached, rest
     if float(np.abs(unbalanced).max(initial=0.0)) > ACCEPTED * scale:
         return None
@@ -95,6 +94,31 @@ def _dual(ties: Ties, net: Floats, potential: Floats) -> tuple[float, Floats]:
     size = net.size
     surplus = np.bincount(ties.buyer, trade, size) - np.bincount(ties.seller, trade, size) + grid - net
     return value, surplus
+
+
+def _least(ties: Ties, net: Floats, potential: Floats, direction: Floats) -> float:
+    """The step at which the dual is least along a direction.
+
+    Its derivative rises, and is linear between the steps at which a trade reaches a bound. Steps may differ by many orders:
+    where what moves leaves a peer cut off, the direction is as long as ``REGULAR`` lets it be.
+    """
+    rise, start = direction[ties.buyer] - direction[ties.seller], potential[ties.buyer] - potential[ties.seller]
+    grid = ties.may_import | ties.may_export
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bends = np.concatenate([-start / rise, (ties.capacity - start) / rise, (-potential / direction)[grid]])
+    bends = np.unique(bends[np.isfinite(bends) & (bends > 0.0)])
+
+    def derivative(step: float) -> float:
+        return float(_dual(ties, net, potential + step * direction)[1] @ direction)
+
+    low, high = 0, bends.size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if derivative(bends[middle]) >= 0.0 else (middle + 1, high)
+    first = float(bends[low - 1]) if low else 0.0
+    second = float(bends[low]) if low < bends.size else 2.0 * first + 1.0
+    before, after = derivative(first), derivative(second)
+    return first - before * (second - first) / (after - before) if after > before else second
 
 
 def _newton(ties: Ties, potential: Floats, unbalanced: Floats, *, every: bool) -> Floats:

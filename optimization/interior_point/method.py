@@ -1,8 +1,9 @@
 r"""Mehrotra's predictor-corrector method for a programme, with the arcs eliminated.
 
 With :math:`W^{-1} = H + Z/X + U/V`, where v is the room below an upper bound and u its dual, each Newton step solves
-:math:`A W A' d\lambda = r` and recovers all else from :math:`d\lambda`. Boxes are few and are kept as arrays; arcs are many
-and are passed over by ``kernels``. The corrector enters with the weight, out of a few, that allows the longest step.
+:math:`A W A' d\lambda = r` and recovers all else from :math:`d\lambda`. Boxes are few and are kept as arrays; arcs are
+many and are passed over by ``kernels``. The corrector enters with the weight, out of a few, that allows the longest
+step.
 
 References
 ----------
@@ -112,7 +113,8 @@ class Method:
         self._throughput = abs(self._matrix)
         self._linear: Normal = normal(programme)
         self._exact = self._boxes_exact = False
-        self._stalled, self._iterations = 0, iterations
+        # Where nothing can move there is nowhere to step.
+        self._stalled, self._iterations = 0 if self._count else STALLED_STEPS, iterations
         if start is None:
             self._start(programme)
         else:
@@ -169,7 +171,7 @@ class Method:
         return self._stalled >= STALLED_STEPS
 
     def _start(self, programme: Programme) -> None:
-        """One price for all rows, and on its central path: products are equal, duals exact, only rows are unbalanced."""
+        """One price for all rows, on its central path: products are equal, duals exact, only rows are unbalanced."""
         two, width, arcs = self._two, self._width, programme.arcs
         size = max(float(np.median(width[two])) if two.any() else 1.0, 1e-9)
         middle = np.where(two, 0.5 * np.where(two, width, 0.0), size)

@@ -1,9 +1,9 @@
 r"""The systems :math:`(A W A') u = v` of an interior-point iteration, W diagonal and positive.
 
 The rows fall into components that no variable joins: MTUs, where there is no storage, and islands. A component with few
-rows is factored densely, after rows that only touch kept ones (one side of a bipartite graph, whose block is diagonal) are
-eliminated. The others are solved by conjugate gradients, with a sparse factor of the heavy part as preconditioner: late in
-the iteration nearly all weight lies on the few arcs that trade.
+rows is factored densely, after rows that only touch kept ones (one side of a bipartite graph, whose block is diagonal)
+are eliminated. The others are solved by conjugate gradients, with a sparse factor of the heavy part as preconditioner:
+late in the iteration nearly all weight lies on the few arcs that trade.
 """
 
 from dataclasses import dataclass
@@ -96,10 +96,12 @@ class Parts:
         return cls(programme, part) if 1 < count <= MOST_PARTS else None
 
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        """Take new weights, as ``Normal`` says."""
         for rows, columns, arcs, inner in self._parts:
             inner.factor(weight[columns], x[arcs], z[arcs], diagonal[rows])
 
     def solve(self, right: Floats) -> Floats:
+        """(R,) solution."""
         out = np.empty_like(right)
         for rows, _, _, inner in self._parts:
             out[rows] = inner.solve(right[rows])
@@ -153,6 +155,7 @@ class Dense:
         return cls(programme, np.zeros(rows, dtype=np.bool_)) if rows <= DENSE_ROWS else None
 
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+        """Take new weights, as ``Normal`` says."""
         boxes = sp.csr_array((self._boxes * weight[None, :]) @ self._transposed)
         kept, eliminated = self._kept, self._eliminated
         own = boxes.diagonal() + diagonal
@@ -185,6 +188,7 @@ class Dense:
         raise SolverError("dispatch: got a normal matrix that is not positive definite, even when shifted")
 
     def solve(self, right: Floats) -> Floats:
+        """(R,) solution."""
         out = np.empty_like(right)
         kept, eliminated = self._kept, self._eliminated
         side = self._sparse if self._side is None and eliminated.size else self._side

@@ -2,10 +2,10 @@ r"""A market as one convex programme: rows, boxes and arcs.
 
 .. math:: \min\ c'x + \tfrac12 x' H x \quad \text{s.t.}\ A x = b,\ 0 \le x \le w
 
-Each row is a balance of a group of peers in one MTU, a limit in one MTU, or a storage's dynamics over one MTU. An arc is an
-uncapped link in one MTU: :math:`A`'s column is +1 at the seller's row and -1 at the buyer's. Everything else is a box: a
-piece of an asset, charging, discharging, stored energy, grid import and export, a limit's slack, a capped link; their
-columns are kept as one sparse matrix. Lower bounds are shifted to zero; what cannot move is moved to :math:`b`.
+Each row is a balance of a group of peers in one MTU, a limit in one MTU, or a storage's dynamics over one MTU. An arc
+is an uncapped link in one MTU: :math:`A`'s column is +1 at the seller's row and -1 at the buyer's. Everything else is a
+box: a piece of an asset, charging, discharging, stored energy, grid import and export, a limit's slack, a capped link;
+their columns are kept as one sparse matrix. Lower bounds are shifted to zero; what cannot move is moved to :math:`b`.
 
 Peers that links without cost or capacity join both ways have one price, and trades that go round among them are free:
 they are one group here, which leaves the optimal trades bounded.

@@ -1,9 +1,9 @@
 r"""Solves a programme on the few arcs that matter, and proves with a pass over all of them that no other does.
 
-At an optimum nearly all arcs of a dense graph are idle, and their reduced costs :math:`c + \lambda_s - \lambda_b` say so.
-The method starts on the cheapest arcs of each row. Every few steps all arcs are priced; those whose reduced cost is
-negative, or so small that they may yet trade, join on the central path, with flow ``mu / r``. It ends when the iterate is
-within the tolerance and no arc left out has a negative reduced cost: then it is optimal for all of them.
+At an optimum nearly all arcs of a dense graph are idle, and their reduced costs :math:`c + \lambda_s - \lambda_b` say
+so. The method starts on the cheapest arcs of each row. Every few steps all arcs are priced; those whose reduced cost is
+negative, or so small that they may yet trade, join on the central path, with flow ``mu / r``. It ends when the iterate
+is within the tolerance and no arc left out has a negative reduced cost: then it is optimal for all of them.
 """
 
 from collections.abc import Callable
