@@ -177,6 +177,8 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     inside = layout.group[market.links.seller] == layout.group[market.links.buyer]
     tied[inside & (market.links.cost == 0)] = True
     price = iterate.price[: programme.balances].reshape(mtus, layout.groups).T[layout.group] / hours
+    if not (market.limits or market.stores.size or np.isfinite(market.links.capacity).any()):
+        price = np.clip(price, *_marginal_range(market))
     limit_price = np.where(layout.limit_row >= 0, iterate.price[layout.limit_row], 0.0).reshape(-1, mtus) / hours
     state_price = iterate.price[programme.first_state :].reshape(market.stores.size, mtus)
     return _Values(
@@ -193,6 +195,19 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
         tied_import=tables[rows.IMPORT][1],
         tied_export=tables[rows.EXPORT][1],
     )
+
+
+def _marginal_range(market: Market) -> tuple[float, float]:
+    """What bounds all prices that anything depends on: marginal costs, with those of links on the way. Where bounds leave a peer no choice its price has no end,
+    and where it is cut makes no difference: all assets and links go on wanting what they are held to."""
+    assets, finite = market.assets, np.isfinite
+    worth = -np.concatenate(
+        [(assets.slope + assets.curvature * assets.lower).ravel(), (assets.slope + assets.curvature * assets.upper).ravel()]
+    )
+    grid = [prices[finite(prices)] for prices in (market.import_price, market.export_price)]
+    every = np.concatenate([worth, *grid, [0.0]])
+    along = len(market.peers) * float(market.links.cost.max(initial=0.0))
+    return float(every.min()) - along, float(every.max()) + along
 
 
 def _off(value: Floats, dual: Floats, per_cost: float, power: float) -> Mask:
