@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optimization.certificate import certify
+from optimization.clearing import Clearing
+from optimization.community import Battery, Community, DeviceId, FixedLoad, Interruptible
+from optimization.convex import clearing_of, market_of
+from optimization.dispatch import dispatch
+from optimization.errors import ProblemError
+from optimization.market_bound import bound_cost
+from optimization.market_clearing import MarketClearing, MarketConflict
+from optimization.reference import dispatch as reference
+
+MakeCommunity = Callable[..., Community]
+
+
+@pytest.fixture
+def shifting(make_community: MakeCommunity) -> Community:
+    """Two peers and a battery that is filled while energy is cheap."""
+    battery = Battery(
+        id=DeviceId("b/battery"),
+        max_charge_kw=2.0,
+        max_discharge_kw=2.0,
+        capacity_kwh=4.0,
+        initial_kwh=0.0,
+        final_kwh=0.0,
+    )
+    load = FixedLoad(id=DeviceId("a/load"), power_kw=np.array([1.0, 1.0, 1.0]))
+    return make_community({"a": [load], "b": [battery]}, import_price=[0.1, 0.3, 0.5], export_price=[0.0, 0.0, 0.0])
+
+
+def _cleared(community: Community) -> Clearing:
+    market = market_of(community)
+    clearing = dispatch(market)
+    assert isinstance(clearing, MarketClearing)
+    bound = bound_cost(market, clearing.price, clearing.limit_price, clearing.state_price)
+    return clearing_of(community, market, clearing, lower_bound=bound)
+
+
+def test_a_battery_without_links_serves_nobody_and_stays_empty(shifting: Community) -> None:
+    assert np.abs(_cleared(shifting).device_kw[DeviceId("b/battery")]).max() < 1e-9
+
+
+def test_the_clearing_of_a_community_holds_and_costs_what_the_reference_costs(
+    communities: Callable[..., st.SearchStrategy[Community]],
+) -> None:
+    @given(communities())
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    def check(community: Community) -> None:
+        reachable = _with_reachable_ends(community)
+        outcome = dispatch(market_of(reachable))
+        expected = reference.dispatch(reachable, gap=0.0)
+        if not isinstance(expected, Clearing) or expected.shortfall:
+            assert isinstance(outcome, MarketConflict)
+            return
+        answer = _cleared(reachable)
+        certificate = certify(reachable, answer)
+        assert certificate.feasible, certificate
+        assert answer.objective == pytest.approx(expected.objective, rel=1e-6, abs=1e-6)
+
+    check()
+
+
+def _with_reachable_ends(community: Community) -> Community:
+    """With batteries that lose a little on every way round, and that end no fuller than they can."""
+    hours = community.horizon.mtus * community.horizon.hours
+
+    def mended(device: Any) -> Any:
+        if not isinstance(device, Battery):
+            return device
+        most = device.initial_kwh + hours * device.charge_efficiency * device.max_charge_kw
+        return replace(device, final_kwh=min(device.final_kwh, most), cycle_cost=max(device.cycle_cost, 0.001))
+
+    peers = tuple(replace(peer, devices=tuple(mended(d) for d in peer.devices)) for peer in community.peers)
+    return replace(community, peers=peers)
+
+
+def test_an_appliance_runs_as_it_was_scheduled(make_community: MakeCommunity) -> None:
+    washer = Interruptible(id=DeviceId("a/washer"), power_kw=2.0, first_mtu=0, end_mtu=2, required_mtus=1)
+    community = make_community({"a": [washer]}, import_price=[0.3, 0.1], export_price=[0.0, 0.0])
+    market = market_of(community, {washer.id: np.array([0.0, 2.0])})
+    clearing = dispatch(market)
+    assert isinstance(clearing, MarketClearing)
+    assert clearing.imported[0] == pytest.approx([0.0, 2.0])
+    with pytest.raises(ProblemError, match="a/washer: got no schedule"):
+        market_of(community)
+
+
+def test_an_end_level_out_of_reach_is_named(shifting: Community) -> None:
+    peers = shifting.peers
+    battery = replace(peers[1].devices[0], capacity_kwh=10.0, final_kwh=9.0)
+    community = replace(shifting, peers=(peers[0], replace(peers[1], devices=(battery,))))
+    with pytest.raises(ProblemError, match=r"b/battery.final_kwh: got 9.0, wanted at most 5.7"):
+        market_of(community)
