@@ -93,10 +93,15 @@ def _peer_rows(comparison: DesignComparison) -> Iterator[list[str]]:
     gains = [{gain.peer: gain.amount for gain in one.gains} for one in comparison.designs]
     for peer in dict.fromkeys(peer for column in gains for peer in column):
         amounts = [column.get(peer) for column in gains]
-        yield [peer, *("" if amount is None else f"{amount:+.5g}" for amount in amounts)]
+        yield [peer, *("" if amount is None else _signed(amount) for amount in amounts)]
 
 
 def _table(head: Sequence[str], rows: Iterator[list[str]]) -> str:
     columns = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _signed(amount: float) -> str:
+    """An amount with its sign; nothing finer than a millionth of the currency, which is a solver's rounding."""
+    return "0" if abs(amount) < 1e-6 else f"{amount:+.5g}"
