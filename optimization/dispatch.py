@@ -30,6 +30,9 @@ MAX_ITERATIONS = 150
 CRISP = 1e-8
 """Quality from which on what trades can be told from what does not."""
 
+ABSURD = 1e3
+"""Distance of a price from all marginal costs, in their range, from which on it says nothing."""
+
 SNAP = 1e-8
 """Distance from a bound, in typical widths, that is rounding."""
 
@@ -141,7 +144,9 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     width = programme.boxes.width
     finite = width[np.isfinite(width)]
     power = max(1e-9, float(np.median(finite))) if finite.size else 1.0
-    per_cost = power / max(1e-12, float(np.abs(iterate.price[: programme.balances]).max(initial=0.0)))
+    # Prices that nothing depends on may be far above all costs, and say nothing about what costs are worth.
+    highest = float(np.abs(iterate.price[: programme.balances]).max(initial=0.0))
+    per_cost = power / max(1e-12, min(highest, iterate.cost_scale))
     room = np.where(np.isfinite(width), width - iterate.boxes, np.inf)
     empty = _off(iterate.boxes, iterate.reduced, per_cost, power)
     full = _off(room, iterate.upper_reduced, per_cost, power)
@@ -198,16 +203,25 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
 
 
 def _marginal_range(market: Market) -> tuple[float, float]:
-    """What bounds all prices that anything depends on: marginal costs, with those of links on the way. Where bounds leave a peer no choice its price has no end,
-    and where it is cut makes no difference: all assets and links go on wanting what they are held to."""
+    """What bounds all prices that anything depends on: marginal costs, with those of links on the way.
+
+    Where bounds leave a peer no choice its price has no end, and where it is cut makes no difference: all assets and
+    links go on wanting what they are held to.
+    """
     assets, finite = market.assets, np.isfinite
     worth = -np.concatenate(
-        [(assets.slope + assets.curvature * assets.lower).ravel(), (assets.slope + assets.curvature * assets.upper).ravel()]
+        [
+            (assets.slope + assets.curvature * assets.lower).ravel(),
+            (assets.slope + assets.curvature * assets.upper).ravel(),
+        ]
     )
     grid = [prices[finite(prices)] for prices in (market.import_price, market.export_price)]
     every = np.concatenate([worth, *grid, [0.0]])
     along = len(market.peers) * float(market.links.cost.max(initial=0.0))
-    return float(every.min()) - along, float(every.max()) + along
+    low, high = float(every.min()) - along, float(every.max()) + along
+    # Near the range prices still differ by what the links between them cost: only what is absurd is cut.
+    spare = ABSURD * (high - low)
+    return low - spare, high + spare
 
 
 def _off(value: Floats, dual: Floats, per_cost: float, power: float) -> Mask:
@@ -243,7 +257,8 @@ def _settle(market: Market, values: _Values, mtu: int, room: Floats) -> None:
         grid = np.where(ties.may_import, 0.0, values.imported[:, mtu])
         grid -= np.where(ties.may_export, 0.0, values.exported[:, mtu])
         fixed[small] = 0.0
-        net = np.bincount(assets.piece_peer, values.piece[:, mtu], size)
+        net: Floats = np.zeros(size)  # numpy counts integers where there is nothing to add up
+        net += np.bincount(assets.piece_peer, values.piece[:, mtu], size)
         net += np.bincount(storages.peer, values.charge[:, mtu] - values.discharge[:, mtu], size)
         net += np.bincount(links.seller, fixed, size) - np.bincount(links.buyer, fixed, size) - grid
         moved = _rounding(assets.piece_peer, room, ties, net)

@@ -68,12 +68,14 @@ class Chain:
         """Take new weights, as ``Normal`` says."""
         size, mtus, storages = self._size, self._mtus, self._storages
         products = self._value * weight[self._column]
-        blocks = np.bincount(self._block, products[self._within], mtus * size * size)
+        blocks: Floats = np.zeros(mtus * size * size)
+        blocks += np.bincount(self._block, products[self._within], mtus * size * size)
         kernels.gather(self._arc, x, z, blocks)
         matrices = blocks.reshape(mtus, size, size)
         couplings = np.bincount(self._coupled, products[self._coupling], mtus * size * storages)
         columns = couplings.reshape(mtus, size, storages)
-        held = np.bincount(self._held, products[self._same], mtus * storages).reshape(mtus, storages)
+        held: Floats = np.zeros((mtus, storages))
+        held += np.bincount(self._held, products[self._same], mtus * storages).reshape(mtus, storages)
         self._off = np.bincount(self._passed, products[self._next], mtus * storages).reshape(mtus, storages)
         self._factors, self._coupled_factors, self._links = [], [], []
         carried = np.zeros((storages, storages))
@@ -103,9 +105,11 @@ class Chain:
             carried = self._off[t] * _back(self._links[t], forward[t])
         later = np.zeros(self._storages)
         for t in reversed(range(mtus)):
-            rest = forward[t] - solve_triangular(
-                self._links[t], self._off[t] * later, lower=True, check_finite=False
-            ) if t < mtus - 1 else forward[t]
+            rest = (
+                forward[t] - solve_triangular(self._links[t], self._off[t] * later, lower=True, check_finite=False)
+                if t < mtus - 1
+                else forward[t]
+            )
             later = _back(self._links[t], rest)
             out[self._states + t] = later
             out[self._rows[t]] = _back(self._factors[t], inner[t] - self._coupled_factors[t] @ later)

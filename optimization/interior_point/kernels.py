@@ -216,9 +216,7 @@ def step(
         for k in range(first, end):
             s, b = seller[k], buyer[k]
             residual = _residual(cost[k], price[b] - price[s], z[k], exact)
-            dx, dz = _relative(
-                x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target, weight
-            )
+            dx, dz = _relative(x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target, weight)
             x[k] = max(x[k] + length * x[k] * dx, SMALLEST)
             z[k] = max(z[k] + length * z[k] * dz, SMALLEST)
 
@@ -234,13 +232,12 @@ def multiply(seller: Rows, buyer: Rows, weight: Floats, vector: Floats) -> Float
             moved = weight[k] * (vector[s] - vector[b])
             out[chunk, s] += moved
             out[chunk, b] -= moved
-    return out.sum(axis=0)
+    total: Floats = out.sum(axis=0)
+    return total
 
 
 @numba.njit(cache=True, error_model="numpy", boundscheck=False)
-def scatter(
-    rows: Rows, columns: Rows, x: Floats, z: Floats, target: Floats, first: int, end: int
-) -> None:
+def scatter(rows: Rows, columns: Rows, x: Floats, z: Floats, target: Floats, first: int, end: int) -> None:
     """Subtract each weight ``x / z`` of arcs ``[first, end)`` from a matrix, in place."""
     for k in range(first, end):
         target[rows[k], columns[k]] -= x[k] / z[k]
@@ -292,7 +289,13 @@ def cheapest(seller: Rows, buyer: Rows, measure: Floats, rows: int, most: int) -
 
 @numba.njit(cache=True, error_model="numpy", boundscheck=False)
 def eliminate(
-    start: npt.NDArray[np.int64], order: npt.NDArray[np.int64], column: Rows, x: Floats, z: Floats, pivot: Floats, out: Floats
+    start: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64],
+    column: Rows,
+    x: Floats,
+    z: Floats,
+    pivot: Floats,
+    out: Floats,
 ) -> None:
     """Subtract ``b' b / pivot`` from the lower triangle of a matrix, in place, for each eliminated row b of weights.
 
@@ -312,3 +315,8 @@ def eliminate(
             for q in range(start[e], p + 1):
                 j = order[q]
                 out[row, column[j]] -= share * (x[j] / z[j])
+            # Arcs both ways share a column: their product enters the square of their sum twice.
+            q = p - 1
+            while q >= start[e] and column[order[q]] == row:
+                out[row, row] -= share * (x[order[q]] / z[order[q]])
+                q -= 1

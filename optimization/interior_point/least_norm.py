@@ -29,6 +29,8 @@ BALANCED = 1e-12
 ACCEPTED = 1e-8
 DENSE, SMALL, SPARSE = 1200, 60, 10
 REGULAR = 1e-12
+LONG = 1e3
+FLAT = 1e-6
 
 Mask = npt.NDArray[np.bool_]
 
@@ -69,7 +71,9 @@ def least_norm(ties: Ties, net: Floats) -> tuple[Floats, Floats, Floats] | None:
         direction = _newton(ties, potential, unbalanced, every=step == 0)
         trial = potential + direction
         reached, rest = _dual(ties, net, trial)
-        if reached > value + 1e-4 * float(unbalanced @ direction) and float(np.abs(rest).max()) > 0.5 * worst:
+        falls = reached <= value + 1e-4 * float(unbalanced @ direction) or float(np.abs(rest).max()) <= 0.5 * worst
+        # A potential far above all trades has no digits left for them.
+        if not falls or float(np.abs(direction).max()) > LONG * max(scale, float(np.abs(potential).max())):
             trial = potential + _least(ties, net, potential, direction) * direction
             reached, rest = _dual(ties, net, trial)
         potential, value, unbalanced = trial, reached, rest
@@ -99,8 +103,8 @@ def _dual(ties: Ties, net: Floats, potential: Floats) -> tuple[float, Floats]:
 def _least(ties: Ties, net: Floats, potential: Floats, direction: Floats) -> float:
     """The step at which the dual is least along a direction.
 
-    Its derivative rises, and is linear between the steps at which a trade reaches a bound. Steps may differ by many orders:
-    where what moves leaves a peer cut off, the direction is as long as ``REGULAR`` lets it be.
+    Its derivative rises, and is linear between the steps at which a trade reaches a bound. Steps may differ by many
+    orders: where what moves leaves a peer cut off, the direction is as long as ``REGULAR`` lets it be.
     """
     rise, start = direction[ties.buyer] - direction[ties.seller], potential[ties.buyer] - potential[ties.seller]
     grid = ties.may_import | ties.may_export
@@ -111,14 +115,19 @@ def _least(ties: Ties, net: Floats, potential: Floats, direction: Floats) -> flo
     def derivative(step: float) -> float:
         return float(_dual(ties, net, potential + step * direction)[1] @ direction)
 
+    # Where the dual is flat its derivative is rounding, and so are the bends further on.
+    flat = FLAT * derivative(0.0)
     low, high = 0, bends.size
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if derivative(bends[middle]) >= 0.0 else (middle + 1, high)
+        low, high = (low, middle) if derivative(bends[middle]) >= flat else (middle + 1, high)
     first = float(bends[low - 1]) if low else 0.0
-    second = float(bends[low]) if low < bends.size else 2.0 * first + 1.0
+    second = float(bends[low]) if low < bends.size else 2.0 * first if low else 1.0
     before, after = derivative(first), derivative(second)
-    return first - before * (second - first) / (after - before) if after > before else second
+    if after <= before:
+        return first if low else second
+    least = first - before * (second - first) / (after - before)
+    return min(least, second) if low < bends.size else least
 
 
 def _newton(ties: Ties, potential: Floats, unbalanced: Floats, *, every: bool) -> Floats:
@@ -140,7 +149,11 @@ def _newton(ties: Ties, potential: Floats, unbalanced: Floats, *, every: bool) -
         except LinAlgError:
             return -unbalanced
         answer: Floats = cho_solve(factor, -unbalanced, check_finite=False)
-        return answer + cho_solve(factor, -unbalanced - matrix @ answer, check_finite=False)
-    sparse = splu(sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        answer += cho_solve(factor, -unbalanced - matrix @ answer, check_finite=False)
+        return answer
+    sparse = splu(
+        sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
     answer = sparse.solve(-unbalanced)
-    return answer + sparse.solve(-unbalanced - matrix @ answer)
+    answer += sparse.solve(-unbalanced - matrix @ answer)
+    return answer

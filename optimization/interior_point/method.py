@@ -29,6 +29,9 @@ TO_BOUND = 0.995
 START_FLOW = 30.0
 """Sum of all flows at the start, in half the sum of what boxes can move; larger starts are better centred."""
 
+WITHOUT_ARCS = 10.0
+"""Product of values and duals at the start where there are no arcs, in typical widths times typical marginal costs."""
+
 LEAST_REDUCED_COST = 0.03
 """Of an arc at the start, in typical marginal costs; where arcs cost nothing the central path has no limit."""
 
@@ -100,9 +103,12 @@ class Method:
     programme : what to solve
     start : an iterate of the same rows and boxes to go on from; None for the central path at one price
     iterations : steps that were made before, where there is no start
+    centrality : of the start, in what suits most programmes; more leads further away from all bounds
     """
 
-    def __init__(self, programme: Programme, start: Iterate | None = None, *, iterations: int = 0) -> None:
+    def __init__(
+        self, programme: Programme, start: Iterate | None = None, *, iterations: int = 0, centrality: float = 1.0
+    ) -> None:
         boxes, arcs = programme.boxes, programme.arcs
         self._matrix, self._transposed = boxes.matrix.tocsr(), boxes.matrix.T.tocsr()
         self._cost, self._curvature, self._width = boxes.cost, boxes.curvature, boxes.width
@@ -116,7 +122,7 @@ class Method:
         # Where nothing can move there is nowhere to step.
         self._stalled, self._iterations = 0 if self._count else STALLED_STEPS, iterations
         if start is None:
-            self._start(programme)
+            self._start(programme, centrality)
         else:
             self._iterations = start.iterations
             self._x, self._v, self._z, self._u = start.boxes, start.room, start.reduced, start.upper_reduced
@@ -170,7 +176,7 @@ class Method:
         """Whether steps have become too short to lead anywhere."""
         return self._stalled >= STALLED_STEPS
 
-    def _start(self, programme: Programme) -> None:
+    def _start(self, programme: Programme, more: float) -> None:
         """One price for all rows, on its central path: products are equal, duals exact, only rows are unbalanced."""
         two, width, arcs = self._two, self._width, programme.arcs
         size = max(float(np.median(width[two])) if two.any() else 1.0, 1e-9)
@@ -187,7 +193,7 @@ class Method:
         total = float(width[two].sum()) / 2 if two.any() else 1.0
         self._reduced = np.maximum(arcs.cost, LEAST_REDUCED_COST * spread)
         inverse = float((1.0 / self._reduced).sum())
-        centrality = START_FLOW * total / inverse if inverse else 0.01 * spread * size
+        centrality = more * (START_FLOW * total / inverse if inverse else WITHOUT_ARCS * spread * size)
         self._flow = centrality / self._reduced
         self._x = _central(slope, self._curvature, width, centrality, size)
         self._v = np.where(two, width - self._x, 1.0)
@@ -296,7 +302,11 @@ class Method:
         if self._quality.gap < LAGGING * max(self._quality.primal, self._quality.dual):
             return self._gap / self._count
         length = min(
-            1.0, float(totals[0]), float(totals[1]), _longest((x, dx), (z, dz)), _longest((v[two], dv[two]), (u[two], du[two]))
+            1.0,
+            float(totals[0]),
+            float(totals[1]),
+            _longest((x, dx), (z, dz)),
+            _longest((v[two], dv[two]), (u[two], du[two])),
         )
         after = (
             self._gap

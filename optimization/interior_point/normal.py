@@ -6,8 +6,7 @@ are eliminated. The others are solved by conjugate gradients, with a sparse fact
 late in the iteration nearly all weight lies on the few arcs that trade.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from optimization.community import Floats
 from optimization.errors import SolverError
 from optimization.interior_point import kernels
 from optimization.interior_point.chain_normal import Chain
-from optimization.interior_point.programme import Arcs, Boxes, Programme, Rows
+from optimization.interior_point.programme import Arcs, Boxes, Programme
 from optimization.market import Indices
 
 DENSE_ROWS = 1500
@@ -169,9 +168,7 @@ class Dense:
         elif self._row_by_row and not self._joined:
             kernels.eliminate(self._ends, self._order, self._second, x, z, self._pivot, matrix)
             w = x[self._order] / z[self._order]
-            self._sparse = sp.csr_array(
-                (-w, self._second[self._order], self._ends), shape=(eliminated.size, kept.size)
-            )
+            self._sparse = sp.csr_array((-w, self._second[self._order], self._ends), shape=(eliminated.size, kept.size))
         else:
             side = boxes[eliminated][:, kept].toarray()
             kernels.scatter(self._first, self._second, x, z, side, 0, x.size)
@@ -191,7 +188,7 @@ class Dense:
         """(R,) solution."""
         out = np.empty_like(right)
         kept, eliminated = self._kept, self._eliminated
-        side = self._sparse if self._side is None and eliminated.size else self._side
+        side: Any = self._sparse if self._side is None and eliminated.size else self._side
         reduced = right[kept]
         if eliminated.size:
             reduced = reduced - side.T @ (right[eliminated] / self._pivot)

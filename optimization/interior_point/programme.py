@@ -168,7 +168,9 @@ def lay_out(market: Market) -> Layout:
     """The programme of a market."""
     mtus, hours = market.mtus, market.hours
     groups, group = _free_groups(market)
-    binding = np.array([np.isfinite(g.lower) | np.isfinite(g.upper) for g in market.limits], dtype=bool).reshape(-1, mtus)
+    binding = np.array([np.isfinite(g.lower) | np.isfinite(g.upper) for g in market.limits], dtype=bool).reshape(
+        -1, mtus
+    )
     storages = market.stores
     first_limit = groups * mtus
     first_state = first_limit + int(binding.sum())
@@ -234,7 +236,18 @@ def lay_out(market: Market) -> Layout:
     )
     target = np.zeros(row_count)
     target[first_state::mtus] = storages.initial
-    return _close(columns, arcs, target, limit_row=limit_row, first_state=first_state, group=group, groups=groups, arc_link=arc_link, capped_link=capped, mtus=mtus)
+    return _close(
+        columns,
+        arcs,
+        target,
+        limit_row=limit_row,
+        first_state=first_state,
+        group=group,
+        groups=groups,
+        arc_link=arc_link,
+        capped_link=capped,
+        mtus=mtus,
+    )
 
 
 def _add_pieces(market: Market, columns: _Columns, consume: object) -> None:

@@ -28,6 +28,10 @@ MARGIN = 3.0
 CENTRAL = 1e-6
 """Relative gap down to which an iterate is far enough from its bounds for arcs to join it."""
 
+GOOD = 1e-7
+"""Quality of an iterate that a second start would hardly improve."""
+
+MORE_CENTRAL = 1e3
 WRONG = 10
 """One in so many rows: where more arcs left out have negative reduced costs, the choice was a bad one."""
 
@@ -46,7 +50,7 @@ def solve(
     """
     arcs = programme.arcs
     if arcs.cost.size < max(LEAST_ARCS, MANY * programme.target.size):
-        return Method(programme).run(tolerance=tolerance, steps=max_iterations, stop=stop)
+        return _straight(programme, tolerance=tolerance, max_iterations=max_iterations, stop=stop)
     most, spent = CHEAPEST, 0
     central: tuple[Indices, Iterate, float] | None = None
     active = _cheapest(programme, most)
@@ -91,6 +95,19 @@ def solve(
         steps = STEPS if joining.size else 2 * STEPS
 
 
+def _straight(
+    programme: Programme, *, tolerance: float, max_iterations: int, stop: Callable[[], bool] | None
+) -> Iterate:
+    """The best iterate on all arcs, after a second start further from all bounds where the first leads nowhere."""
+    first = Method(programme).run(tolerance=tolerance, steps=max_iterations, stop=stop)
+    left = max_iterations - first.iterations
+    if first.quality.worst <= max(tolerance, GOOD) or left <= 0:
+        return first
+    again = Method(programme, iterations=first.iterations, centrality=MORE_CENTRAL)
+    second = again.run(tolerance=tolerance, steps=left, stop=stop)
+    return min(first, second, key=lambda iterate: iterate.quality.worst)
+
+
 def _reduced(arcs: Arcs, now: Iterate, chosen: Indices | slice = slice(None)) -> Floats:
     """Reduced costs of arcs."""
     reduced: Floats = arcs.cost[chosen] + now.price[arcs.seller[chosen]] - now.price[arcs.buyer[chosen]]
@@ -119,9 +136,7 @@ def _cheapest(programme: Programme, most: int) -> Indices:
 
 def _restricted(programme: Programme, active: Indices) -> Programme:
     arcs = programme.arcs
-    return replace(
-        programme, arcs=Arcs(seller=arcs.seller[active], buyer=arcs.buyer[active], cost=arcs.cost[active])
-    )
+    return replace(programme, arcs=Arcs(seller=arcs.seller[active], buyer=arcs.buyer[active], cost=arcs.cost[active]))
 
 
 def _joined(

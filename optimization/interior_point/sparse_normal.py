@@ -29,8 +29,8 @@ MOST_ITERATIONS = 500
 REGULAR = 1e-14
 
 LOCAL = 8.0
-"""Mean bandwidth, in square roots of the size, up to which a graph counts as local: in the plane it is 2 to 5, at random
-25 and more."""
+"""Mean bandwidth, in square roots of the size, up to which a graph counts as local: in the plane it is 2 to 5, at
+random 25 and more."""
 
 
 class Sparse:
@@ -59,11 +59,12 @@ class Sparse:
 
     def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
         """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``."""
-        seller, buyer, rows = self._seller, self._buyer, np.arange(self._rows)
+        seller, buyer = self._seller, self._buyer
         self._others_weight = weight[self._others]
         self._weight = np.concatenate([x / z, weight[self._linking]])
         boxes = (self._matrix * self._others_weight[None, :]) @ self._transposed
-        links = np.bincount(seller, self._weight, self._rows) + np.bincount(buyer, self._weight, self._rows)
+        links: Floats = np.zeros(self._rows)
+        links += np.bincount(seller, self._weight, self._rows) + np.bincount(buyer, self._weight, self._rows)
         total = boxes.diagonal() + links
         if self._local:
             self._factorise(boxes, np.arange(seller.size), links, total)
@@ -129,4 +130,4 @@ def _is_local(graph: sp.csr_array) -> bool:
     entries = graph.tocoo()
     first = np.arange(size)
     np.minimum.at(first, place[entries.row], place[entries.col])
-    return float((np.arange(size) - first).mean()) <= LOCAL * size**0.5
+    return bool((np.arange(size) - first).mean() <= LOCAL * size**0.5)
