@@ -9,19 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from optimization.canonical import canonical
 from optimization.community import Floats
 from optimization.conflict import find_conflict
 from optimization.interior_point import programme as rows
-from optimization.interior_point.least_norm import Mask, Ties, least_norm
+from optimization.interior_point.least_norm import Mask
 from optimization.interior_point.method import Iterate
 from optimization.interior_point.programme import Layout, lay_out
+from optimization.interior_point.settling import Draft, Tied, settle
 from optimization.interior_point.sifting import solve
-from optimization.market import Indices, Market
+from optimization.market import Market
 from optimization.market_clearing import MarketClearing, MarketOutcome, Unsolved
 
 AIM = 1e-10
@@ -104,6 +103,7 @@ class _Values:
     price: Floats
     limit_price: Floats
     state_price: Floats
+    free_link: Mask
     tied_link: Mask
     tied_import: Mask
     tied_export: Mask
@@ -112,16 +112,42 @@ class _Values:
 def _read(market: Market, layout: Layout, iterate: Iterate) -> MarketClearing:
     """The clearing that an iterate stands for, on its bounds where it is near them, balanced, of least norm."""
     values = _values(market, layout, iterate)
-    inside = layout.group[market.links.seller] == layout.group[market.links.buyer]
     if iterate.quality.worst > CRISP:
         # What ties cannot be told yet: the iterate's trades stay, and only what goes round for free is chosen.
-        values.tied_link &= inside[:, None]
+        values.tied_link &= values.free_link[:, None]
         values.tied_import[:] = values.tied_export[:] = False
-        if not inside.any():
+        if not values.free_link.any():
             return _clearing(values, iterate)
     for mtu in range(market.mtus):
-        _settle(market, values, mtu, _room(market, values.piece[:, mtu], mtu))
+        _settle(market, values, mtu, iterate.quality.worst)
     return _clearing(values, iterate)
+
+
+def _settle(market: Market, values: _Values, mtu: int, accuracy: float) -> None:
+    """Balance one MTU and choose its tied trades, in place; what cannot be balanced better stays as it is."""
+    settled = settle(
+        market,
+        mtu,
+        Draft(
+            piece=values.piece[:, mtu],
+            stored=values.charge[:, mtu] - values.discharge[:, mtu],
+            trade=values.trade[:, mtu],
+            imported=values.imported[:, mtu],
+            exported=values.exported[:, mtu],
+        ),
+        Tied(
+            link=values.tied_link[:, mtu],
+            free=values.free_link,
+            imports=values.tied_import[:, mtu],
+            exports=values.tied_export[:, mtu],
+        ),
+        accuracy=accuracy,
+    )
+    if settled is not None:
+        values.piece[:, mtu] = settled.piece
+        values.trade[:, mtu] = settled.trade
+        values.imported[:, mtu] = settled.imported
+        values.exported[:, mtu] = settled.exported
 
 
 def _clearing(values: _Values, iterate: Iterate) -> MarketClearing:
@@ -179,8 +205,8 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     off = _off(iterate.arcs, iterate.arc_reduced, per_cost, power)
     trade[layout.arc_link] = iterate.arcs.reshape(shape).T
     tied[layout.arc_link] = ~off.reshape(shape).T
-    inside = layout.group[market.links.seller] == layout.group[market.links.buyer]
-    tied[inside & (market.links.cost == 0)] = True
+    free = (layout.group[market.links.seller] == layout.group[market.links.buyer]) & (market.links.cost == 0)
+    tied[free] = True
     price = iterate.price[: programme.balances].reshape(mtus, layout.groups).T[layout.group] / hours
     if not (market.limits or market.stores.size or np.isfinite(market.links.capacity).any()):
         price = np.clip(price, *_marginal_range(market))
@@ -196,6 +222,7 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
         price=price,
         limit_price=limit_price,
         state_price=state_price,
+        free_link=free,
         tied_link=tied,
         tied_import=tables[rows.IMPORT][1],
         tied_export=tables[rows.EXPORT][1],
@@ -227,60 +254,3 @@ def _marginal_range(market: Market) -> tuple[float, float]:
 def _off(value: Floats, dual: Floats, per_cost: float, power: float) -> Mask:
     """Which values are at their bound: tiny, and in units of the market far smaller than their dual."""
     return (value <= 1e-5 * power) & (np.maximum(value, 1e-9 * power) < dual * per_cost)
-
-
-def _room(market: Market, piece: Floats, mtu: int) -> Floats:
-    """(P,) kW by which each piece could move both ways."""
-    return np.minimum(piece - market.assets.lower[:, mtu], market.assets.upper[:, mtu] - piece)
-
-
-def _settle(market: Market, values: _Values, mtu: int, room: Floats) -> None:
-    """Balance one MTU to rounding and choose its tied trades, in place."""
-    links, assets, storages, size = market.links, market.assets, market.stores, len(market.peers)
-    free = values.tied_link[:, mtu]
-    kept = np.where(free, 0.0, values.trade[:, mtu])
-    # Where the tied links alone cannot carry it all, those in doubt may carry twice what they do.
-    small = ~free & (kept > 0.0) & (kept < links.capacity)
-    for capacity in (
-        np.where(free, links.capacity, 0.0),
-        np.where(free, links.capacity, np.where(small, np.minimum(2.0 * kept, links.capacity), 0.0)),
-    ):
-        tied = np.flatnonzero(free | (capacity > 0.0))
-        ties = Ties(
-            seller=links.seller[tied],
-            buyer=links.buyer[tied],
-            capacity=capacity[tied],
-            may_import=values.tied_import[:, mtu],
-            may_export=values.tied_export[:, mtu],
-        )
-        fixed = np.where(capacity > 0.0, 0.0, kept)
-        grid = np.where(ties.may_import, 0.0, values.imported[:, mtu])
-        grid -= np.where(ties.may_export, 0.0, values.exported[:, mtu])
-        fixed[small] = 0.0
-        net: Floats = np.zeros(size)  # numpy counts integers where there is nothing to add up
-        net += np.bincount(assets.piece_peer, values.piece[:, mtu], size)
-        net += np.bincount(storages.peer, values.charge[:, mtu] - values.discharge[:, mtu], size)
-        net += np.bincount(links.seller, fixed, size) - np.bincount(links.buyer, fixed, size) - grid
-        moved = _rounding(assets.piece_peer, room, ties, net)
-        chosen = least_norm(ties, net - np.bincount(assets.piece_peer, moved, size))
-        if chosen is not None:
-            values.piece[:, mtu] -= moved
-            values.trade[:, mtu] = fixed
-            values.trade[tied, mtu], imported, exported = chosen
-            values.imported[:, mtu] = np.where(ties.may_import, imported, values.imported[:, mtu])
-            values.exported[:, mtu] = np.where(ties.may_export, exported, values.exported[:, mtu])
-            return
-
-
-def _rounding(owner: Indices, room: Floats, ties: Ties, net: Floats) -> Floats:
-    """(P,) kW that pieces take back, by their room, of what rounding leaves over in each island without a grid."""
-    size = net.size
-    graph = coo_array((np.ones(ties.seller.size), (ties.seller, ties.buyer)), shape=(size, size))
-    _, island = connected_components(graph, directed=False)
-    surplus = np.bincount(island, net)
-    open_to_grid = np.bincount(island, ties.may_import | ties.may_export) > 0
-    rooms = np.bincount(island[owner], room, surplus.size)
-    hopeless = open_to_grid | (rooms <= 0.0) | (np.abs(surplus) > 1e-3 * rooms)
-    share = np.where(hopeless, 0.0, surplus / np.where(rooms > 0.0, rooms, 1.0))
-    moved: Floats = share[island[owner]] * room
-    return moved

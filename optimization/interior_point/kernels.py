@@ -44,27 +44,28 @@ def _residual(cost, drop, z, exact):  # type: ignore[no-untyped-def]
 
 @_jit
 def weigh(
-    seller: Rows, buyer: Rows, cost: Floats, x: Floats, z: Floats, price: Floats, exact: bool
+    seller: Rows, buyer: Rows, cost: Floats, x: Floats, z: Floats, price: Floats, exact: bool, least: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Sums over the arcs at an iterate.
 
     Parameters
     ----------
     exact : whether dual residuals are at the level of rounding, and count as zero
+    least : added to what dual residuals are measured against
 
     Returns
     -------
     flow : (R,) A x of the arcs
     pull : (R,) A of the predictor's ``-w (z + residual)``
     diagonal : (R,) diagonal of A w A'
-    totals : (2,) sum of x z; largest dual residual
+    totals : (3,) sum of x z; largest dual residual; largest against the cost, prices and dual that one is made of
     """
     rows = price.size
     flow, pull, diagonal = np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows))
-    totals = np.zeros((CHUNKS, 2))
+    totals = np.zeros((CHUNKS, 3))
     for chunk in range(CHUNKS):
         first, end = _bounds(chunk, x.size)
-        gap, worst = 0.0, 0.0
+        gap, worst, relative = 0.0, 0.0, 0.0
         for k in range(first, end):
             s, b = seller[k], buyer[k]
             residual = _residual(cost[k], price[b] - price[s], z[k], exact)
@@ -78,12 +79,15 @@ def weigh(
             diagonal[chunk, b] += w
             gap += x[k] * z[k]
             worst = max(worst, abs(residual))
+            relative = max(relative, abs(residual) / (least + cost[k] + abs(price[s]) + abs(price[b]) + z[k]))
         totals[chunk, 0] = gap
         totals[chunk, 1] = worst
-    total = np.zeros(2)
+        totals[chunk, 2] = relative
+    total = np.zeros(3)
     for chunk in range(CHUNKS):
         total[0] += totals[chunk, 0]
         total[1] = max(total[1], totals[chunk, 1])
+        total[2] = max(total[2], totals[chunk, 2])
     return flow.sum(axis=0), pull.sum(axis=0), diagonal.sum(axis=0), total
 
 

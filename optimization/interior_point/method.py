@@ -37,6 +37,9 @@ LEAST_REDUCED_COST = 0.03
 
 AWAY = 1e-3
 ROUNDING = 1e-13
+LEAST_COST = 1e-12
+"""Of the largest marginal cost: less than this is nothing."""
+
 WELL_BALANCED = 1e-11
 STIFFEST = 1e150
 STALLED_STEP = 1e-7
@@ -204,15 +207,18 @@ class Method:
     def _measure(self) -> None:
         """Residuals at the iterate."""
         x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
+        least = LEAST_COST * self._cost_scale
         flow, self._pull, self._diagonal, totals = kernels.weigh(
-            *self._arcs, self._flow, self._reduced, self._price, self._exact
+            *self._arcs, self._flow, self._reduced, self._price, self._exact, least
         )
-        self._exact = self._exact or totals[1] <= ROUNDING * self._cost_scale
+        self._exact = self._exact or totals[2] <= ROUNDING
         self._unbalanced = self._matrix @ x + flow - self._target
-        slope = self._cost + self._curvature * x + self._transposed @ self._price
-        self._unfair = np.zeros_like(x) if self._boxes_exact else slope - z + u
-        worst = float(np.abs(self._unfair).max(initial=0.0))
-        self._boxes_exact = self._boxes_exact or worst <= ROUNDING * self._cost_scale
+        own, priced = self._cost + self._curvature * x, self._transposed @ self._price
+        self._unfair = np.zeros_like(x) if self._boxes_exact else own + priced - z + u
+        # Rounding is judged against what a residual is made of: cheap assets count as much as dear ones.
+        made_of = np.abs(self._cost) + self._curvature * x + np.abs(priced) + z + u + least
+        relative = float((np.abs(self._unfair) / made_of).max(initial=0.0))
+        self._boxes_exact = self._boxes_exact or relative <= ROUNDING
         self._unroomed = np.where(two, x + v - np.where(two, self._width, 0.0), 0.0)
         self._gap = float(totals[0] + x @ z + v[two] @ u[two])
         value = float(self._cost @ x + 0.5 * self._curvature @ (x * x) + self._arcs[2] @ self._flow)
@@ -220,7 +226,7 @@ class Method:
         through = np.maximum(through, 1e-3 * float(np.median(through)) if through.size else 0.0)
         self._quality = Quality(
             primal=float((np.abs(self._unbalanced) / np.maximum(through, 1e-9)).max(initial=0.0)),
-            dual=max(worst, float(totals[1])) / self._cost_scale,
+            dual=max(float(np.abs(self._unfair).max(initial=0.0)), float(totals[1])) / self._cost_scale,
             gap=self._gap / max(abs(value), abs(value - self._gap), 1e-12 * self._cost_scale),
         )
 

@@ -58,12 +58,14 @@ def directions(case: SimpleNamespace, weight: float) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("arcs", [0, 1, 5, 40, 1000])
 def test_sums_over_arcs_are_those_of_matrices(arcs: int, exact: bool) -> None:
     case = instance(1, arcs=arcs, exact=exact)
-    flow, pull, diagonal, totals = kernels.weigh(*arrays(case), exact)
+    flow, pull, diagonal, totals = kernels.weigh(*arrays(case), exact, 0.5)
     weight = case.x / case.z
     assert flow == pytest.approx(case.incidence @ case.x)
     assert pull == pytest.approx(case.incidence @ (-weight * (case.z + residual(case))))
     assert diagonal == pytest.approx(((case.incidence * weight) @ case.incidence.T).diagonal())
-    assert totals == pytest.approx([case.x @ case.z, np.abs(residual(case)).max(initial=0.0)])
+    made_of = 0.5 + case.cost + np.abs(case.incidence.T) @ np.abs(case.price) + case.z
+    rest = np.abs(residual(case))
+    assert totals == pytest.approx([case.x @ case.z, rest.max(initial=0.0), (rest / made_of).max(initial=0.0)])
 
 
 @pytest.mark.parametrize("exact", [False, True])
