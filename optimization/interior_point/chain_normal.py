@@ -64,7 +64,7 @@ class Chain:
         fits = size <= MOST_ROWS and mtus * size**2 <= MOST_ENTRIES
         return cls(programme) if fits and (programme.target.size - first) // mtus <= MOST_ROWS else None
 
-    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats, damping: float) -> None:
         """Take new weights, as ``Normal`` says."""
         size, mtus, storages = self._size, self._mtus, self._storages
         products = self._value * weight[self._column]
@@ -76,12 +76,13 @@ class Chain:
         columns = couplings.reshape(mtus, size, storages)
         held: Floats = np.zeros((mtus, storages))
         held += np.bincount(self._held, products[self._same], mtus * storages).reshape(mtus, storages)
+        held = held + damping
         self._off = np.bincount(self._passed, products[self._next], mtus * storages).reshape(mtus, storages)
         self._factors, self._coupled_factors, self._links = [], [], []
         carried = np.zeros((storages, storages))
         for t, part in enumerate(self._rows):
             matrix = matrices[t, : part.size, : part.size]
-            matrix[np.diag_indices(part.size)] += diagonal[part]
+            matrix[np.diag_indices(part.size)] += diagonal[part] + damping
             lower = _cholesky(matrix)
             coupled = solve_triangular(lower, columns[t, : part.size], lower=True, check_finite=False)
             rest = np.diag(held[t]) - coupled.T @ coupled - carried

@@ -41,6 +41,9 @@ LEAST_COST = 1e-12
 """Of the largest marginal cost: less than this is nothing."""
 
 WELL_BALANCED = 1e-11
+DAMPING = 1e-10
+"""Added to the normal matrix, in typical powers per cost: prices that nothing depends on stay where they are."""
+
 STIFFEST = 1e150
 STALLED_STEP = 1e-7
 STALLED_STEPS = 5
@@ -124,6 +127,7 @@ class Method:
         self._exact = self._boxes_exact = False
         # Where nothing can move there is nowhere to step.
         self._stalled, self._iterations = 0 if self._count else STALLED_STEPS, iterations
+        self._size = max(float(np.median(boxes.width[self._two])) if self._two.any() else 1.0, 1e-9)
         if start is None:
             self._start(programme, centrality)
         else:
@@ -132,6 +136,7 @@ class Method:
             self._price, self._cost_scale = start.price, start.cost_scale
             self._flow, self._reduced = start.arcs.copy(), start.arc_reduced.copy()
             self._measure()
+        self._damping = DAMPING * self._size / self._cost_scale
 
     @property
     def quality(self) -> Quality:
@@ -223,9 +228,10 @@ class Method:
         self._gap = float(totals[0] + x @ z + v[two] @ u[two])
         value = float(self._cost @ x + 0.5 * self._curvature @ (x * x) + self._arcs[2] @ self._flow)
         through = self._throughput @ x + np.abs(flow)
-        through = np.maximum(through, 1e-3 * float(np.median(through)) if through.size else 0.0)
+        most = float(through.max(initial=0.0))
+        idle = 1e-3 * (min(self._size, most) if most > 1e-6 * self._size else self._size)
         self._quality = Quality(
-            primal=float((np.abs(self._unbalanced) / np.maximum(through, 1e-9)).max(initial=0.0)),
+            primal=float((np.abs(self._unbalanced) / np.maximum(through, idle)).max(initial=0.0)),
             dual=max(float(np.abs(self._unfair).max(initial=0.0)), float(totals[1])) / self._cost_scale,
             gap=self._gap / max(abs(value), abs(value - self._gap), 1e-12 * self._cost_scale),
         )
@@ -250,7 +256,7 @@ class Method:
         x, v, z, u, two = self._x, self._v, self._z, self._u, self._two
         arcs = (*self._arcs, self._flow, self._reduced, self._price)
         weight = 1.0 / np.minimum(self._curvature + z / x + np.where(two, u / v, 0.0), STIFFEST)
-        self._linear.factor(weight, self._flow, self._reduced, self._diagonal)
+        self._linear.factor(weight, self._flow, self._reduced, self._diagonal, self._damping)
 
         push = -self._unfair - z + np.where(two, u * (1.0 - self._unroomed / v), 0.0)
         first = self._solve(weight, self._unbalanced + self._matrix @ (weight * push) + self._pull)
@@ -299,7 +305,7 @@ class Method:
             return answer
         product = self._matrix @ (weight * (self._transposed @ answer))
         product += kernels.multiply(*self._arcs[:2], self._flow / self._reduced, answer)
-        return answer + self._linear.solve(right - product)
+        return answer + self._linear.solve(right - product - self._damping * answer)
 
     def _centring(self, direction: tuple[Floats, Floats, Floats, Floats], totals: Floats) -> float:
         """What each product of value and dual shall become: little, if the predictor alone gets far."""

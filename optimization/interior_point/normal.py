@@ -30,8 +30,11 @@ REGULAR = 1e-15
 class Normal(Protocol):
     """Solves with the normal matrix of the current weights."""
 
-    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
-        """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``."""
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats, damping: float) -> None:
+        """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``.
+
+        ``damping`` is added to the whole diagonal.
+        """
 
     def solve(self, right: Floats) -> Floats:
         """(R,) solution."""
@@ -94,10 +97,10 @@ class Parts:
         count, part = connected_components(joined + sp.csr_array(matrix @ matrix.T), directed=False)
         return cls(programme, part) if 1 < count <= MOST_PARTS else None
 
-    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats, damping: float) -> None:
         """Take new weights, as ``Normal`` says."""
         for rows, columns, arcs, inner in self._parts:
-            inner.factor(weight[columns], x[arcs], z[arcs], diagonal[rows])
+            inner.factor(weight[columns], x[arcs], z[arcs], diagonal[rows], damping)
 
     def solve(self, right: Floats) -> Floats:
         """(R,) solution."""
@@ -153,13 +156,13 @@ class Dense:
             return cls(programme, side)
         return cls(programme, np.zeros(rows, dtype=np.bool_)) if rows <= DENSE_ROWS else None
 
-    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats, damping: float) -> None:
         """Take new weights, as ``Normal`` says."""
         boxes = sp.csr_array((self._boxes * weight[None, :]) @ self._transposed)
         kept, eliminated = self._kept, self._eliminated
-        own = boxes.diagonal() + diagonal
+        own = boxes.diagonal() + diagonal + damping
         matrix = boxes[kept][:, kept].toarray()
-        matrix[np.diag_indices(kept.size)] += diagonal[kept]
+        matrix[np.diag_indices(kept.size)] += diagonal[kept] + damping
         self._pivot = own[eliminated]
         self._x, self._z = x, z
         self._side = None

@@ -57,14 +57,16 @@ class Sparse:
         joined = sp.csr_array((np.ones(low.size), (self._seller, self._buyer)), shape=(self._rows, self._rows))
         self._local = _is_local(sp.csr_array(joined + joined.T + abs(self._matrix) @ abs(self._transposed)))
 
-    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats) -> None:
+    def factor(self, weight: Floats, x: Floats, z: Floats, diagonal: Floats, damping: float) -> None:
         """Take new weights: (B,) of the boxes; those of the arcs are ``x / z``, their row sums ``diagonal``."""
         seller, buyer = self._seller, self._buyer
         self._others_weight = weight[self._others]
         self._weight = np.concatenate([x / z, weight[self._linking]])
         boxes = (self._matrix * self._others_weight[None, :]) @ self._transposed
-        links: Floats = np.zeros(self._rows)
-        links += np.bincount(seller, self._weight, self._rows) + np.bincount(buyer, self._weight, self._rows)
+        self._damping = damping
+        links: Floats = np.full(self._rows, damping)
+        links += np.bincount(seller, self._weight, self._rows)
+        links += np.bincount(buyer, self._weight, self._rows)
         total = boxes.diagonal() + links
         if self._local:
             self._factorise(boxes, np.arange(seller.size), links, total)
@@ -117,7 +119,9 @@ class Sparse:
 
     def _product(self, vector: Floats) -> Floats:
         arcs = kernels.multiply(self._seller, self._buyer, self._weight, vector)
-        product: Floats = self._matrix @ (self._others_weight * (self._transposed @ vector)) + arcs
+        product: Floats = (
+            self._matrix @ (self._others_weight * (self._transposed @ vector)) + arcs + self._damping * vector
+        )
         return product
 
 

@@ -42,8 +42,9 @@ def assert_solves(way: Normal, given: Programme, *, spread: float = 1.0) -> None
         expected = random.normal(size=given.target.size)
         # A row that nothing enters has no answer but zero.
         expected[matrix.diagonal() == 0.0] = 0.0
-        way.factor(weight, x, z, diagonal)
-        found = way.solve(matrix @ expected)
+        damping = 0.01 * float(random.uniform()) * float(matrix.diagonal().max(initial=1.0))
+        way.factor(weight, x, z, diagonal, damping)
+        found = way.solve(matrix @ expected + damping * expected)
         assert found == pytest.approx(expected, rel=1e-7, abs=1e-8 * np.abs(expected).max())
 
 
