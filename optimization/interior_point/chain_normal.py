@@ -74,9 +74,8 @@ class Chain:
         matrices = blocks.reshape(mtus, size, size)
         couplings = np.bincount(self._coupled, products[self._coupling], mtus * size * storages)
         columns = couplings.reshape(mtus, size, storages)
-        held: Floats = np.zeros((mtus, storages))
+        held: Floats = np.full((mtus, storages), damping)
         held += np.bincount(self._held, products[self._same], mtus * storages).reshape(mtus, storages)
-        held = held + damping
         self._off = np.bincount(self._passed, products[self._next], mtus * storages).reshape(mtus, storages)
         self._factors, self._coupled_factors, self._links = [], [], []
         carried = np.zeros((storages, storages))
