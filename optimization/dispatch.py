@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from optimization.canonical import canonical
 from optimization.community import Floats
 from optimization.conflict import find_conflict
+from optimization.errors import ProblemError
 from optimization.interior_point import programme as rows
 from optimization.interior_point.least_norm import Mask
 from optimization.interior_point.method import Iterate
@@ -24,13 +25,14 @@ from optimization.market import Market
 from optimization.market_clearing import MarketClearing, MarketOutcome, Unsolved
 
 AIM = 1e-10
+"""Quality at which the search ends, unless the caller wants another; a little above what doubles allow."""
+
 ACCEPTED = 1e-7
+"""Quality that still counts as solved where ``AIM`` was not reached."""
+
 MAX_ITERATIONS = 150
 CRISP = 1e-8
 """Quality from which on what trades can be told from what does not."""
-
-ABSURD = 1e3
-"""Distance of a price from all marginal costs, in their range, from which on it says nothing."""
 
 SNAP = 1e-8
 """Distance from a bound, in typical widths, that is rounding."""
@@ -58,11 +60,20 @@ def dispatch(
     MarketClearing; MarketConflict, where no trades keep to all bounds; Unsolved with the last iterate, where the method
     ended early. Equal inputs give equal outputs, in whatever order peers, assets and links are given.
 
+    Raises
+    ------
+    ProblemError
+        If the tolerance is not a positive number.
+    SolverError
+        If the search for a conflict fails.
+
     References
     ----------
     E. Sorin, L. Bobo, P. Pinson (2019), "Consensus-based approach to peer-to-peer electricity markets with product
     differentiation", IEEE Trans. Power Systems 34(2), eq. (1).
     """
+    if tolerance is not None and not (np.isfinite(tolerance) and tolerance > 0):
+        raise ProblemError(f"tolerance: got {tolerance}, wanted a number above 0, or None")
     sorted_market = canonical(market)
     layout = lay_out(sorted_market.market)
     # More threads would change the last digits of matrix products with their number, and cost more than they bring.
@@ -82,10 +93,10 @@ def dispatch(
     conflict = find_conflict(market)
     if conflict is not None:
         return conflict
-    quality = iterate.quality
+    quality, wanted = iterate.quality, ACCEPTED if tolerance is None else tolerance
     return Unsolved(
         reason=f"after {iterate.iterations} iterations: got relative residuals {quality.primal:.1e} (primal), "
-        f"{quality.dual:.1e} (dual) and gap {quality.gap:.1e}, wanted {tolerance or ACCEPTED:.0e}",
+        f"{quality.dual:.1e} (dual) and gap {quality.gap:.1e}, wanted {wanted:.0e}",
         best=restored,
     )
 
@@ -208,8 +219,7 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     free = (layout.group[market.links.seller] == layout.group[market.links.buyer]) & (market.links.cost == 0)
     tied[free] = True
     price = iterate.price[: programme.balances].reshape(mtus, layout.groups).T[layout.group] / hours
-    if not (market.limits or market.stores.size or np.isfinite(market.links.capacity).any()):
-        price = np.clip(price, *_marginal_range(market))
+    price = _within_reach(market, layout, tables[rows.PIECE][0], price)
     limit_price = np.where(layout.limit_row >= 0, iterate.price[layout.limit_row], 0.0).reshape(-1, mtus) / hours
     state_price = iterate.price[programme.first_state :].reshape(market.stores.size, mtus)
     return _Values(
@@ -229,26 +239,26 @@ def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     )
 
 
-def _marginal_range(market: Market) -> tuple[float, float]:
-    """What bounds all prices that anything depends on: marginal costs, with those of links on the way.
+def _within_reach(market: Market, layout: Layout, piece: Floats, price: Floats) -> Floats:
+    """(N, T) prices, those of peers that nothing joins to others kept within their own marginal costs.
 
-    Where bounds leave a peer no choice its price has no end, and where it is cut makes no difference: all assets and
-    links go on wanting what they are held to.
+    Where bounds leave such a peer no choice, its price has no end: the nearest that its assets agree with says most.
     """
-    assets, finite = market.assets, np.isfinite
-    worth = -np.concatenate(
-        [
-            (assets.slope + assets.curvature * assets.lower).ravel(),
-            (assets.slope + assets.curvature * assets.upper).ravel(),
-        ]
-    )
-    grid = [prices[finite(prices)] for prices in (market.import_price, market.export_price)]
-    every = np.concatenate([worth, *grid, [0.0]])
-    along = len(market.peers) * float(market.links.cost.max(initial=0.0))
-    low, high = float(every.min()) - along, float(every.max()) + along
-    # Near the range prices still differ by what the links between them cost: only what is absurd is cut.
-    spare = ABSURD * (high - low)
-    return low - spare, high + spare
+    assets, links, group = market.assets, market.links, layout.group
+    alone = np.ones(layout.groups, dtype=bool)
+    outside = group[links.seller] != group[links.buyer]
+    alone[group[links.seller[outside]]] = alone[group[links.buyer[outside]]] = False
+    alone[group[np.isfinite(market.import_price).any(axis=1) | np.isfinite(market.export_price).any(axis=1)]] = False
+    alone[group[market.stores.peer]] = False
+    for limit in market.limits:
+        alone[group[limit.members]] = False
+    worth = -(assets.slope + assets.curvature * piece)
+    low, high = (np.full((layout.groups, market.mtus), end) for end in (np.inf, -np.inf))
+    np.minimum.at(low, group[assets.piece_peer], worth)
+    np.maximum.at(high, group[assets.piece_peer], worth)
+    empty = low > high
+    low[empty] = high[empty] = 0.0
+    return np.where(alone[group][:, None], np.clip(price, low[group], high[group]), price)
 
 
 def _off(value: Floats, dual: Floats, per_cost: float, power: float) -> Mask:

@@ -1,4 +1,4 @@
-r"""Passes over the arcs, fused and in parallel, with results that do not depend on the number of threads.
+r"""Passes over the arcs, fused, on one thread: two would spin against whatever else the machine does.
 
 An arc :math:`l` from row :math:`s` to row :math:`b` has flow :math:`x \ge 0`, its dual :math:`z`, cost :math:`c` and
 dual residual :math:`\rho = c + \lambda_s - \lambda_b - z`. With :math:`w = x / z` the Newton system eliminates it to
@@ -14,7 +14,7 @@ Differences of prices' *directions* are divided by z, never differences of price
 is small, and with them the balance of what trades. No pass stores a direction: each recomputes it, which costs less
 than reading it back.
 
-Arcs are cut into a fixed number of chunks; every sum is made within a chunk, and the chunks are added in their order.
+Sums are made within a fixed number of chunks, which are added in their order: that keeps their last digits.
 """
 
 import numba
