@@ -91,7 +91,8 @@ class Layout:
     limit_row : (G, T) row of each limit, -1 where it does not bind
     arc_link : link of each arc of one MTU
     capped_link : links that are boxes
-    kind, part, mtu : (V,) of every box variable before fixed ones are left out: what it is (``PIECE`` to ``CAPPED``), which, when
+    kind, part, mtu : (V,) of every box variable before fixed ones are left out: what it is, ``PIECE`` to ``CAPPED``,
+        which, when
     shift, sign : (V,) its market value is ``shift + sign * x``
     free : (V,) index among the boxes, -1 for what cannot move
     """
