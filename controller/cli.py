@@ -62,7 +62,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults where there are any."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,10 +113,15 @@ def _add_clear(commands: "argparse._SubParsersAction[_Parser]") -> None:
     _add_scenario(clear)
     clear.add_argument("--market", choices=MARKETS, default="bilateral", help="design of the market")
     clear.add_argument("--scheme", choices=("plain", "accelerated"), help="of admm; accelerated if left out")
-    clear.add_argument("--penalty", type=float, help="of admm, instead of one chosen from the data")
-    clear.add_argument("--max-iterations", type=int, help="of admm")
+    clear.add_argument(
+        "--penalty",
+        type=float,
+        metavar="X",
+        help="of admm: price per power on every link, instead of one chosen from the data",
+    )
+    clear.add_argument("--max-iterations", type=int, metavar="N", help="of admm: rounds; 20000 if left out")
     clear.add_argument("--start", metavar="RESULT", help="what --json printed earlier: where admm starts")
-    clear.add_argument("--json", action="store_true", help="print one JSON object")
+    clear.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _add_compare(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -124,22 +129,32 @@ def _add_compare(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "compare",
         help="set the market designs side by side on one case",
         description="Clears a market case by every design: welfare, volume, prices, who wins and who loses against the "
-        "grid alone, what is left unserved, which limits are not kept.",
+        "grid alone, what is left unserved, which limits are not kept. Exit codes: 0 some design serves everybody and "
+        "keeps every limit, 2 bad input, 3 every design leaves somebody unserved, 4 a design has no certified result, "
+        "or all that serve everybody exceed limits.",
         epilog="example: gridpact compare community.json --out designs.html",
         formatter_class=_Formatter,
     )
     _add_scenario(compare)
-    compare.add_argument("--out", type=Path, help="write a page with pictures (.html) or one picture (.svg)")
-    compare.add_argument("--json", action="store_true", help="print one JSON object")
+    compare.add_argument(
+        "--out", type=Path, metavar="FILE", help="write a page with pictures (.html) or one picture (.svg)"
+    )
+    compare.add_argument("--json", action="store_true", help="print every design's figures as one JSON object")
 
 
 def _add_scenario(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="CASE", help="file (.json), or - for standard input")
-    parser.add_argument("--case", metavar="NAME", help="which one, of a file with several")
+    parser.add_argument("--case", metavar="NAME", help="the case meant, of a file with several")
     parser.add_argument("--fee", type=float, metavar="X", help="per unit of energy, on each side of a trade")
     parser.add_argument("--link-limit", type=float, metavar="X", help="power that no link may exceed")
     parser.add_argument("--solver", choices=SOLVERS, default="dispatch", help="what solves it")
-    parser.add_argument("--tolerance", type=float, metavar="T", help="of the solver, instead of its own")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="of the solver, instead of its own: relative residuals and gap; of admm, sums of squared differences in "
+        "the unit of power, squared. Above 1e-6 also the accepted gap and the tolerance of answers",
+    )
 
 
 def _add_schema(commands: "argparse._SubParsersAction[_Parser]") -> None:

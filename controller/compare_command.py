@@ -12,6 +12,7 @@ from rich.table import Table
 
 from controller.case.comparing import DesignComparison, DesignFigures, compare_designs, served
 from controller.case.reading import read_case
+from controller.case.show import print_table
 from controller.case.solving import Options
 from controller.clear_command import check_scenario, fee_of
 from controller.errors import InputError
@@ -52,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _exit_code(comparison: DesignComparison) -> int:
     if any(figures.status == "unsolved" for figures in comparison.designs):
         return NO_CERTIFIED_RESULT
-    return OK if served(comparison.designs) else INFEASIBLE
+    if served(comparison.designs):
+        return OK
+    return NO_CERTIFIED_RESULT if any(figures.status == "cleared" for figures in comparison.designs) else INFEASIBLE
 
 
 def _check_out(out: Path | None) -> None:
@@ -73,17 +76,23 @@ def _write(comparison: DesignComparison, out: Path) -> None:
 
 
 def _show(console: Console, comparison: DesignComparison) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("design", "welfare", "traded", "import", "export", "price", "win", "lose"):
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("design", "welfare", "traded", "import", "export", "price", "borne", "win", "lose"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for figures in comparison.designs:
         table.add_row(*_row(figures))
+    money = f", welfare in {comparison.currency}" if comparison.currency else ""
+    price = f", prices in {comparison.price_unit}" if comparison.price_unit else ""
     console.print(
         f"{escape(comparison.case)}: {comparison.peers} peers, fee {comparison.fee_per_side:g} per side, energy in "
-        f"{comparison.unit}h"
+        f"{comparison.unit}h{escape(money + price)}",
+        soft_wrap=True,
     )
-    console.print(table)
+    print_table(console, table)
     console.print(_against(comparison), soft_wrap=True)
+    console.print("borne: what buyers bear, with fees, network charges and preferences", soft_wrap=True)
+    if comparison.proviso:
+        console.print(comparison.proviso, soft_wrap=True)
     for figures in comparison.designs:
         if figures.reason:
             console.print(f"{figures.design}: {escape(figures.reason)}", soft_wrap=True)
@@ -92,17 +101,19 @@ def _show(console: Console, comparison: DesignComparison) -> None:
 
 
 def _row(figures: DesignFigures) -> tuple[str, ...]:
-    if figures.welfare is None:
-        return figures.design, f"[red]{figures.status}[/]", *[""] * 6
+    if not figures.answered:
+        return figures.design, f"[red]{figures.status}[/]", *[""] * 7
+    known = any(gain.amount is not None for gain in figures.gains)
     return (
         figures.design,
-        f"{figures.welfare:.6g}{'' if figures.status == 'cleared' else '*'}",
+        "*" if figures.welfare is None else f"{figures.welfare:.6g}",
         _amount(figures.volume),
         _amount(figures.imported),
         _amount(figures.exported),
         "" if figures.price_mean is None else f"{figures.price_mean:.5g}",
-        str(figures.winners),
-        str(figures.losers),
+        "" if figures.price_borne is None else f"{figures.price_borne:.5g}",
+        str(figures.winners) if known else "",
+        str(figures.losers) if known else "",
     )
 
 
@@ -111,10 +122,10 @@ def _amount(value: float) -> str:
 
 
 def _against(comparison: DesignComparison) -> str:
-    starred = any(figures.welfare is not None and figures.status != "cleared" for figures in comparison.designs)
-    note = "; * somebody is unserved, so the welfare does not compare" if starred else ""
+    starred = any(figures.answered and not figures.compares for figures in comparison.designs)
+    note = "; * somebody is unserved or a limit exceeded, so the welfare does not compare" if starred else ""
     if not comparison.baseline:
-        return f"no design serves everybody, so nobody wins or loses{note}"
+        return f"no design serves everybody and keeps every limit, so nobody wins or loses{note}"
     return f"winners and losers against {comparison.baseline}{note}"
 
 

@@ -5,6 +5,12 @@ answer is exact, see ``optimization.peer_to_peer``. By default penalties follow 
 are asked for, rounds are over-relaxed, and Anderson mixing with a safeguard accelerates them; the plain scheme is the
 textbook's, to which published iteration counts belong. ``optimization.peer_to_peer.coordinator`` runs the same rounds
 by messages.
+
+References
+----------
+F. Moret, T. Baroche, E. Sorin, P. Pinson (2018), "Negotiation algorithms for peer-to-peer electricity markets:
+computational properties", Power Systems Computation Conference.
+T. Baroche, F. Moret, P. Pinson (2019), "Prosumer markets: a unified formulation", IEEE PowerTech.
 """
 
 from dataclasses import replace
@@ -25,7 +31,14 @@ from optimization.peer_to_peer.rounds import Rounds
 __all__ = ["ACCEPTED_GAP", "AdmmOptions", "clear"]
 
 ACCEPTED_GAP = 1e-4
-"""Largest relative gap with which an answer that was still moving counts as one."""
+"""Largest relative gap with which an answer counts as one where no tolerance was given, whether the proposals agreed or
+rounds ran out. It is wide: who wants better asks the certificate, or gives a tolerance."""
+
+FIRST_GAP = 1e-12
+"""Relative gap at which rounds end although trades still move, as among ties they may for long."""
+
+FIRST_GAP_UNTIL = 500
+"""Round after which that gap is widened, with the cube of the round: to 6e-8 in the last of the default."""
 
 
 def clear(market: Market, *, options: AdmmOptions | None = None, start: MarketClearing | None = None) -> MarketOutcome:
@@ -33,18 +46,16 @@ def clear(market: Market, *, options: AdmmOptions | None = None, start: MarketCl
 
     Parameters
     ----------
-    options : None for the defaults
+    market : the problem; the answer does not depend on the order of its parts
+    options : how rounds go and when they end, ``tolerance`` in kW^2; None for the defaults
     start : any earlier clearing of a market of the same shape, to begin from
 
     Returns
     -------
-    outcome : ``Unsolved`` where rounds or time ran out, or an agent's own bounds admit nothing: infeasible
-        markets among them, which only a ``MarketConflict`` proves
-
-    References
-    ----------
-    Moret, Baroche, Sorin, Pinson (2018), "Negotiation algorithms for peer-to-peer electricity markets"; Baroche, Moret,
-    Pinson (2019), "Prosumer markets: a unified formulation".
+    outcome : with a tolerance, a clearing where the proposals agree to it, whatever its gap; without, where its gap is
+        at most ``ACCEPTED_GAP``. Its balances hold to ``recovery.GOOD_ENOUGH`` either way. ``Unsolved`` where rounds
+        or time ran out, or an agent's own bounds admit nothing: infeasible markets among them, which only a
+        ``MarketConflict`` proves
     """
     options = AdmmOptions() if options is None else options
     ordered = canonical(market)
@@ -89,5 +100,5 @@ def _first(net: Network, options: AdmmOptions, start: MarketClearing | None) -> 
 
 
 def _small_gap(iteration: int) -> float:
-    """Relative gap at which rounds end although trades still move, as among ties they may for long: 1e-12 at first."""
-    return 1e-12 * max(1.0, iteration / 500.0) ** 3
+    """Relative gap at which rounds end although trades still move."""
+    return FIRST_GAP * max(1.0, iteration / FIRST_GAP_UNTIL) ** 3

@@ -4,7 +4,6 @@ The elastic problem (``optimization.elastic``) says what gives; where anything h
 certificate, which ``market_certificate.check_conflict`` evaluates on its own.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,9 +16,6 @@ from optimization.market import Indices, Market
 from optimization.market_bound import bound_cost, without_costs
 from optimization.market_certificate import FEASIBILITY_TOLERANCE
 from optimization.market_clearing import MarketConflict, Unserved
-
-MOST_NAMED = 6
-"""Things that the description of a conflict names one by one."""
 
 
 def find_conflict(market: Market) -> MarketConflict | None:
@@ -101,35 +97,3 @@ def _unserved(market: Market, answer: ElasticAnswer, window: Indices) -> Iterato
 def _total(market: Market, unserved: list[Unserved]) -> float:
     """kWh, the sum of everything that gives."""
     return sum(abs(item.amount) * (1.0 if item.what.startswith("storage ") else market.hours) for item in unserved)
-
-
-def describe(conflict: MarketConflict) -> str:
-    """One paragraph for people: who would have to give, and by how much."""
-    groups: dict[tuple[str, bool], list[Unserved]] = defaultdict(list)
-    for item in conflict.unserved:
-        groups[item.what, item.amount > 0].append(item)
-    largest = sorted(groups.values(), key=lambda items: -sum(abs(item.amount) for item in items))
-    named = "; ".join(_sentence(items) for items in largest[:MOST_NAMED])
-    rest = len(largest) - MOST_NAMED
-    more = f"; and {rest} more" if rest > 0 else ""
-    return (
-        f"No trades keep to all bounds: {conflict.margin:.6g} kWh are in conflict. The least that would have to give: "
-        f"{named}{more}."
-    )
-
-
-def _sentence(items: list[Unserved]) -> str:
-    """What one part would have to give in some MTUs, always in the same direction."""
-    largest = max(items, key=lambda item: abs(item.amount))
-    less = largest.amount > 0
-    kind, _, name = largest.what.partition(" ")
-    amount = f"{abs(largest.amount):.6g} {'kWh' if kind == 'storage' else 'kW'}"
-    what = {
-        "peer": f"peer {name} would have to {'consume' if less else 'produce'} {amount} less",
-        "limit": f"limit {name} would have to allow {amount} more {'consumption' if less else 'production'}",
-        "storage": f"storage {name} would have to hold {amount} {'below its least' if less else 'above its most'}",
-    }[kind]
-    if len(items) == 1:
-        return f"{what} in MTU {largest.mtu}"
-    more = f"{len(items) - 1} more MTU" + ("s" if len(items) > 2 else "")
-    return f"{what} in MTU {largest.mtu}, and in {more} from {items[0].mtu} to {items[-1].mtu}"

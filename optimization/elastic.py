@@ -127,6 +127,8 @@ class Elastic:
         before = np.zeros((window.size, sum(self.rows)))
         before[0, sum(self.rows[:2]) :] = self.market.stores.initial / self.market.hours / scale
         kept = (lower < upper) | (lower != 0)
+        if not kept.any():
+            return None
         result = linprog(
             weight[kept],
             A_eq=self._matrix(window.size)[:, kept],

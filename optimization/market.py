@@ -36,13 +36,14 @@ Indices = npt.NDArray[np.int64]
 LARGEST = 1e9
 """No power, energy, price, slope or curvature is larger: a bigger number is a unit mixed up."""
 
-NEVER_IMPORTS = np.inf
-"""Import price of a peer that cannot buy from the grid; its negative is the export price of one that cannot sell."""
-
 
 def _frozen(values: Any, dtype: Any) -> Any:
+    """A read-only array that nobody else can write: a copy where the caller's own memory could still change."""
     array = np.ascontiguousarray(values, dtype=dtype)
-    if array is values and array.flags.writeable:
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.writeable and (array is values or owner is not array):
         array = array.copy()
     array.flags.writeable = False
     return array

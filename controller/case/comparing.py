@@ -22,6 +22,9 @@ DIFFERENCE = 1e-6
 NOISE = 1e-7
 """Share of the largest energy below which one is a solver's rounding."""
 
+UNKNOWN_PARTNERS = ("pool", "double-auction", "average-price")
+"""The designs in which nobody knows whom it trades with."""
+
 PRICED = 1e-6
 """Share of the largest trade that a trade must have for its price to count among the lowest and highest."""
 
@@ -33,7 +36,8 @@ class Gain:
     Attributes
     ----------
     peer : id
-    amount : currency; None where one of the two leaves it unserved, so that its costs do not compare
+    amount : currency; None where one of the two leaves it unserved, or the design exceeds a limit, so that its costs
+        do not compare
     verdict : 1 for a winner, -1 for a loser, 0 for neither
     """
 
@@ -51,12 +55,15 @@ class DesignFigures:
     design : name
     status : ``cleared``, ``infeasible`` (it leaves somebody unserved) or ``unsolved``
     reason : why, for people; else empty
-    welfare : currency; while somebody is unserved it leaves out what that is worth, and does not compare
+    compares : whether everybody is served and every limit kept, without which a welfare says nothing beside others
+    welfare : currency; None where it does not compare: it would leave out what is unserved or not kept
     volume : energy that peers sold to each other or to a pool, in the case's unit times an hour
     imported, exported : energy from and to the grid
-    price_low, price_mean, price_high : currency per unit of energy among peers and pool, without fees; None where they
-        do not trade
+    price_low, price_mean, price_high : currency per unit of energy that buyers pay sellers or the pool, without fees;
+        None where they do not trade
+    price_borne : mean of the same with what the buyer bears on top: fee, network charge and preference
     unserved : energy that must run, or must be produced, and found neither partner nor grid
+    unserved_peers : number of peers that this leaves unserved in some MTU
     exceeded : bounds of limits and storages that were not kept, a bound in an MTU each
     winners, losers : number of peers better and worse off than with the baseline
     gains : of each peer
@@ -66,6 +73,7 @@ class DesignFigures:
     design: str
     status: str
     reason: str
+    compares: bool = False
     welfare: float | None = None
     volume: float = 0.0
     imported: float = 0.0
@@ -73,12 +81,19 @@ class DesignFigures:
     price_low: float | None = None
     price_mean: float | None = None
     price_high: float | None = None
+    price_borne: float | None = None
     unserved: float = 0.0
+    unserved_peers: int = 0
     exceeded: int = 0
     winners: int = 0
     losers: int = 0
     gains: tuple[Gain, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether there are any powers to tell of."""
+        return bool(self.gains)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +104,46 @@ class DesignComparison:
     ----------
     case : name
     unit : of power
+    price_unit : of prices, as the case says it for people; may be empty
     peers : number of them
     fee_per_side : currency per unit of energy
-    baseline : the design that gains are measured against: the grid alone; if that leaves somebody unserved, the first
-        design that does not; empty where there is none
+    particular : whether links differ in what they cost beyond the fee, which a design that knows no partners cannot say
+    baseline : the design that gains are measured against: the grid alone; if that leaves somebody unserved or a limit
+        exceeded, the first design that does not; empty where there is none
     designs : in the order of the command, the grid alone last
     """
 
     case: str
     unit: str
+    price_unit: str
     peers: int
     fee_per_side: float
+    particular: bool
     baseline: str
     designs: tuple[DesignFigures, ...]
+
+    @property
+    def currency(self) -> str:
+        """What prices are in per unit of energy; empty where the case does not say."""
+        name, slash, _ = self.price_unit.partition("/")
+        return name.strip() if slash else ""
+
+    @property
+    def proviso(self) -> str:
+        """What limits the comparison itself, for people; empty for nothing."""
+        if not self.particular:
+            return ""
+        return (
+            f"{', '.join(UNKNOWN_PARTNERS)} do not know partners: they feel no preferences and pay the mean network "
+            "charge, so their welfare may exceed bilateral's"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The comparison as JSON has it."""
         shown = asdict(self)
+        shown["price_unit"] = self.price_unit or None
+        del shown["particular"]
+        shown["proviso"] = self.proviso or None
         for figures in shown["designs"]:
             figures["gains"] = {gain["peer"]: gain["amount"] for gain in figures["gains"]}
             figures["reason"] = figures["reason"] or None
@@ -125,8 +163,10 @@ def compare_designs(case: Case, *, fee_per_side: float, link_limit: float, optio
     return DesignComparison(
         case=case.name,
         unit=case.unit,
+        price_unit=case.price_unit,
         peers=len(market.peers),
         fee_per_side=fee_per_side,
+        particular=_particular(case.market),
         baseline=baseline,
         designs=tuple(
             _figures(case, market, name, outcome, reference, seconds) for name, (outcome, seconds) in outcomes.items()
@@ -137,7 +177,7 @@ def compare_designs(case: Case, *, fee_per_side: float, link_limit: float, optio
 def _baseline(outcomes: Mapping[str, DesignResult]) -> str:
     for name in (BASELINE, *outcomes):
         outcome = outcomes.get(name)
-        if isinstance(outcome, DesignOutcome) and not outcome.unserved:
+        if isinstance(outcome, DesignOutcome) and outcome.feasible:
             return name
     return ""
 
@@ -149,7 +189,12 @@ def _figures(
         missing = market.hours * sum(abs(entry.amount) for entry in outcome.unserved)
         reason = ", ".join(dict.fromkeys(entry.what for entry in outcome.unserved[:3]))
         return DesignFigures(
-            design=name, status="infeasible", reason=f"in conflict: {reason}", unserved=missing, seconds=seconds
+            design=name,
+            status="infeasible",
+            reason=f"in conflict: {reason}",
+            unserved=missing,
+            unserved_peers=len(_unserved(market, outcome)),
+            seconds=seconds,
         )
     if isinstance(outcome, Unsolved):
         return DesignFigures(design=name, status="unsolved", reason=outcome.reason, seconds=seconds)
@@ -160,14 +205,17 @@ def _figures(
         design=name,
         status="infeasible" if outcome.unserved else "cleared",
         reason=_undone(outcome),
-        welfare=0.0 - outcome.objective - case.constant,
+        compares=outcome.feasible,
+        welfare=0.0 - outcome.objective - case.constant if outcome.feasible else None,
         volume=volume,
         imported=imported,
         exported=exported,
         price_low=low,
         price_mean=mean,
         price_high=high,
+        price_borne=_price_borne(outcome.trades),
         unserved=market.hours * sum(abs(entry.amount) for entry in outcome.unserved),
+        unserved_peers=len(_unserved(market, outcome)),
         exceeded=len(outcome.violations),
         winners=sum(gain.verdict > 0 for gain in gains),
         losers=sum(gain.verdict < 0 for gain in gains),
@@ -197,8 +245,22 @@ def _prices(trades: Trades) -> tuple[float | None, float | None, float | None]:
     return low, min(max(float(np.average(price, weights=power)), low), high), high
 
 
+def _price_borne(trades: Trades) -> float | None:
+    rows = trades.among_peers & (trades.buyer >= 0)
+    if not trades.power[rows].sum() > 0:
+        return None
+    borne = trades.price + trades.buyer_fee + trades.buyer_preference
+    return float(np.average(borne[rows], weights=trades.power[rows]))
+
+
+def _particular(market: Market) -> bool:
+    links = market.links
+    felt = (links.seller_preference != 0).any() or (links.buyer_preference != 0).any()
+    return bool(felt or (links.network_charge != links.network_charge[:1]).any())
+
+
 def _gains(market: Market, outcome: DesignOutcome, reference: DesignResult | None) -> tuple[Gain, ...]:
-    if not isinstance(reference, DesignOutcome):
+    if not isinstance(reference, DesignOutcome) or outcome.violations:
         return tuple(Gain(peer=peer, amount=None) for peer in market.peers)
     unknown = _unserved(market, outcome) | _unserved(market, reference)
     cost: Floats = outcome.peer_cost.sum(axis=1)
@@ -221,11 +283,11 @@ def _energies(market: Market, outcome: DesignOutcome) -> tuple[float, float, flo
     return traded, imported, exported
 
 
-def _unserved(market: Market, outcome: DesignOutcome) -> set[str]:
+def _unserved(market: Market, outcome: DesignOutcome | MarketConflict) -> set[str]:
     named = {entry.what.removeprefix("peer ") for entry in outcome.unserved}
     return named & set(market.peers)
 
 
 def served(designs: Sequence[DesignFigures]) -> bool:
-    """Whether at least one design leaves nobody unserved."""
-    return any(figures.status == "cleared" for figures in designs)
+    """Whether at least one design serves everybody and keeps every limit."""
+    return any(figures.compares for figures in designs)

@@ -1,6 +1,7 @@
 """A case cleared by one of the market designs, told like any other result."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, assert_never
 
@@ -9,7 +10,7 @@ import numpy as np
 from controller.case.format import WATTS, Case
 from controller.case.result import Result, powers_of, storages_of, without_clearing
 from controller.case.solving import Options, named, solver_of
-from controller.case.trading import KILO, SHOWN, TradeRow, whole_wh
+from controller.case.trading import KILO, SHOWN, TradeRow, power_scale, whole_wh
 from optimization.community import Floats
 from optimization.errors import SolverError
 from optimization.market import Market
@@ -97,7 +98,8 @@ def _cleared(case: Case, market: Market, outcome: DesignOutcome, *, solver: str,
         unit=case.unit,
         peers=market.peers,
         mtus=market.mtus,
-        objective=outcome.objective + case.constant,
+        # While somebody is unserved it would count that as served for nothing.
+        objective=None if outcome.unserved else outcome.objective + case.constant,
         powers=powers_of(case, outcome.piece, outcome.charge - outcome.discharge),
         price=mean_prices(market, outcome.trades),
         net_sold=_net_sold(market, outcome.trades),
@@ -107,7 +109,7 @@ def _cleared(case: Case, market: Market, outcome: DesignOutcome, *, solver: str,
         storages=storages_of(market, outcome.charge, outcome.discharge),
         limit_price={},
         state_price={},
-        iterations=outcome.iterations,
+        iterations=outcome.iterations or None,
         seconds=seconds,
         conflict=tuple(named(entry) for entry in outcome.unserved),
         violations=tuple({"what": one.what, "mtu": one.mtu, "amount": one.amount} for one in violations),
@@ -156,8 +158,9 @@ def _net_sold(market: Market, trades: Trades) -> Floats:
 
 
 def _rows(case: Case, trades: Trades) -> tuple[TradeRow, ...]:
+    trades = _joined(trades)
     energy_wh = _whole_wh(case, trades)
-    listed = (energy_wh > 0) | (trades.power > SHOWN * trades.power.max(initial=0.0))
+    listed = (energy_wh > 0) | (trades.power > SHOWN * power_scale(case.market))
     peers = case.market.peers
     others = {side: _unused(name, peers) for side, name in ((GRID, "grid"), (MANAGER, "pool manager"))}
 
@@ -174,6 +177,15 @@ def _rows(case: Case, trades: Trades) -> tuple[TradeRow, ...]:
         )
     ]
     return tuple(sorted(rows, key=lambda row: (row.mtu, row.seller, row.buyer, row.price or 0.0)))
+
+
+def _joined(trades: Trades) -> Trades:
+    """The same with one row for the same two sides at one price in one MTU, where orders cut it into several."""
+    key = np.stack([trades.seller, trades.buyer, trades.mtu, trades.price])
+    _, first, row = np.unique(key, axis=1, return_index=True, return_inverse=True)
+    power = np.bincount(row.ravel(), weights=trades.power, minlength=first.size).astype(np.float64)
+    names = [name for name in Trades.__dataclass_fields__ if name != "power"]
+    return replace(trades, power=power, **{name: getattr(trades, name)[first] for name in names})
 
 
 def _whole_wh(case: Case, trades: Trades) -> Any:

@@ -47,6 +47,7 @@ class Case:
     ----------
     name : as the file gives it
     unit : of power, a key of ``WATTS``; energies are in this unit times an hour
+    price_unit : of prices, for people; empty where the file says none
     injection : whether the file counts power into the market as positive, as published cases do
     market : consumption positive, without the fee
     constant : currency; part of the cost that no decision changes
@@ -61,6 +62,7 @@ class Case:
     constant: float
     fee_per_side: float
     expected: tuple[Expected, ...]
+    price_unit: str = ""
 
     @property
     def sign(self) -> int:

@@ -68,7 +68,8 @@ def draw(comparison: DesignComparison) -> str:
 
 def _subtitle(comparison: DesignComparison) -> str:
     fee = f", fee {comparison.fee_per_side:g} per side" if comparison.fee_per_side else ""
-    return f"{comparison.peers} peers{fee}. Energy in {comparison.unit}h."
+    proviso = f" {comparison.proviso}." if comparison.proviso else ""
+    return f"{comparison.peers} peers{fee}.{proviso}"
 
 
 def _alternative(comparison: DesignComparison) -> str:
@@ -80,7 +81,7 @@ def _rows(comparison: DesignComparison) -> Iterator[str]:
     for k, figures in enumerate(comparison.designs):
         middle = _middle(k)
         yield f'<line x1="16" x2="{WIDTH - 16}" y1="{middle + ROW / 2:.1f}" y2="{middle + ROW / 2:.1f}" class="rule"/>'
-        undone = figures.status != "cleared" or figures.exceeded
+        undone = not figures.compares
         yield _text(16, middle + (-2 if undone else 4), figures.design, "head")
         if undone:
             what = "limits exceeded" if figures.status == "cleared" else figures.status
@@ -90,16 +91,17 @@ def _rows(comparison: DesignComparison) -> Iterator[str]:
 
 
 def _welfare(comparison: DesignComparison, left: float) -> Iterator[str]:
-    yield _head(left, "Welfare", "utility less cost")
-    known = [one.welfare for one in comparison.designs if one.welfare is not None and one.status == "cleared"]
+    yield _head(left, _of("Welfare", comparison.currency), "utility less cost")
+    known = [one.welfare for one in comparison.designs if one.welfare is not None]
     # Numbers stand beside the bars: room for them on both sides.
     at = _scale([0.0, *known], left + (62 if min([0.0, *known]) < 0 else 0), left + COLUMN - 62)
     yield _zero(at(0.0), comparison)
     for k, figures in enumerate(comparison.designs):
         if figures.welfare is None:
-            continue
-        if figures.status != "cleared":
-            yield _text(at(0.0) + 5, _middle(k) + 4, "does not compare", "note", tip="somebody is unserved")
+            if figures.answered:
+                room = at(0.0) + 110 <= left + COLUMN
+                beside, style = (at(0.0) + 5, "note") if room else (at(0.0) - 5, "note end")
+                yield _text(beside, _middle(k) + 4, "does not compare", style, tip=figures.reason)
             continue
         x0, x1 = sorted((at(0.0), at(figures.welfare)))
         yield _bar(x0, x1, k, BLUE, tip=f"{figures.design}: {figures.welfare:.9g}")
@@ -108,11 +110,12 @@ def _welfare(comparison: DesignComparison, left: float) -> Iterator[str]:
 
 
 def _energy(comparison: DesignComparison, left: float) -> Iterator[str]:
-    yield _head(left, "Energy", "among peers · imported · exported")
+    yield _head(left, _of("Energy", f"{comparison.unit}h"), "")
+    yield from _key(left, ((GREEN, "among peers", 84.0), (ORANGE, "imported", 64.0), (SKY, "exported", 0.0)))
     largest = max([1e-12, *(max(one.volume, one.imported, one.exported) for one in comparison.designs)])
     at = _scale([0.0, largest], left, left + COLUMN - 52)
     for k, figures in enumerate(comparison.designs):
-        if figures.welfare is None:
+        if not figures.answered:
             continue
         for line, (value, color, what) in enumerate(
             (
@@ -128,7 +131,7 @@ def _energy(comparison: DesignComparison, left: float) -> Iterator[str]:
 
 
 def _prices(comparison: DesignComparison, left: float) -> Iterator[str]:
-    yield _head(left, "Price", "lowest, mean, highest among peers")
+    yield _head(left, _of("Price", comparison.price_unit), "lowest, mean, highest, without fees")
     known = [price for one in comparison.designs for price in (one.price_low, one.price_high) if price is not None]
     if not known:
         return
@@ -140,6 +143,8 @@ def _prices(comparison: DesignComparison, left: float) -> Iterator[str]:
         low, mean, high = at(figures.price_low), at(figures.price_mean), at(figures.price_high)
         y = _middle(k) + 4
         tip = f"{figures.design}: {figures.price_low:.6g}, {figures.price_mean:.6g}, {figures.price_high:.6g}"
+        if figures.price_borne is not None:
+            tip += f"; buyers bear {figures.price_borne:.6g} with fees, network charges and preferences"
         yield (
             f'<g>{_tip(tip)}<line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{SKY}" '
             f'stroke-width="7" stroke-linecap="round"/><circle cx="{mean:.1f}" cy="{y:.1f}" r="5" fill="{BLUE}"/></g>'
@@ -150,13 +155,16 @@ def _prices(comparison: DesignComparison, left: float) -> Iterator[str]:
 
 def _gains(comparison: DesignComparison, left: float) -> Iterator[str]:
     note = f"each peer against {comparison.baseline}" if comparison.baseline else "no design serves everybody"
-    yield _head(left, "Gains", note)
+    yield _head(left, _of("Gains", comparison.currency), note)
     every = [gain.amount for one in comparison.designs for gain in one.gains if gain.amount is not None]
     if not every:
         return
-    at = _scale(_room([0.0, *every]), left, left + COLUMN)
-    yield _zero(at(0.0), comparison)
+    told = [gain.amount for one in comparison.designs for gain in one.gains if gain.amount is not None and gain.verdict]
+    at = _scale(_room([0.0, *told]), left, left + COLUMN)
     for k, figures in enumerate(comparison.designs):
+        # The line leaves out where the counts stand.
+        top, end, x = _middle(k) - ROW / 2 + 4, _middle(k) + 13, at(0.0)
+        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{end:.1f}" class="zero"/>'
         if figures.design == comparison.baseline:
             yield _text(left + COLUMN, _middle(k) + 25, "the baseline", "note end")
             continue
@@ -166,15 +174,33 @@ def _gains(comparison: DesignComparison, left: float) -> Iterator[str]:
             # Spread over the row, so that equal gains do not hide each other.
             y = _middle(k) - 4 + 5 * (place % 5 - 2)
             yield (
-                f'<circle cx="{at(amount):.1f}" cy="{y:.1f}" r="3.2" fill="{VERDICTS[verdict]}" '
+                f'<circle cx="{at(amount if verdict else 0.0):.1f}" cy="{y:.1f}" r="3.2" fill="{VERDICTS[verdict]}" '
                 f'fill-opacity="0.55">{_tip(f"{peer}: {amount:+.6g}")}</circle>'
             )
-        yield _text(left + COLUMN, _middle(k) + 25, _count(figures, len(known)), "note end")
+        if figures.answered:
+            yield _text(left + COLUMN, _middle(k) + 25, _count(figures, len(known)), "note end")
 
 
 def _count(figures: DesignFigures, known: int) -> str:
+    if not known and not figures.unserved_peers:
+        return "does not compare"
     equal = known - figures.winners - figures.losers
-    return f"{figures.winners} win, {figures.losers} lose" + (f", {equal} equal" if equal else "")
+    counts = ((equal, "equal"), (figures.unserved_peers, "unserved"))
+    return ", ".join(
+        [f"{figures.winners} win", f"{figures.losers} lose", *(f"{count} {what}" for count, what in counts if count)]
+    )
+
+
+def _of(what: str, unit: str) -> str:
+    return f"{what} ({unit})" if unit else what
+
+
+def _key(left: float, entries: Sequence[tuple[str, str, float]]) -> Iterator[str]:
+    """Colours and what they stand for, each with the width of its text."""
+    for color, what, width in entries:
+        yield f'<rect x="{left:.1f}" y="81" width="8" height="8" fill="{color}"/>'
+        yield _text(left + 12, 89, what, "note")
+        left += width + 12
 
 
 def _room(values: Sequence[float]) -> list[float]:
@@ -194,7 +220,7 @@ def _middle(row: int) -> float:
 
 
 def _head(left: float, title: str, note: str) -> str:
-    return _text(left, 74, title, "head") + _text(left, 89, note, "note")
+    return _text(left, 74, title, "head") + (_text(left, 89, note, "note") if note else "")
 
 
 def _zero(x: float, comparison: DesignComparison) -> str:

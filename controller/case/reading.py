@@ -112,6 +112,7 @@ def _case(reader: Reader) -> Case:
     return Case(
         name=name_of(reader.field("name")) if reader.has("name") else "case",
         unit=_unit(reader),
+        price_unit=_price_unit(reader),
         injection=sign < 0,
         market=market,
         constant=peers.constant * market.hours,
@@ -153,6 +154,11 @@ def _unit(reader: Reader) -> str:
     if power.text() not in WATTS:
         raise power.wrong(f"one of {', '.join(WATTS)}")
     return str(power.value)
+
+
+def _price_unit(reader: Reader) -> str:
+    units = reader.field("units") if reader.has("units") else None
+    return name_of(units.field("price")) if units is not None and units.has("price") else ""
 
 
 def _connected(grid: Reader | None) -> frozenset[str] | None:

@@ -14,6 +14,9 @@ from optimization.community import Floats
 NEGLIGIBLE = 1e-6
 """Of the largest: a power below is shown as zero, numbers closer than that as one."""
 
+DUST = 1e-12
+"""In the case's unit of power: below this a power is shown as zero, however small the others are."""
+
 MOST_PEERS = 60
 MOST_TRADES = 20
 MOST_NAMED = 20
@@ -28,7 +31,8 @@ def show(console: Console, result: Result, compared: Sequence[Comparison]) -> No
         soft_wrap=True,
     )
     if result.reason:
-        console.print(f"[red]not certified:[/] {escape(result.reason)}", soft_wrap=True)
+        doubt = "limit not kept" if result.violations else "not certified"
+        console.print(f"[red]{doubt}:[/] {escape(result.reason)}", soft_wrap=True)
     for line in conflict_lines(result):
         console.print(escape(line), soft_wrap=True)
     if result.powers:
@@ -40,6 +44,14 @@ def show(console: Console, result: Result, compared: Sequence[Comparison]) -> No
         mark = "[green]agrees[/]" if entry["ok"] else "[red]DIFFERS[/]"
         got = "none" if entry["got"] is None else f"{entry['got']:.9g}"
         console.print(f"{mark}  {escape(entry['key'])}: expected {entry['wanted']:.9g}, got {got}", soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """A table without blanks at the ends of its lines."""
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def conflict_lines(result: Result) -> list[str]:
@@ -63,26 +75,28 @@ def conflict_lines(result: Result) -> list[str]:
 
 def _show_totals(console: Console, result: Result) -> None:
     scale = _largest(result)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    lines = []
     if result.objective is not None:
-        table.add_row("cost", f"{result.objective:.9g} (welfare {0.0 - result.objective:.9g})")
+        lines.append(("objective", f"{result.objective:.9g} (welfare {0.0 - result.objective:.9g})"))
     sold = np.maximum(result.net_sold, 0.0).sum(axis=0)
-    table.add_row("sold among peers", f"{_span(sold, scale)} {result.unit}")
+    lines.append(("sold among peers", f"{_span(sold, scale)} {result.unit}"))
     if (result.imported > NEGLIGIBLE * scale).any() or (result.exported > NEGLIGIBLE * scale).any():
         imported, exported = result.imported.sum(axis=0), result.exported.sum(axis=0)
-        table.add_row("grid", f"imports {_span(imported, scale)}, exports {_span(exported, scale)} {result.unit}")
+        lines.append(("grid", f"imports {_span(imported, scale)}, exports {_span(exported, scale)} {result.unit}"))
     if (known := result.certificate) is not None:
-        table.add_row(
-            "certificate",
+        text = (
             f"gap {known.gap:.2g}, lower bound {known.lower_bound:.9g}, primal residual {known.primal_residual:.2g}, "
-            f"dual residual {known.dual_residual:.2g}",
+            f"dual residual {known.dual_residual:.2g}"
         )
-    console.print(table)
+        lines.append(("certificate", text))
+    for name, text in lines:
+        console.print(f"{name:<18}{text}", soft_wrap=True)
 
 
 def _show_peers(console: Console, result: Result) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("peer", "asset", f"power ({result.unit})", "price"):
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    least_to_most = ", least to most" if result.mtus > 1 else ""
+    for heading in ("peer", "asset", f"power{least_to_most} ({result.unit})", f"price{least_to_most}"):
         table.add_column(heading, justify="left" if heading in {"peer", "asset"} else "right", overflow="fold")
     scale = _largest(result)
     for n, peer in enumerate(result.peers[:MOST_PEERS]):
@@ -96,7 +110,7 @@ def _show_peers(console: Console, result: Result) -> None:
                 "" if power is None else _span(power, scale),
                 price if first else "",
             )
-    console.print(table)
+    print_table(console, table)
     _show_rest(console, len(result.peers) - MOST_PEERS, "peers")
 
 
@@ -104,7 +118,7 @@ def _show_trades(console: Console, result: Result) -> None:
     if not result.trades:
         console.print("no trades")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     several = result.mtus > 1
     for heading in ("seller", "buyer", *(["MTU"] if several else []), f"power ({result.unit})", "Wh", "price"):
         table.add_column(heading, justify="left" if heading in {"seller", "buyer"} else "right", overflow="fold")
@@ -118,7 +132,7 @@ def _show_trades(console: Console, result: Result) -> None:
             str(row.energy_wh),
             "" if row.price is None else f"{row.price:.6g}",
         )
-    console.print(table)
+    print_table(console, table)
     _show_rest(console, len(result.trades) - MOST_TRADES, "smaller trades")
 
 
@@ -146,4 +160,7 @@ def _span(values: Floats, scale: float = 0.0) -> str:
 
 def _largest(result: Result) -> float:
     """The largest power."""
-    return max((float(np.abs(row).max()) for assets in result.powers.values() for row in assets.values()), default=0.0)
+    largest = max(
+        (float(np.abs(row).max()) for assets in result.powers.values() for row in assets.values()), default=0.0
+    )
+    return max(largest, DUST / NEGLIGIBLE)

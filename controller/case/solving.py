@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import assert_never
 
-import numpy as np
-
 from controller.case.format import BILATERAL, Case
 from controller.case.result import Result, result_of, without_clearing
 from optimization.errors import SolverError
@@ -125,8 +123,7 @@ def _judged(
 ) -> Solved:
     """What a search that ended early is worth: its last iterate may be proven good enough, or nothing be possible."""
     exact = ACCEPTED_GAP if options.tolerance is None else options.tolerance
-    certificate = certify(market, best)
-    if certificate.feasible and certificate.gap <= exact:
+    if certify(market, best).optimal(exact):
         return _certified(case, market, options, best, seconds=seconds)
     if (conflict := _conflict(market)) is not None:
         return _infeasible(case, options, conflict, seconds=seconds)
@@ -149,7 +146,7 @@ def _certified(
     case: Case, market: Market, options: Options, clearing: MarketClearing, *, reason: str = "", seconds: float
 ) -> Solved:
     certificate = certify(market, clearing)
-    reason = reason or _doubt(market, clearing, certificate, options)
+    reason = reason or _doubt(certificate, options)
     result = result_of(
         case,
         market,
@@ -172,28 +169,18 @@ def _with_constant(certificate: MarketCertificate, constant: float) -> MarketCer
     return replace(certificate, objective=objective, lower_bound=certificate.lower_bound + constant, gap=gap)
 
 
-def _doubt(market: Market, clearing: MarketClearing, certificate: MarketCertificate, options: Options) -> str:
+def _doubt(certificate: MarketCertificate, options: Options) -> str:
     """What keeps an answer from being called optimal; empty for nothing."""
     if not certificate.feasible:
         return (
             f"recomputed feasibility: {certificate.violated} off by {certificate.primal_residual:.3g}, wanted at most "
             f"{certificate.tolerance:.3g}"
         )
-    distance = abs(certificate.objective - certificate.lower_bound)
-    # A cost is known no better than what the power is worth that feasibility lets pass.
-    passed = certificate.tolerance * market.hours * float(np.abs(clearing.price).max(initial=0.0))
-    allowed = max(options.accepted_gap * max(abs(certificate.objective), _turnover(market, clearing)), passed)
-    if not distance <= allowed:
+    if not certificate.optimal(options.accepted_gap):
+        distance = abs(certificate.objective - certificate.lower_bound)
+        allowed = options.accepted_gap * max(abs(certificate.objective), certificate.stake)
         return f"recomputed gap: got {distance:.3g} above the lower bound, wanted at most {allowed:.3g}"
     return ""
-
-
-def _turnover(market: Market, clearing: MarketClearing) -> float:
-    """Currency: all costs and all utilities, by size. Where they cancel, a gap relative to their sum says nothing."""
-    assets = market.assets
-    cost = np.abs(assets.slope * clearing.piece) + assets.curvature * clearing.piece**2 / 2
-    grid = np.abs(np.where(np.isfinite(market.import_price), market.import_price, 0.0) * clearing.imported)
-    return market.hours * float(cost.sum() + grid.sum())
 
 
 def _conflict(market: Market) -> MarketConflict | None:

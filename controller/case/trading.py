@@ -6,7 +6,7 @@ import numpy as np
 
 from controller.case.format import WATTS, Case
 from optimization.community import Floats
-from optimization.market import Links, Market
+from optimization.market import LARGEST, Links, Market
 from optimization.rounding import Integers, round_trades
 
 KILO = 1000.0
@@ -14,8 +14,8 @@ KILO = 1000.0
 LARGEST_CARRIED_KWH = 1e8
 """Above this a float kWh has no micro-Wh to carry forward: it is rounded as it stands."""
 
-SHOWN = 1e-9
-"""Of the largest trade: what is smaller, and less than half a Wh, is a solver's noise and not listed."""
+SHOWN = 1e-6
+"""Share of the power scale: a trade below it that comes to no whole Wh is a solver's noise and not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def rows_of(case: Case, links: Links, trade: Floats, price: Floats) -> tuple[Tra
     asked = price[links.seller] + links.seller_preference[:, None]
     offered = price[links.buyer] - (links.buyer_preference + links.network_charge)[:, None]
     paid = (asked + offered) / 2
-    listed = (energy_wh > 0) | (trade > SHOWN * trade.max(initial=0.0))
+    listed = (energy_wh > 0) | (trade > SHOWN * power_scale(market))
     rows = [
         TradeRow(
             seller=market.peers[links.seller[row]],
@@ -94,6 +94,14 @@ def rows_of(case: Case, links: Links, trade: Floats, price: Floats) -> tuple[Tra
         for row, mtu in np.argwhere(listed).tolist()
     ]
     return tuple(sorted(rows, key=lambda row: (row.mtu, row.seller, row.buyer)))
+
+
+def power_scale(market: Market) -> float:
+    """The largest power that a peer's own assets and storages admit, at least one unit; "any amount" does not count."""
+    assets, stores = market.assets, market.stores
+    bounds = [assets.lower, assets.upper, stores.max_charge, stores.max_discharge]
+    known = np.abs(np.concatenate([bound.ravel() for bound in bounds]))
+    return float(known[known < LARGEST].max(initial=1.0))
 
 
 def net_sold(market: Market, trade: Floats) -> Floats:

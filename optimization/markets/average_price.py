@@ -42,8 +42,10 @@ class AveragePrice:
 
     References
     ----------
-    M. Casquico et al. (2021), average-price matching of bids and asks, first-in-first-out and highest bid first, after
-    M. Pipattanasomporn, M. Kuzlu, S. Rahman (2018), "A blockchain-based platform for exchange of solar energy".
+    M. Casquiço et al. (2021), "Blockchain and Internet of Things for electrical energy decentralization: a review and
+    system architecture", Energies 14(23): average-price matching of bids and asks, first-in-first-out and highest bid
+    first, after M. Pipattanasomporn, M. Kuzlu, S. Rahman (2018), "A blockchain-based platform for exchange of solar
+    energy: laboratory-scale implementation".
     """
 
     priority: Priority = Priority.FIRST_COME

@@ -93,8 +93,8 @@ def clear_uniform_price(bids: Orders, offers: Orders) -> UniformPrice:
 
     References
     ----------
-    R. Wilson (1985), "Incentive efficiency of double auctions", Econometrica 53: the k-double auction, here with
-    k = 1/2 and quantities.
+    K. Chatterjee, W. Samuelson (1983), "Bargaining under incomplete information", Operations Research 31(5): the
+    k-double auction of two, here of many, with k = 1/2 and quantities.
     """
     nothing = UniformPrice(
         bought=np.zeros_like(bids.quantity), sold=np.zeros_like(offers.quantity), lowest=None, highest=None

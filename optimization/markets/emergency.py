@@ -8,6 +8,7 @@ from optimization.community import PeerId
 from optimization.market import LARGEST, Assets, Links, Market
 
 DEARER = 1e3
+"""Times the largest price or cost known: what the last resort asks."""
 
 
 def with_last_resort(market: Market) -> Market:

@@ -37,8 +37,9 @@ class Negotiation:
 
     References
     ----------
-    Y. Mezquita et al. (2022): bounded negotiation in local electricity markets, sellers taking the highest price and
-    buyers the lowest, with a time-out. The linear concession and the middle price are choices made here.
+    Y. Mezquita et al. (2022), "Towards a blockchain-based peer-to-peer energy marketplace", Energies 15(9): bounded
+    negotiation, sellers taking the highest price and buyers the lowest, with a time-out. The linear concession and the
+    middle price are choices made here.
     """
 
     rounds: int = 20

@@ -25,11 +25,13 @@ from optimization.markets.band import Band, band
 from optimization.markets.positions import Positions
 
 NANO = 1_000_000_000
+"""In one: prices of orders are whole nano-currency/kWh, so that equal ones are equal."""
 
 PRICE_TAKER = 4 * 10**18
 """Limit of a bid that takes any price, above all others; its negative is that of such an offer."""
 
 SMALLEST_QUANTUM = 1e-9
+"""kW in which quantities of orders are counted, where a market's powers sum to at most a million."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

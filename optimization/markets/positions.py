@@ -16,6 +16,7 @@ from optimization.community import Floats
 from optimization.market import Indices, Market
 
 HALVINGS = 128
+"""Most halvings of an interval of prices; it ends before where no float is left between its ends."""
 
 NOISE = 1e-12
 """The kW by which a sum of powers may miss zero by rounding alone."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from optimization.canonical import canonical
 from optimization.community import Floats, PeerId
+from optimization.errors import ProblemError
 from optimization.market import Market, Storages
 from optimization.peer_to_peer.messages import Answer, Ask, Greeting
 from optimization.peer_to_peer.network import network
@@ -15,7 +16,7 @@ from optimization.peer_to_peer.peer_step import answer_all
 from optimization.peer_to_peer.settling import cheapest
 from optimization.peer_to_peer.store_step import answer_stores
 
-_REMEMBERED = 64
+REMEMBERED = 64
 """Rounds whose store schedules a peer remembers: the one that counts may not be the last, if answers were lost."""
 
 
@@ -30,7 +31,8 @@ class PeerView:
     partners : (D,) ids, sorted
     buying, selling : (D,) currency/kWh that the peer itself bears for what it buys and sells
     least, most : (D,) kW, bounds of what it buys, negative for selling
-    low, high, slope, curve : (T, K) its pieces, as in ``market.Assets``
+    low, high : (T, K) kW, bounds of its pieces
+    slope, curve : (T, K) currency/kWh and currency/kWh per kW, what ``market.Assets`` holds as (P, T)
     stores : its own, whose ``peer`` is 0
     limits : how many limits it is under
     import_price, export_price : (T,) currency/kWh
@@ -110,10 +112,17 @@ class Plan:
 
 
 class PeerAgent:
-    """Answers a coordinator's questions from one peer's view, exactly as the batched form does."""
+    """Answers a coordinator's questions from one peer's view, exactly as the batched form does.
 
-    def __init__(self, view: PeerView) -> None:
+    Parameters
+    ----------
+    view : what the peer knows
+    remembered : last rounds for which it can make a plan, at least as many as the coordinator has patience
+    """
+
+    def __init__(self, view: PeerView, *, remembered: int = REMEMBERED) -> None:
         self.view = view
+        self._remembered = remembered
         stores, mtus = view.stores, view.low.shape[0]
         size = stores.size
 
@@ -186,7 +195,7 @@ class PeerAgent:
                 stores.cycle_cost, charge, discharge, worth, np.zeros(stores.size),
             )  # fmt: skip
         self._schedules[number] = (charge, discharge, worth)
-        while len(self._schedules) > _REMEMBERED:
+        while len(self._schedules) > self._remembered:
             self._schedules.popitem(last=False)
         net: Floats = (charge - discharge).sum(axis=0)
         return net
@@ -199,8 +208,18 @@ class PeerAgent:
         number : round of the answer on which the settlement rests
         bought : (T, D) kW over each link, negative for sold
         grid : (T,) kW imported less exported
+
+        Raises
+        ------
+        ProblemError
+            If the peer did not answer in that round, or so long ago that it has forgotten.
         """
         view = self.view
+        if number not in self._schedules:
+            raise ProblemError(
+                f"peer {view.peer}: got a plan asked for round {number}, wanted one of the last {self._remembered} "
+                "rounds that it answered"
+            )
         charge, discharge, worth = self._schedules[number]
         total = bought.sum(axis=1) + grid - (charge - discharge).sum(axis=0)
         power = cheapest(

@@ -4,6 +4,11 @@ The coordinator runs the same rounds as ``optimization.admm.clear``: it holds wh
 peers answer for themselves. A round ends at its deadline with the answers that came. What a peer did not answer moves
 nothing on its links (a random-activation form of the same fixed-point iteration); a peer that misses ``patience``
 rounds in a row, or never spoke, counts as silent: its trades end at zero, and its partners find others.
+
+References
+----------
+P. L. Combettes, J.-C. Pesquet (2015), "Stochastic quasi-Fejér block-coordinate fixed point iterations with random
+sweeping", SIAM J. Optimization 25(2): random activation.
 """
 
 from collections.abc import Mapping
@@ -137,7 +142,9 @@ class Coordinator:
 
     def _settled(self, rounds: "_MessageRounds", ending: Ending, count: int) -> Settlement:
         """The feasible trades nearest to the last proposals, within what peers said that they could consume."""
-        net, market, silent = self._net, self._net.market, rounds.silent
+        net, market = self._net, self._net.market
+        # Rounds may end before the patience does; of who never spoke nothing can be settled.
+        silent = rounds.silent | (rounds.heard_in == 0)
         agreed = 0.5 * (rounds.proposal - rounds.proposal[:, net.mate])
         balance, missed = settled(
             market,

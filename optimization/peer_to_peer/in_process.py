@@ -2,19 +2,33 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from enum import Enum
 
 import numpy as np
 
 from optimization.community import PeerId
 from optimization.market import Market
 from optimization.market_clearing import MarketClearing
-from optimization.peer_to_peer.agents import PeerAgent, views
+from optimization.peer_to_peer.agents import REMEMBERED, PeerAgent, views
 from optimization.peer_to_peer.coordinator import Coordinator, Settlement
 from optimization.peer_to_peer.messages import Answer, Ask, Greeting
 from optimization.peer_to_peer.options import AdmmOptions
 
-Lost = Callable[[PeerId, int], bool]
-"""Whether the message of a peer in a round, 0 for greetings, is lost."""
+
+class Way(Enum):
+    """Which way a message goes."""
+
+    TO_PEER = "to the peer"
+    FROM_PEER = "from the peer"
+
+
+Lost = Callable[[PeerId, int, Way], bool]
+"""Whether a message to or from a peer in a round is lost; a greeting is one from the peer in round 0."""
+
+
+def nothing_lost(_peer: PeerId, _number: int, _way: Way) -> bool:
+    """Every message arrives."""
+    return False
 
 
 class InProcess:
@@ -23,22 +37,22 @@ class InProcess:
     A question that is lost is never answered; an answer that is lost was given. Each is asked about apart.
     """
 
-    def __init__(self, agents: Mapping[PeerId, PeerAgent], *, lost: Lost = lambda peer, number: False) -> None:
+    def __init__(self, agents: Mapping[PeerId, PeerAgent], *, lost: Lost = nothing_lost) -> None:
         self._agents = agents
         self._lost = lost
 
     def greet(self, peers: Collection[PeerId]) -> Mapping[PeerId, Greeting]:
         """What those say whose messages arrive."""
-        return {peer: self._agents[peer].greeting() for peer in peers if not self._lost(peer, 0)}
+        return {peer: self._agents[peer].greeting() for peer in peers if not self._lost(peer, 0, Way.FROM_PEER)}
 
     def ask(self, asks: Mapping[PeerId, Ask]) -> Mapping[PeerId, Answer]:
         """What those answer whose messages arrive."""
         answers = {}
         for peer, ask in asks.items():
-            if self._lost(peer, ask.round):
+            if self._lost(peer, ask.round, Way.TO_PEER):
                 continue
             answer = self._agents[peer].answer(ask)
-            if not self._lost(peer, ask.round):
+            if not self._lost(peer, ask.round, Way.FROM_PEER):
                 answers[peer] = answer
         return answers
 
@@ -71,13 +85,20 @@ def without(market: Market, silent: Collection[PeerId]) -> Market:
 
 
 def clear_by_messages(
-    market: Market, *, options: AdmmOptions | None = None, patience: int = 10, lost: Lost = lambda peer, number: False
+    market: Market, *, options: AdmmOptions | None = None, patience: int = 10, lost: Lost = nothing_lost
 ) -> tuple[MarketClearing, Settlement]:
     """A market cleared by messages, with everybody's plan: what only somebody who sees all can put together.
 
     Nothing is known of silent peers, whose powers are left at zero: ``without`` is the market that was cleared.
+
+    Parameters
+    ----------
+    market : the problem
+    options, patience : as for ``Coordinator``
+    lost : which messages do not arrive
     """
-    agents = {view.peer: PeerAgent(view) for view in views(market)}
+    remembered = max(REMEMBERED, patience)
+    agents = {view.peer: PeerAgent(view, remembered=remembered) for view in views(market)}
     settlement = Coordinator(market, options=options, patience=patience).clear(InProcess(agents, lost=lost))
     clearing = MarketClearing.zeros(market)
     piece, charge, discharge, worth = (

@@ -1,4 +1,10 @@
-"""What a coordinator and its peers say to each other. No message holds a cost."""
+"""What a coordinator and its peers say to each other.
+
+No message holds a cost function, a preference, or what a store holds, loses and costs. Yet answers tell of them: each
+says what one more kWh is worth to the peer, between which powers it could consume and what its stores would do; over
+many rounds, at many prices, that draws the part of its costs through which the rounds pass. Of each other partners
+learn only what is agreed on their own link and at which price; who coordinates hears all answers.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -9,6 +9,10 @@ With the last changes :math:`f_j = g(s_j) - s_j` it takes
 
 in the norm in which the iteration is non-expansive (Walker and Ni 2011, type II). Sums run over fixed chunks, added in
 order, so that the number of threads changes no bit.
+
+References
+----------
+H. F. Walker, P. Ni (2011), "Anderson acceleration for fixed-point iterations", SIAM J. Numerical Analysis 49(4).
 """
 
 from typing import Any
@@ -20,6 +24,8 @@ from optimization.community import Floats
 from optimization.peer_to_peer.chunks import SMALL
 
 _CHUNK = 8192
+"""Numbers summed up at a time."""
+
 _RIDGE = 1e-10
 """Share of the trace added to the normal equations: the memory's directions are nearly dependent at the end."""
 
@@ -102,6 +108,7 @@ class Mixing:
         ----------
         change : (size,) weighted such that the plain iteration does not expand its length
         new : (size,) where the plain iteration would go
+        into : (size,) written: the next point
         """
         seen, chunks = self._seen, self._partial.shape[0]
         self._seen += 1

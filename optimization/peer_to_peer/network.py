@@ -26,15 +26,16 @@ class Network:
     Attributes
     ----------
     market : sorted
-    mate : (W,) slot of the other side
+    mate : (W,) slot of the other side; W slots in one MTU, D of them of links
     owner : (W,) peer to which a slot belongs; -1 where it belongs to a store or a limit
     links_from : (N + 1,) where each peer's link slots begin
     buying, selling : (D,) currency/kWh that the owner of a link slot bears for what it buys and sells
-    least, most : (D,) kW
+    least, most : (D,) kW, bounds of what the owner buys, negative for selling
     forward, backward : (L,) link slots of each link: the buyer's, the seller's
     pieces_from : (N + 1,) where each peer's pieces begin, those that stand for its stores behind its own
     piece, store_piece : (P,), (S,) where each piece and store stand among them
-    low, high, slope, curve : (T, K)
+    low, high : (T, K) kW, bounds of the K pieces and stores, sorted by peer
+    slope, curve : (T, K) currency/kWh and currency/kWh per kW; what a round sets for stores is 0 and 1 here
     copies_from, copy_slot : (N + 1,), (C,) slots of the peers' copies for limits, sorted by peer
     limit_from : (G + 1,) where each limit's memberships begin; copy c of limit g is slot ``links + stores + c``
     """

@@ -13,20 +13,21 @@ from optimization.peer_to_peer.options import AdmmOptions
 FLEXIBLE_SHARE = 0.1
 """A linear piece counts as bent over its width by this share of its price: some curvature sets the step's scale."""
 
-
 PENALTY_SHARE = 0.3
 """Penalty over the geometric mean of two partners' stiffness. Trials: 0.3 to 0.5 takes the fewest rounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What every peer says before the first round: two numbers that set the steps, and neither is a cost.
+    """What every peer says before the first round: two numbers that set the steps.
+
+    Neither is a cost; both tell something of costs: how much a peer's marginal cost bends, and where its middle lies.
 
     Attributes
     ----------
     stiffness : (N,) currency/kWh per kW over one link, the nearest power of two: how fast a peer's price moves with
         what it trades; NaN of a peer that cannot move
-    opening : (N, T) currency/kWh, a price at which a peer's assets would run midway; NaN of a peer that does not care
+    opening : (T, N) currency/kWh, a price at which a peer's assets would run midway; NaN of a peer that does not care
     """
 
     stiffness: Floats
@@ -49,9 +50,10 @@ def hello(
     Parameters
     ----------
     peer : (P,) owner of each piece
-    low, high, slope, curve : (T, P) its pieces
+    low, high : (T, P) kW, bounds of its pieces
+    slope, curve : (T, P) currency/kWh and currency/kWh per kW
     partners : (N,) number of links of each peer
-    import_price, export_price : (T, N)
+    import_price, export_price : (T, N) currency/kWh; infinite where a peer has no grid
     """
     peers, mtus = partners.size, low.shape[0]
     width = high - low
@@ -94,7 +96,7 @@ def hello_of(net: Network) -> Hello:
 
 
 def known(opening: Floats) -> Floats:
-    """(T, N) opening prices, the median of what others said where a peer said nothing."""
+    """(T, N) currency/kWh, opening prices, the median of what others said where a peer said nothing."""
     with np.errstate(all="ignore"):
         known = np.isfinite(opening)
         median = np.median(opening[known]) if known.any() else 0.0
@@ -103,7 +105,7 @@ def known(opening: Floats) -> Floats:
 
 
 def steps(net: Network, said: Hello, options: AdmmOptions) -> Floats:
-    """(W,) inverses of the penalties."""
+    """(W,) kW per currency/kWh, inverses of the penalties."""
     logs = np.log(said.stiffness[np.isfinite(said.stiffness)])
     typical = float(np.exp(logs.mean())) if logs.size else 1.0
     own = said.stiffness[net.owner]
@@ -128,7 +130,7 @@ def steps(net: Network, said: Hello, options: AdmmOptions) -> Floats:
 
 
 def opening_targets(net: Network, step: Floats, said: Hello) -> Floats:
-    """(T, W) targets of no trade at the mean of both sides' opening prices."""
+    """(T, W) kW, targets of no trade at the mean of both sides' opening prices."""
     price = known(said.opening)
     target = np.zeros((net.market.mtus, net.slots))
     target[:, : net.links] = (
@@ -142,7 +144,7 @@ def opening_targets(net: Network, step: Floats, said: Hello) -> Floats:
 
 
 def resumed_targets(net: Network, step: Floats, earlier: MarketClearing) -> Floats:
-    """(T, W) targets at which an earlier clearing stands still if it is optimal."""
+    """(T, W) kW, targets at which an earlier clearing stands still if it is optimal."""
     market = net.market
     price = earlier.price.T
     links = net.links

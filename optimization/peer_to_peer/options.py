@@ -19,10 +19,12 @@ class AdmmOptions:
     penalty : currency/kWh per kW on every link; None: from what peers say before the first round
     tolerance : rounds end when both the sum of (t_ij[k+1] + t_ji[k])^2 and that of (t_ij[k+1] - t_ij[k])^2 over all
         proposals are at most this, kW^2 (the rule of the published program); accelerated rounds ask the same of the
-        targets. None: ``TIGHT``, or a relative gap of 1e-9
-    max_iterations : rounds, each one answer of every agent, refused steps included
+        targets. None: the roots of these sums are at most ``iteration.TIGHT`` of that of all proposals, or the relative
+        gap, asked for at times from round ``iteration.FIRST_CHECK`` on, is at most ``admm.FIRST_GAP``, which widens
+        after ``admm.FIRST_GAP_UNTIL`` rounds; then the answer counts up to ``admm.ACCEPTED_GAP``
+    max_iterations : rounds, at least 1, each one answer of every agent, refused steps included
     relaxation : 0 to 2, exclusive; None: 1 when plain, else 1.5
-    memory : differences kept for mixing
+    memory : differences kept for mixing, 1 to 100
     stop : asked before each round; True ends the search, for deadlines
     """
 

@@ -15,6 +15,11 @@ sums that limits bound, R = 0 without limits. Given the price :math:`\mu` of its
 found by Newton steps kept in a bracket (Moret et al. 2018 solve this step as a quadratic program). Pieces with
 :math:`a_k = 0` are jumps; the root on a jump shares it among them in proportion to their widths. The grid holds the
 price between its own two.
+
+References
+----------
+F. Moret, T. Baroche, E. Sorin, P. Pinson (2018), "Negotiation algorithms for peer-to-peer electricity markets:
+computational properties", Power Systems Computation Conference.
 """
 
 from typing import Any
@@ -27,7 +32,11 @@ from optimization.market import Indices
 from optimization.peer_to_peer.chunks import CHUNKS, SMALL
 
 MOST_STEPS = 400
-"""Newton steps before the search for a price gives up, far more than any market tried has taken."""
+"""Newton steps before the search for a price gives up, far more than any market tried has taken.
+
+The proposals of that round then miss the peer's balance. That is no answer yet: what rounds come to is balanced anew,
+and refused where that fails (``recovery.GOOD_ENOUGH``).
+"""
 
 FARTHEST = 1e12
 """Price beyond which nothing moves any more: what is missed then is what rounding left of a balance at its bounds."""

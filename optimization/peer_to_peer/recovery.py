@@ -29,7 +29,10 @@ GOOD_ENOUGH = 1e-9
 """Residual, relative to the largest power, up to which a repair counts as one."""
 
 _NEWTON_STEPS = 50
+"""Most steps of a projection; it ends before where no step brings the balances closer."""
+
 _GRADIENT_STEPS = 500
+"""Most conjugate gradients for one of them."""
 
 
 def summed(at: Indices, rows: Floats, count: int) -> Floats:

@@ -3,6 +3,12 @@
 The state is one target a slot. With t the antisymmetric part of a pair's proposals and y the price of its link, the two
 targets are t - y / rho and -t - y / rho; the plain round is y -= rho (sum of the two proposals) / 2 and so forth, the
 consensus ADMM on reciprocity of Baroche et al. (2019), or Douglas-Rachford splitting in the targets.
+
+References
+----------
+T. Baroche, F. Moret, P. Pinson (2019), "Prosumer markets: a unified formulation", IEEE PowerTech.
+J. Eckstein, D. P. Bertsekas (1992), "On the Douglas-Rachford splitting method and the proximal point algorithm for
+maximal monotone operators", Mathematical Programming 55: why rounds may be over-relaxed.
 """
 
 from dataclasses import dataclass
@@ -19,6 +25,7 @@ from optimization.peer_to_peer.peer_step import answer_all
 from optimization.peer_to_peer.store_step import answer_stores
 
 _CHUNK = 8192
+"""Slots summed up at a time, in an order that the number of threads does not change."""
 
 _BEYOND = 1e4
 """Times what all assets can do, or all costs of a path, beyond which proposals or prices count as diverged."""
@@ -91,7 +98,7 @@ def exchange(
     Parameters
     ----------
     target, proposal, previous : (T, W) targets, answers to them, and the answers of the round before
-    mate, root_weight : (W,)
+    mate, root_weight : (W,) slot of the other side; root of the penalty
     relaxation : 1 for the plain round
     new : (T, W) written: the next targets
     change : (T, W) written: what the plain round would change, times the root of the penalty
@@ -134,10 +141,14 @@ class Rounds:
     Attributes
     ----------
     target, proposal, previous : (T, W) kW
-    price, seen, imported : (T, N), as in ``answer_all``
-    power : (T, K)
-    charge, discharge, worth : (S, T)
-    limit_price : (G, T)
+    price, seen : (T, N) currency/kWh of a peer's trades and of its assets, as in ``answer_all``
+    imported : (T, N) kW, negative for an export
+    power : (T, K) kW, consumption positive
+    charge, discharge : (S, T) kW
+    worth : (S, T) currency/kWh stored
+    limit_price : (G, T) currency/kWh
+    step : (W,) kW per currency/kWh, inverses of the penalties
+    new, change : (T, W) as ``exchange`` writes them
     """
 
     def __init__(self, net: Network, *, step: Floats, target: Floats, price: Floats) -> None:

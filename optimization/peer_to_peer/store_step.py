@@ -21,6 +21,11 @@ the same holds for any sum of convex costs along a chain.)
 
 Where energy is worth less than :math:`\lambda^* = -k / (1/\eta^d - \eta^c)`, charging and discharging at once burns it.
 G jumps there; a ramp over ``BURN_RAMP`` of that price stands for the jump, so that every worth has one schedule.
+
+References
+----------
+N. A. Johnson (2013), "A dynamic programming algorithm for the fused lasso and L0-segmentation", J. Computational and
+Graphical Statistics 22(2).
 """
 
 from typing import Any

@@ -298,6 +298,9 @@ def test_a_design_names_whom_it_leaves_unserved(clear: Callable[..., Ran], two: 
     assert ran.code == 3
     assert ran.json["conflict"]["unserved"][0]["what"] == "peer hermit"
     assert ran.json["trades"]
+    # The cost would count what is unserved as served for nothing.
+    assert (ran.json["objective"], ran.json["welfare"]) == (None, None)
+    assert "objective" not in clear(two, "--market", "negotiation").out
 
 
 def test_a_design_that_cannot_keep_a_limit_is_not_certified(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
@@ -307,6 +310,9 @@ def test_a_design_that_cannot_keep_a_limit_is_not_certified(clear: Callable[...,
     assert ran.code == 4
     assert ran.json["violations"][0]["what"] == "limit feeder"
     assert "limit feeder is exceeded by" in ran.err
+    shown = clear(two, "--market", "double-auction").out
+    assert "limit not kept: limit feeder is exceeded by" in shown
+    assert "not certified" not in shown
 
 
 def test_a_search_that_is_cut_short_is_not_certified(clear: Callable[..., Ran]) -> None:
@@ -377,6 +383,50 @@ def test_people_get_a_table(clear: Callable[..., Ran], two: dict[str, Any]) -> N
     assert ["[red]home[/]", "load", "-2", "6"] in lines
     assert ["plant", "[red]home[/]", "2", "2000", "6"] in lines
     assert ["sold", "among", "peers", "2", "kW"] in lines
+
+
+def test_lines_are_neither_padded_nor_broken(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
+    lines = clear(two).out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    (certificate,) = [line for line in lines if line.startswith("certificate")]
+    assert "dual residual" in certificate
+
+
+def test_several_mtus_are_shown_from_least_to_most(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
+    two["horizon"] = {"mtus": 2}
+    two["peers"][0]["assets"][0]["b"] = [8, 10]
+    shown = clear(two).out
+    assert "power, least to most (kW)" in shown
+    assert "2 to 3" in shown
+
+
+@pytest.mark.parametrize("market", ["average-price", "negotiation", "double-auction"])
+def test_a_design_lists_each_pair_at_each_price_once(clear: Callable[..., Ran], market: str) -> None:
+    result = clear(CASES / "unit-cases.json", "--case", "four-peers", "--market", market, "--json").json
+    rows = [(row["seller"], row["buyer"], row["mtu"], row["price"]) for row in result["trades"]]
+    assert rows
+    assert len(rows) == len(set(rows))
+    sold = dict.fromkeys(result["powers"], 0.0)
+    for row in result["trades"]:
+        for side, sign in (("seller", 1), ("buyer", -1)):
+            if row[side] in sold:
+                sold[row[side]] += sign * row["power"]
+    for peer, assets in result["powers"].items():
+        assert sold[peer] == pytest.approx(sum(assets.values()), abs=1e-5)
+
+
+def test_what_comes_to_nothing_is_not_listed_as_a_trade(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
+    # The plant asks more than the home offers.
+    two["peers"][1]["assets"][0]["b"] = 9
+    ran = clear(two)
+    assert "no trades" in ran.out
+    assert "e-" not in ran.out.split("peer ")[1]
+
+
+def test_a_design_without_iterations_counts_none(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
+    ran = clear(two, "--market", "average-price")
+    assert "iterations" not in ran.out
+    assert clear(two, "--market", "average-price", "--json").json["iterations"] is None
 
 
 def test_help_has_an_example(clear: Callable[..., Ran]) -> None:

@@ -88,6 +88,21 @@ def test_people_get_a_table_that_fits_a_terminal(compare: Callable[..., Any]) ->
     assert "grid-only: unserved: peer c1, peer c2" in out
 
 
+def test_the_exit_code_says_whether_any_design_compares(compare: Callable[..., Any]) -> None:
+    case = copy.deepcopy(STREET)
+    case["peers"].append({"id": "shed", "assets": []})
+    case["limits"] = [{"name": "feeder", "peers": ["roof", "shed"], "p_max": 2}]
+    code, out, _ = compare(case, "--json")
+    designs = {figures["design"]: figures for figures in json.loads(out)["designs"]}
+    assert code == 0
+    assert designs["bilateral"]["compares"]
+    assert (designs["grid-only"]["compares"], designs["grid-only"]["welfare"]) == (False, None)
+    assert set(designs["grid-only"]["gains"].values()) == {None}
+    shown = compare(case)[1]
+    assert "* somebody is unserved or a limit exceeded" in shown
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("grid-only ")] == ["*"]
+
+
 def test_a_case_that_no_design_can_serve_is_infeasible(compare: Callable[..., Any]) -> None:
     case = copy.deepcopy(STREET)
     del case["grid"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimization.admm import AdmmOptions, clear
+from optimization.admm import ACCEPTED_GAP, AdmmOptions, clear
 from optimization.community import PeerId
 from optimization.errors import ProblemError
 from optimization.market import Assets, Links, Market
@@ -118,8 +118,6 @@ def test_published_prices_and_powers_are_reached() -> None:
     clearing = cleared(market)
     assert -np.minimum(clearing.piece, 0.0).sum() == pytest.approx(1151.67444, rel=1e-7)
     assert clearing.trade.sum() == pytest.approx(1020.49424, rel=1e-7)
-    buys = clearing.trade.sum() > 0
-    assert buys
     sellers = np.unique(market.links.seller[clearing.trade[:, 0] > 1e-6])
     buyers = np.unique(market.links.buyer[clearing.trade[:, 0] > 1e-6])
     np.testing.assert_allclose(clearing.price[sellers], 0.143867, rtol=5e-6)
@@ -169,13 +167,12 @@ def test_random_families_agree_with_a_general_solver(name: str) -> None:
     assert ours.gap <= 1e-5
 
 
-def test_costs_spanning_nine_orders_are_right_or_refused() -> None:
-    market = family("wide", peers=10, seed=3)
-    outcome = clear(market)
-    if isinstance(outcome, MarketClearing):
-        assert certify(market, outcome).gap <= 1e-4
-    else:
-        assert isinstance(outcome, Unsolved)
+@pytest.mark.parametrize("seed", [1, 5])
+def test_costs_spanning_nine_orders_are_cleared(seed: int) -> None:
+    market = family("wide", peers=10, seed=seed)
+    certificate = certify(market, cleared(market))
+    assert certificate.feasible
+    assert certificate.gap <= ACCEPTED_GAP
 
 
 def test_small_markets_of_every_kind_agree_with_a_general_solver(random_market: Callable[..., Market]) -> None:

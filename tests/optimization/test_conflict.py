@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimization.conflict import describe, find_conflict
+from optimization.conflict import find_conflict
 from optimization.market import Market
 from optimization.market_certificate import certify, check_conflict
-from optimization.market_clearing import MarketClearing, MarketConflict, Unserved
+from optimization.market_clearing import MarketClearing, MarketConflict
 from optimization.reference.market import solve
 
 MakeMarket = Callable[..., Market]
@@ -184,25 +184,3 @@ def test_a_conflict_is_proven_or_the_market_is_cleared(markets: Callable[..., An
 @given(data=st.data())
 def test_a_market_with_a_feasible_clearing_has_no_conflict(markets: Callable[..., Any], data: Any) -> None:
     assert find_conflict(data.draw(markets())) is None
-
-
-def test_the_description_says_who_gives_what_and_when(make_market: MakeMarket) -> None:
-    market = make_market(
-        {"ann": [([5, 4], 9, 0)], "sun": [(-9, 0, 0)], "hut": [(-1, -1, 0)]},
-        links=[("sun", "ann")],
-        limits=[("roof", ["sun"], [-3.0, -9.0], np.inf)],
-        mtus=2,
-    )
-    text = describe(found(market))
-    assert "limit roof would have to allow 2 kW more production in MTU 0" in text
-    assert "peer hut would have to produce 1 kW less in MTU 0, and in 1 more MTU from 0 to 1" in text
-
-
-def test_the_description_of_many_is_short() -> None:
-    many = tuple(Unserved(what=f"peer p{n}", mtu=0, amount=1.0 + n) for n in range(100))
-    none = np.zeros((0, 1))
-    conflict = MarketConflict(unserved=many, price=none, limit_price=none, state_price=none, margin=5050.0)
-    text = describe(conflict)
-    assert "peer p99" in text
-    assert "and 94 more" in text
-    assert len(text) < 600

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from controller.case.comparing import DesignComparison, DesignFigures, Gain
 from controller.cli import main
 
 CASES = Path(__file__).parents[2] / "vectors" / "cases"
@@ -77,3 +78,40 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(code, written.out, written.err)
 
     return run
+
+
+@pytest.fixture
+def comparison() -> DesignComparison:
+    """Two designs side by side: one that serves everybody, and one that leaves ``b`` unserved and ``a`` worse off."""
+    good = DesignFigures(
+        design="bilateral",
+        status="cleared",
+        reason="",
+        compares=True,
+        welfare=7.5,
+        volume=3.0,
+        price_low=0.1,
+        price_mean=0.2,
+        price_high=0.3,
+        price_borne=0.25,
+        gains=(Gain(peer="a", amount=0.0), Gain(peer="b", amount=0.0), Gain(peer="c", amount=0.0)),
+    )
+    poor = DesignFigures(
+        design="grid-only",
+        status="infeasible",
+        reason="unserved: peer <b>",
+        unserved=2.0,
+        unserved_peers=1,
+        losers=1,
+        gains=(Gain(peer="a", amount=-2.0, verdict=-1), Gain(peer="b", amount=None), Gain(peer="c", amount=1e-9)),
+    )
+    return DesignComparison(
+        case="street",
+        unit="kW",
+        price_unit="EUR/kWh",
+        peers=3,
+        fee_per_side=0.0,
+        particular=False,
+        baseline="bilateral",
+        designs=(good, poor),
+    )

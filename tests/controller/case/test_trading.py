@@ -1,10 +1,15 @@
 """Whole Wh conserve what they round, and opposite trades cancel."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.case.trading import netted, whole_wh
+from controller.case.reading import read_case
+from controller.case.trading import netted, rows_of, whole_wh
 from optimization.market import Links
 
 
@@ -46,3 +51,13 @@ def test_whole_wh_are_never_more_than_a_wh_off_in_sum(powers: list[float]) -> No
 
 def test_energies_beyond_all_grids_are_rounded_too() -> None:
     np.testing.assert_array_equal(whole_wh(np.array([[1e15]])), [[10**18]])
+
+
+def test_a_trade_that_comes_to_nothing_is_not_listed(write: Callable[[Any], Path], two: dict[str, Any]) -> None:
+    case = read_case(str(write(two)), None)
+    price = np.full((2, 1), 6.0)
+    links = links_of((1, 0))
+    # Beside bounds of 60 kW 30 microwatts are a solver's noise, even where nothing else is traded.
+    assert rows_of(case, links, np.array([[3e-8]]), price) == ()
+    (row,) = rows_of(case, links, np.array([[1e-4]]), price)
+    assert (row.power, row.energy_wh, row.price) == (1e-4, 0, 6)

@@ -1,5 +1,6 @@
 import pytest
 
+from controller.cli import MARKETS
 from optimization.errors import ProblemError
 from optimization.markets.protocol import DesignOutcome
 from optimization.markets.registry import BASELINE, NAMES, design, designs
@@ -10,6 +11,10 @@ def test_every_name_has_its_design():
     every = designs(solve)
     assert tuple(every) == (*NAMES, BASELINE)
     assert all(every[name].name == name for name in every)
+
+
+def test_the_command_offers_every_design():
+    assert MARKETS == NAMES
 
 
 def test_an_unknown_name_is_refused_with_the_choices():
