@@ -19,6 +19,7 @@ from optimization.interior_point import programme as rows
 from optimization.interior_point.least_norm import Mask
 from optimization.interior_point.method import Iterate
 from optimization.interior_point.programme import Layout, lay_out
+from optimization.interior_point.reach import within_reach
 from optimization.interior_point.settling import Draft, Tied, settle
 from optimization.interior_point.sifting import solve
 from optimization.market import Market
@@ -29,6 +30,9 @@ AIM = 1e-10
 
 ACCEPTED = 1e-7
 """Quality that still counts as solved where ``AIM`` was not reached."""
+
+BALANCED = 1e-6
+"""Largest imbalance of a peer in a clearing, relative: as the certificate has it."""
 
 MAX_ITERATIONS = 150
 CRISP = 1e-8
@@ -75,7 +79,8 @@ def dispatch(
     if tolerance is not None and not (np.isfinite(tolerance) and tolerance > 0):
         raise ProblemError(f"tolerance: got {tolerance}, wanted a number above 0, or None")
     sorted_market = canonical(market)
-    layout = lay_out(sorted_market.market)
+    reached = within_reach(sorted_market.market)
+    layout = lay_out(reached)
     # More threads would change the last digits of matrix products with their number, and cost more than they bring.
     with threadpool_limits(limits=1, user_api="blas"):
         iterate = solve(
@@ -84,21 +89,33 @@ def dispatch(
             max_iterations=max_iterations,
             stop=stop,
         )
-        clearing = _read(sorted_market.market, layout, iterate)
+        clearing = _read(reached, layout, iterate)
     restored = sorted_market.restored(clearing)
-    if iterate.quality.worst <= (ACCEPTED if tolerance is None else tolerance):
+    wanted = ACCEPTED if tolerance is None else tolerance
+    if iterate.quality.worst <= wanted and _imbalance(sorted_market.market, clearing) <= max(BALANCED, wanted):
         return restored
     if stop is not None and stop():
         return Unsolved(reason=f"stopped after {iterate.iterations} iterations", best=restored)
     conflict = find_conflict(market)
     if conflict is not None:
         return conflict
-    quality, wanted = iterate.quality, ACCEPTED if tolerance is None else tolerance
+    quality = iterate.quality
     return Unsolved(
         reason=f"after {iterate.iterations} iterations: got relative residuals {quality.primal:.1e} (primal), "
         f"{quality.dual:.1e} (dual) and gap {quality.gap:.1e}, wanted {wanted:.0e}",
         best=restored,
     )
+
+
+def _imbalance(market: Market, clearing: MarketClearing) -> float:
+    """The largest imbalance of a peer, against the largest net consumption, or 1 if that is smaller."""
+    net = np.zeros((len(market.peers), market.mtus))
+    np.add.at(net, market.assets.piece_peer, clearing.piece)
+    np.add.at(net, market.stores.peer, clearing.charge - clearing.discharge)
+    scale = max(1.0, float(np.abs(net).max(initial=0.0)))
+    np.add.at(net, market.links.seller, clearing.trade)
+    np.subtract.at(net, market.links.buyer, clearing.trade)
+    return float(np.abs(net - clearing.imported + clearing.exported).max(initial=0.0)) / scale
 
 
 @dataclass(slots=True)
@@ -179,7 +196,8 @@ def _clearing(values: _Values, iterate: Iterate) -> MarketClearing:
 def _values(market: Market, layout: Layout, iterate: Iterate) -> _Values:
     programme, peers, mtus, hours = layout.programme, len(market.peers), market.mtus, market.hours
     width = programme.boxes.width
-    finite = width[np.isfinite(width)]
+    kinds = layout.kind[layout.free >= 0]
+    finite = width[np.isfinite(width) & (kinds != rows.CAPPED)]
     power = max(1e-9, float(np.median(finite))) if finite.size else 1.0
     # Prices that nothing depends on may be far above all costs, and say nothing about what costs are worth.
     highest = float(np.abs(iterate.price[: programme.balances]).max(initial=0.0))

@@ -119,7 +119,7 @@ class Method:
         self._matrix, self._transposed = boxes.matrix.tocsr(), boxes.matrix.T.tocsr()
         self._cost, self._curvature, self._width = boxes.cost, boxes.curvature, boxes.width
         self._two = np.isfinite(boxes.width)
-        self._target = programme.target
+        self._target, self._constant = programme.target, programme.constant
         self._arcs = (arcs.seller, arcs.buyer, arcs.cost)
         self._count = boxes.cost.size + int(self._two.sum()) + arcs.cost.size
         self._throughput = abs(self._matrix)
@@ -226,7 +226,7 @@ class Method:
         self._boxes_exact = self._boxes_exact or relative <= ROUNDING
         self._unroomed = np.where(two, x + v - np.where(two, self._width, 0.0), 0.0)
         self._gap = float(totals[0] + x @ z + v[two] @ u[two])
-        value = float(self._cost @ x + 0.5 * self._curvature @ (x * x) + self._arcs[2] @ self._flow)
+        value = self._constant + float(self._cost @ x + 0.5 * self._curvature @ (x * x) + self._arcs[2] @ self._flow)
         through = self._throughput @ x + np.abs(flow)
         most = float(through.max(initial=0.0))
         idle = 1e-3 * (min(self._size, most) if most > 1e-6 * self._size else self._size)

@@ -78,6 +78,7 @@ class Parts:
                 ),
                 arcs=Arcs(seller=place[arcs.seller[mine]], buyer=place[arcs.buyer[mine]], cost=arcs.cost[mine]),
                 target=programme.target[rows],
+                constant=0.0,
                 balances=int((rows < programme.balances).sum()),
                 first_state=rows.size,
                 mtu_of_row=np.zeros(rows.size, dtype=np.int64),

@@ -64,6 +64,7 @@ class Programme:
     ----------
     boxes, arcs : the variables
     target : (R,) right-hand side b
+    constant : currency, cost at zero: of the lower bounds that were shifted there
     balances : number of balance rows, the first ones: MTU by MTU, group by group
     first_state : the first of the storages' rows, the last ones: storage by storage, MTU by MTU
     mtu_of_row : (R,) MTU of each row
@@ -73,6 +74,7 @@ class Programme:
     boxes: Boxes
     arcs: Arcs
     target: Floats
+    constant: float
     balances: int
     first_state: int
     mtu_of_row: Indices
@@ -333,6 +335,7 @@ def _close(
             boxes=boxes,
             arcs=arcs,
             target=target - matrix @ shift,
+            constant=float((cost * shift + 0.5 * curvature * shift**2).sum()),
             balances=groups * mtus,
             first_state=first_state,
             mtu_of_row=np.concatenate(

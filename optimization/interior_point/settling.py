@@ -66,6 +66,7 @@ def settle(market: Market, mtu: int, draft: Draft, tied: Tied, *, accuracy: floa
     accuracy : relative, of the iterate: what the trades may cost more
     """
     before, scale = _cost(market, mtu, draft)
+    cheapest: tuple[float, Draft] | None = None
     for ties, fixed, back in _ways(market, draft, tied):
         moved, chosen = _carried(market, mtu, draft, ties, fixed)
         if chosen is None:
@@ -80,9 +81,12 @@ def settle(market: Market, mtu: int, draft: Draft, tied: Tied, *, accuracy: floa
             imported=np.where(ties.may_import, imported, draft.imported),
             exported=np.where(ties.may_export, exported, draft.exported),
         )
-        if _cost(market, mtu, found)[0] <= before + max(DEARER, accuracy) * scale:
+        cost = _cost(market, mtu, found)[0]
+        if cost <= before + max(DEARER, accuracy) * scale:
             return found
-    return None
+        if cheapest is None or cost < cheapest[0]:
+            cheapest = cost, found
+    return None if cheapest is None else cheapest[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
