@@ -179,12 +179,14 @@ def _power_scale(market: Market, clearing: MarketClearing) -> float:
     """kW: the largest bound or, where that is smaller, the largest power; at least 1.
 
     A bound that stands for "any amount" says nothing about how exact the powers should be; nor do trades, which may go
-    round in circles where links cost nothing.
+    round in circles where links cost nothing. Of stores and the grid only what they take or give counts: who charges
+    and discharges, or imports and exports, any amount at once moves no more power by it.
     """
     assets, links, stores = market.assets, market.links, market.stores
     bounds = [assets.lower, assets.upper, links.capacity, stores.max_charge, stores.max_discharge]
     bounds += [bound for limit in market.limits for bound in (limit.lower, limit.upper)]
-    powers = [clearing.piece, clearing.imported, clearing.exported, clearing.charge, clearing.discharge]
+    with np.errstate(invalid="ignore", over="ignore"):
+        powers = [clearing.piece, clearing.imported - clearing.exported, clearing.charge - clearing.discharge]
     return max(1.0, min(_largest(bounds), _largest(powers)))
 
 

@@ -18,6 +18,10 @@ SMALLEST_SIZE = 1e-6
 GUARD = 2.0
 """A mixed step is refused that makes the change of the targets longer than this many times the shortest so far."""
 
+FARTHEST = 1e3
+"""A mixed step is refused that is longer than this many times the point that it starts from: far away changes may be
+short because prices beyond all costs move no asset, and the guard would not see it."""
+
 FIRST_CHECK = 100
 """Round after which it is first asked whether the answer is good enough; then after a quarter more each time."""
 
@@ -86,7 +90,8 @@ class Acceleration:
     """Where the targets go: on as heard, or to a mixture of the last rounds while that brings them closer to rest.
 
     A mixture is refused where it makes the change of the targets longer than ``GUARD`` times the shortest so far: the
-    plain round never makes it longer, so the way back always leads on.
+    plain round never makes it longer, so the way back always leads on. Where mixing led astray all the same, rounds
+    begin anew without it.
     """
 
     def __init__(self, rounds: Rounds, options: AdmmOptions) -> None:
@@ -98,6 +103,18 @@ class Acceleration:
         self._adaptive = options.penalty is None
         self._adapt = FIRST_ADAPTATION
         self._slowness = Slowness()
+        self._begun = 0
+        self.withdrawn = False
+
+    def withdraw(self, iteration: int) -> None:
+        """Begins anew after a round, never to mix again."""
+        self._rounds.begin_anew()
+        self._safe[:] = self._rounds.target
+        self._restart()
+        self._adapt = FIRST_ADAPTATION
+        self._slowness = Slowness()
+        self._begun = iteration
+        self.withdrawn = True
 
     def go_on(self, heard: Heard, iteration: int) -> None:
         """Moves the targets."""
@@ -115,8 +132,8 @@ class Acceleration:
             return
         self._shortest = min(self._shortest, length)
         self._safe[:] = rounds.new
-        self._mixed = self._mixing.mixed(rounds.change.ravel(), rounds.new.ravel(), into=rounds.target.reshape(-1))
-        if self._adaptive and iteration >= self._adapt:
+        self._mix()
+        if self._adaptive and iteration - self._begun >= self._adapt:
             self._adapt *= 2
             factor = self._slowness.factor()
             if factor != 1.0:
@@ -124,6 +141,20 @@ class Acceleration:
                 rounds.rescale(factor)
                 self._safe[:] = rounds.target
                 self._restart()
+
+    def _mix(self) -> None:
+        rounds = self._rounds
+        if self.withdrawn:
+            rounds.target[:] = rounds.new
+            return
+        self._mixed = self._mixing.mixed(rounds.change.ravel(), rounds.new.ravel(), into=rounds.target.reshape(-1))
+        if not self._mixed:
+            return
+        step = float(np.square(rounds.target - rounds.new).sum())
+        if not step <= FARTHEST * FARTHEST * max(float(np.square(rounds.new).sum()), SMALLEST_SIZE):
+            rounds.target[:] = rounds.new
+            self._mixing.forget()
+            self._mixed = False
 
     def _restart(self) -> None:
         self._mixing.forget()
@@ -150,19 +181,26 @@ def run(
             return Ending.STUCK, iteration
         heard = rounds.exchange(options.relaxed)
         checking = options.tolerance is None and iteration == check
-        lost = checking and iteration >= PATIENCE and rounds.diverged
-        if lost or not (np.isfinite(heard.length) and np.isfinite(heard.size)):
-            return Ending.DIVERGED, iteration
+        if checking:
+            check += check // 4
+        finite = bool(np.isfinite(heard.length) and np.isfinite(heard.size))
         enough = options.tolerance
         if enough is None:
             enough = TIGHT * TIGHT * max(heard.size, SMALLEST_SIZE)
         quiet = quiet + 1 if max(heard.apart, heard.moved, 0.0 if options.plain else heard.shift) <= enough else 0
-        if quiet and (rounds.complete or quiet >= QUIET):
+        agreed = bool(quiet) and (rounds.complete or quiet >= QUIET)
+        # Where proposals have run away a tolerance relative to them is met by anything.
+        if acceleration is not None and not acceleration.withdrawn:
+            if not finite or ((agreed or checking) and rounds.diverged):
+                acceleration.withdraw(iteration)
+                quiet = 0
+                continue
+        elif not finite or (checking and iteration >= PATIENCE and rounds.diverged):
+            return Ending.DIVERGED, iteration
+        if agreed:
             return Ending.CONVERGED, iteration
-        if checking:
-            check += check // 4
-            if good_enough is not None and good_enough(iteration):
-                return Ending.CONVERGED, iteration
+        if checking and good_enough is not None and good_enough(iteration):
+            return Ending.CONVERGED, iteration
         if acceleration is None:
             rounds.target, rounds.new = rounds.new, rounds.target
         else:

@@ -167,6 +167,7 @@ class Rounds:
         )
         self._sums = np.zeros((mtus, (net.slots + _CHUNK - 1) // _CHUNK, 9))
         self._missed = np.zeros(stores.size)
+        self._first = (step, target.copy(), np.array(price))
         self.target = target
         self.proposal = 0.5 * (target - target[:, net.mate])
         self.previous = self.proposal.copy()
@@ -178,6 +179,18 @@ class Rounds:
         self.limit_price = np.zeros((len(market.limits), mtus))
         self.new = np.zeros_like(target)
         self.change = np.zeros_like(target)
+
+    def begin_anew(self) -> None:
+        """Forgets all that was said since before the first round, penalties included."""
+        step, target, price = self._first
+        self._weigh(step)
+        self.target[:] = target
+        self.proposal[:] = 0.5 * (target - target[:, self._net.mate])
+        self.previous[:] = self.proposal
+        self.price[:] = price
+        self.seen[:] = price
+        for said in (self.power, self.imported, self.charge, self.discharge, self.worth, self.limit_price):
+            said[:] = 0.0
 
     def answer(self) -> None:
         """All agents answer their targets."""

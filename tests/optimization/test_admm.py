@@ -16,6 +16,7 @@ from optimization.errors import ProblemError
 from optimization.market import Assets, Links, Market
 from optimization.market_certificate import certify
 from optimization.market_clearing import MarketClearing, Unsolved
+from optimization.peer_to_peer import iteration
 from optimization.reference.market import solve
 from tests.benchmarks.families import family
 
@@ -255,6 +256,55 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
         answers.append(np.load(path))
     for name in ("trade", "piece", "price"):
         np.testing.assert_array_equal(answers[0][name], answers[1][name])
+
+
+def _stiff(make_market: MakeMarket) -> Market:
+    """Two loads and three generators whose curvatures lie four orders apart: the first mixed steps go far away."""
+    peers = {
+        "a": [(0, 2.054, -25.443, 0.00317)],
+        "b": [(0.21, 3.177, -23.837, 0.00202)],
+        "c": [(-6.083, 0, -3.843, 0.00175)],
+        "d": [(-5.059, 0, -14.261, 8.72657)],
+        "e": [(-8.345, 0, -1.57, 0.01572)],
+    }
+    return make_market(
+        peers, links=[pair for load in "ab" for seller in "cde" for pair in ((load, seller), (seller, load))]
+    )
+
+
+def _both_ways(make_market: MakeMarket) -> Market:
+    """Four prosumers, most with loads that are all but linear and one whose load is fixed."""
+    peers = {
+        "a": [(1.072, 4.926, -17.686, 0.00171), (-17.403, 0, -2.27, 0.0019), (-2, 0, 0)],
+        "b": [(6.617, 6.617, -29.406, 0.03861), (-2, 0, 0)],
+        "c": [(1.632, 3.446, -20.973, 0.21203), (-15.206, 0, -1.834, 0.00178)],
+        "d": [(0.906, 4.398, -22.475, 1.50494), (-9.319, 0, -13.252, 0.12612)],
+    }
+    return make_market(peers, link_cost=1.0)
+
+
+def _linear(make_market: MakeMarket) -> Market:
+    """Four loads and four generators with linear costs."""
+    loads = [(0, 3.94, -16.829), (0.17, 4.539, -21.911), (0.307, 8.602, -29.493), (0, 9.779, -13.223)]
+    generators = [(-10.62, 0, -9.505), (-14.549, 0, -13.815), (-12.899, 0, -10.704), (-10.717, 0, -12.114)]
+    peers = {f"p{n}": [piece] for n, piece in enumerate(loads + generators)}
+    pairs = [(f"p{i}", f"p{j}") for i in range(4) for j in range(4, 8)]
+    return make_market(peers, links=pairs + [(b, a) for a, b in pairs], link_cost=0.02)
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize("make", [_stiff, _both_ways, _linear])
+def test_mixing_that_leads_astray_is_given_up(
+    make: Callable[[MakeMarket], Market], trusting: bool, make_market: MakeMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no step counts as too long, so that prices run away before it shows."""
+    if trusting:
+        monkeypatch.setattr(iteration, "FARTHEST", np.inf)
+    market = make(make_market)
+    wanted = certify(market, cleared(market, scheme="plain")).objective
+    certificate = certify(market, cleared(market))
+    assert certificate.feasible
+    assert certificate.objective == pytest.approx(wanted, rel=1e-7)
 
 
 def test_infeasible_markets_are_never_cleared(make_market: MakeMarket) -> None:

@@ -255,6 +255,29 @@ def test_bounds_that_stand_for_any_amount_do_not_loosen_the_tolerance(make_marke
     assert certify(market, changed(exact, "trade", 0, 0, 1e-3)).violated == "balance of peer load, MTU 0"
 
 
+def test_charging_and_discharging_at_once_does_not_loosen_the_tolerance(make_market: MakeMarket) -> None:
+    anything = {
+        "max_charge": 1e7,
+        "max_discharge": 1e7,
+        "charge_efficiency": 1,
+        "discharge_efficiency": 1,
+        "upper": 1e7,
+    }
+    market = make_market({"home": [(1, 1, 0)]}, links=[], storages={"home/s": anything}, mtus=2)
+    idle = answer(market, piece=[[1, 1]])
+    busy = answer(market, piece=[[1, 1]], charge=[[1e7, 1e7]], discharge=[[1e7, 1e7]])
+    for clearing in (idle, busy):
+        certificate = certify(market, clearing)
+        assert certificate.primal_residual == 1
+        assert certificate.violated == "balance of peer home, MTU 0"
+
+
+def test_importing_and_exporting_at_once_does_not_loosen_the_tolerance(make_market: MakeMarket) -> None:
+    market = make_market({"home": [(1, 1, 0)]}, links=[], import_price=1, export_price=1)
+    busy = answer(market, piece=[1], imported=[1e7], exported=[1e7], price=[1])
+    assert certify(market, busy).violated == "balance of peer home, MTU 0"
+
+
 def test_where_nothing_is_at_stake_rounding_is_no_gap(make_market: MakeMarket) -> None:
     """Doing nothing is best; a bound that misses by rounding is far off relative to nothing, and near by any sense."""
     market = make_market({"load": [(0, 5, -1)], "gen": [(-5, 0, -2)]}, links=[("gen", "load")])
