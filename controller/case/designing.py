@@ -197,7 +197,10 @@ def _whole_wh(case: Case, trades: Trades) -> Any:
     keys, line = np.unique(np.stack([*sides[:2], occurrence]), axis=1, return_inverse=True)
     power = np.zeros((keys.shape[1], case.market.mtus))
     power[line, sides[2]] = trades.power[order]
-    table = whole_wh(power * (case.market.hours * WATTS[case.unit] / KILO))
+    # The prefix keeps a peer of any name apart from the grid and the manager.
+    names = {side: f"peer {case.market.peers[side]}" if side >= 0 else str(side) for side in set(keys[:2].flat)}
+    sellers, buyers = ([names[side] for side in row] for row in keys[:2])
+    table = whole_wh(power * (case.market.hours * WATTS[case.unit] / KILO), (sellers, buyers))
     energy_wh = np.zeros(order.size, dtype=np.int64)
     energy_wh[order] = table[line, sides[2]]
     return energy_wh

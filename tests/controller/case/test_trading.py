@@ -49,6 +49,65 @@ def test_whole_wh_are_never_more_than_a_wh_off_in_sum(powers: list[float]) -> No
     np.testing.assert_allclose(np.cumsum(whole[0]), np.cumsum(powers), rtol=1e-12, atol=0.51)
 
 
+def test_many_small_trades_keep_their_total() -> None:
+    names = [f"p{k}" for k in range(40)]
+    sides = [s for s in names for _ in names], [f"c{b}" for _ in names for b in names]
+    whole = whole_wh(np.full((1600, 3), 4e-4), sides).reshape(40, 40, 3)
+    # 0.4 Wh each: 16 Wh of every peer in every MTU.
+    np.testing.assert_array_equal(whole.sum(axis=0), 16)
+    np.testing.assert_array_equal(whole.sum(axis=1), 16)
+    assert set(np.unique(whole)) == {0, 1}
+
+
+def test_halves_go_up_and_down_alike_and_a_pool_passes_on_what_it_gets() -> None:
+    peers = [f"p{k}" for k in range(10)]
+    sides = [*peers, *["pool"] * 10], [*["pool"] * 10, *(f"c{k}" for k in range(10))]
+    whole = whole_wh(np.full((20, 2), 5e-4), sides)
+    np.testing.assert_array_equal(whole[:10].sum(axis=0), 5)
+    np.testing.assert_array_equal(whole[10:].sum(axis=0), 5)
+    # Who went without comes first in the next MTU.
+    np.testing.assert_array_equal(whole.sum(axis=1), 1)
+
+
+def test_a_small_trade_known_by_its_sides_is_made_up_for_later() -> None:
+    whole = whole_wh(np.full((1, 10), 4e-4), (["a"], ["b"]))
+    np.testing.assert_allclose(np.cumsum(whole), 0.4 * np.arange(1, 11), atol=0.51)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from("abcde"), st.sampled_from("vwxyz"), *[st.integers(0, 40).map(lambda tenths: tenths / 10)] * 2
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@given(ROWS, st.randoms(use_true_random=False), st.booleans())
+def test_sums_are_rounded_down_or_up_whatever_the_order(rows: list[Any], random: Any, chained: bool) -> None:
+    if chained:  # buyers that also sell
+        rows = [(s, "abcdef"["vwxyz".index(b)] if "vwxyz"["abcde".index(s)] != b else "f", *e) for s, b, *e in rows]
+    wh = np.array([row[2:] for row in rows])
+    sellers, buyers = [row[0] for row in rows], [row[1] for row in rows]
+    whole = whole_wh(wh / 1000, (sellers, buyers))
+    assert (whole >= 0).all()
+    assert (np.abs(whole - wh) < 1).all()
+    for peer in {*sellers, *buyers}:
+        sold, bought = np.array([s == peer for s in sellers]), np.array([b == peer for b in buyers])
+        for sign in (sold * 1, bought * 1, sold * 1 - bought):
+            assert (np.abs(sign @ whole - sign @ wh) < 1 - 1e-9).all()
+    if not chained:
+        assert abs(whole[:, 0].sum() - wh[:, 0].sum()) < 0.5 + 1e-9
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    shuffled = whole_wh(wh[order] / 1000, ([sellers[k] for k in order], [buyers[k] for k in order]))
+    both = zip(sellers, buyers, wh.tolist(), whole.tolist(), strict=True)
+    again = zip(
+        *([column[k] for k in order] for column in (sellers, buyers, wh.tolist())), shuffled.tolist(), strict=True
+    )
+    assert sorted(both) == sorted(again)
+
+
 def test_energies_beyond_all_grids_are_rounded_too() -> None:
     np.testing.assert_array_equal(whole_wh(np.array([[1e15]])), [[10**18]])
 
