@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("gridpact clear: interrupted", file=sys.stderr)
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps({**as_json(result), "expected": compared}, allow_nan=False, ensure_ascii=False))
+        print(json.dumps({**as_json(result), "expected": compared}, allow_nan=False))
         for line in [*conflict_lines(result), *([result.reason] if result.reason else [])]:
             print(f"gridpact clear: {line}", file=sys.stderr)
     else:

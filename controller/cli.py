@@ -1,6 +1,7 @@
 """The command ``gridpact``. Each subcommand loads what it needs and no more."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,10 @@ def _run_case_command(parsed: argparse.Namespace) -> int:
             from controller.compare_command import run
         case _:
             from controller.case.schema import run
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown by its code.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(parsed)
         sys.stdout.flush()
@@ -44,6 +49,10 @@ def _run_case_command(parsed: argparse.Namespace) -> int:
         # Who read the output has seen enough; the interpreter must not try to flush the rest of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as err:
+        print(f"gridpact {parsed.command}: output: cannot be written: {err}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
     return code
 
 

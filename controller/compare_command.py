@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("gridpact compare: interrupted", file=sys.stderr)
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps(comparison.as_json(), allow_nan=False, ensure_ascii=False))
+        print(json.dumps(comparison.as_json(), allow_nan=False))
     else:
         _show(Console(highlight=False), comparison)
         if arguments.out is not None:

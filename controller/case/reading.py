@@ -52,6 +52,8 @@ def read_case(source: str, name: str | None = None) -> Case:
 def _root(source: str) -> Reader:
     if source != STANDARD_INPUT:
         return Reader.of_file(Path(source))
+    if sys.stdin is None:
+        raise InputError("standard input: got none, wanted a case")
     try:
         return Reader(parse(sys.stdin.read()), "standard input")
     except (EvidenceError, UnicodeDecodeError) as err:
@@ -146,10 +148,14 @@ def _sign(reader: Reader) -> str:
 
 def _unit(reader: Reader) -> str:
     units = reader.field("units") if reader.has("units") else None
-    if units is None or not units.has("power"):
+    if units is None:
         return "kW"
-    for text in units.entries().values():
+    for key, text in units.entries().items():
         name_of(text)
+        if key != "power" and key.lower() == "power":
+            raise InputError(f"{units.place}: got field {key!r}, wanted 'power'")
+    if not units.has("power"):
+        return "kW"
     power = units.field("power")
     if power.text() not in WATTS:
         raise power.wrong(f"one of {', '.join(WATTS)}")

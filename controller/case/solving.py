@@ -95,9 +95,10 @@ def solver_of(options: Options) -> Callable[[Market], MarketOutcome]:
     """The solver that the options mean; what it needs is imported here and not before."""
     match options.solver:
         case "dispatch":
-            from optimization.dispatch import dispatch
+            from optimization.dispatch import ACCEPTED, dispatch
 
-            if options.tolerance is None:
+            # The last digits cost a few steps; a looser stop would leave prices too far off to compare with answers.
+            if options.tolerance is None or options.tolerance >= ACCEPTED:
                 return dispatch
             tolerance = options.tolerance
             return lambda market: dispatch(market, tolerance=tolerance)

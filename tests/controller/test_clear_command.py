@@ -431,3 +431,20 @@ def test_a_design_without_iterations_counts_none(clear: Callable[..., Ran], two:
 
 def test_help_has_an_example(clear: Callable[..., Ran]) -> None:
     assert "gridpact clear cases.json --case two-peers --fee 1" in " ".join(clear("--help").out.split())
+
+
+@pytest.mark.parametrize("tolerance", ["1e-3", "1e-6", "1e-9"])
+def test_a_loose_tolerance_still_agrees_with_the_published_answers(clear: Callable[..., Ran], tolerance: str) -> None:
+    ran = clear(CASES / "prosumer-markets-51.json", "--fee", "0.01", "--tolerance", tolerance, "--json")
+    assert ran.code == 0
+    assert all(answer["ok"] for answer in ran.json["expected"])
+
+
+@pytest.mark.parametrize("units", ["wat", 5, None, ["kW"], {"Power": "MW"}])
+def test_units_that_say_nothing_are_refused(clear: Callable[..., Ran], tmp_path: Path, units: object) -> None:
+    case = {"units": units, "peers": [{"id": "a", "assets": []}], "links": []}
+    path = tmp_path / "case.json"
+    path.write_text(json.dumps(case))
+    ran = clear(path)
+    assert ran.code == 2
+    assert "units" in ran.err
