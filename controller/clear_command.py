@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from controller.case.answer import as_json
-from controller.case.expected import Comparison, compare
+from controller.case.expected import TOLERANCE, Comparison, compare
 from controller.case.format import BILATERAL, Case
 from controller.case.reading import read_case
 from controller.case.result import Result
@@ -114,7 +114,8 @@ def _clear(case: Case, arguments: argparse.Namespace, options: Options) -> tuple
     compared: list[Comparison] = []
     for expected in case.expected:
         if expected.belongs_to(fee_per_side=fee, link_limit=limit, market=arguments.market):
-            compared += compare(case, expected, result, tolerance=options.compared_within, warm_start=warm)
+            tolerance = max(TOLERANCE, options.tolerance or 0.0)
+            compared += compare(case, expected, result, tolerance=tolerance, warm_start=warm)
     return result, compared
 
 

@@ -44,15 +44,6 @@ class Options:
         """The relative gap up to which an answer is called optimal."""
         return max(ACCEPTED_GAP, self.tolerance or 0.0)
 
-    @property
-    def compared_within(self) -> float:
-        """The relative distance up to which an answer agrees with an expected one.
-
-        ADMM's tolerance is of squares: what it leaves open in a power is of the size of its root.
-        """
-        tolerance = self.tolerance or 0.0
-        return max(ACCEPTED_GAP, tolerance**0.5 if self.solver == "admm" else tolerance)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solved:
