@@ -13,8 +13,6 @@ dual residual :math:`\rho = c + \lambda_s - \lambda_b - z`. With :math:`w = x / 
 Differences of prices' *directions* are divided by z, never differences of prices: these would lose all digits where z
 is small, and with them the balance of what trades. No pass stores a direction: each recomputes it, which costs less
 than reading it back.
-
-Sums are made within a fixed number of chunks, which are added in their order: that keeps their last digits.
 """
 
 import numba
@@ -24,16 +22,10 @@ import numpy.typing as npt
 from optimization.community import Floats
 from optimization.interior_point.programme import Rows
 
-CHUNKS = 16
 SMALLEST = 1e-300
 
 _jit = numba.njit(cache=True, error_model="numpy", boundscheck=False)
 _serial = numba.njit(cache=True, error_model="numpy")
-
-
-@_serial
-def _bounds(chunk, count):  # type: ignore[no-untyped-def]
-    return chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
 
 
 @_serial
@@ -61,34 +53,22 @@ def weigh(
     totals : (3,) sum of x z; largest dual residual; largest against the cost, prices and dual that one is made of
     """
     rows = price.size
-    flow, pull, diagonal = np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows))
-    totals = np.zeros((CHUNKS, 3))
-    for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, x.size)
-        gap, worst, relative = 0.0, 0.0, 0.0
-        for k in range(first, end):
-            s, b = seller[k], buyer[k]
-            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
-            w = x[k] / z[k]
-            g = -x[k] - w * residual
-            flow[chunk, s] += x[k]
-            flow[chunk, b] -= x[k]
-            pull[chunk, s] += g
-            pull[chunk, b] -= g
-            diagonal[chunk, s] += w
-            diagonal[chunk, b] += w
-            gap += x[k] * z[k]
-            worst = max(worst, abs(residual))
-            relative = max(relative, abs(residual) / (least + cost[k] + abs(price[s]) + abs(price[b]) + z[k]))
-        totals[chunk, 0] = gap
-        totals[chunk, 1] = worst
-        totals[chunk, 2] = relative
-    total = np.zeros(3)
-    for chunk in range(CHUNKS):
-        total[0] += totals[chunk, 0]
-        total[1] = max(total[1], totals[chunk, 1])
-        total[2] = max(total[2], totals[chunk, 2])
-    return flow.sum(axis=0), pull.sum(axis=0), diagonal.sum(axis=0), total
+    flow, pull, diagonal, totals = np.zeros(rows), np.zeros(rows), np.zeros(rows), np.zeros(3)
+    for k in range(x.size):
+        s, b = seller[k], buyer[k]
+        residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+        w = x[k] / z[k]
+        g = -x[k] - w * residual
+        flow[s] += x[k]
+        flow[b] -= x[k]
+        pull[s] += g
+        pull[b] -= g
+        diagonal[s] += w
+        diagonal[b] += w
+        totals[0] += x[k] * z[k]
+        totals[1] = max(totals[1], abs(residual))
+        totals[2] = max(totals[2], abs(residual) / (least + cost[k] + abs(price[s]) + abs(price[b]) + z[k]))
+    return flow, pull, diagonal, totals
 
 
 @_jit
@@ -107,48 +87,39 @@ def predict(
     totals : (4,) largest steps of x and of z, at most 1; sums of ``x dz + z dx`` and of ``dx dz``
     """
     rows = price.size
-    centre, bend = np.zeros((CHUNKS, rows)), np.zeros((CHUNKS, rows))
-    totals = np.zeros((CHUNKS, 4))
-    for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, x.size)
-        falling_x, falling_z, linear, quadratic = 1.0, 1.0, 0.0, 0.0
-        for k in range(first, end):
-            s, b = seller[k], buyer[k]
-            inverse = 1.0 / z[k]
-            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
-            rise = (residual + move[s] - move[b]) * inverse
-            dx, dz = -x[k] * (1.0 + rise), z[k] * rise
-            falling_x = max(falling_x, 1.0 + rise)
-            falling_z = max(falling_z, -rise)
-            linear += x[k] * dz + z[k] * dx
-            quadratic += dx * dz
-            q = -dx * dz * inverse
-            centre[chunk, s] += inverse
-            centre[chunk, b] -= inverse
-            bend[chunk, s] += q
-            bend[chunk, b] -= q
-        totals[chunk, 0] = falling_x
-        totals[chunk, 1] = falling_z
-        totals[chunk, 2] = linear
-        totals[chunk, 3] = quadratic
-    total = np.zeros(4)
-    worst_x, worst_z = 1.0, 1.0
-    for chunk in range(CHUNKS):
-        worst_x = max(worst_x, totals[chunk, 0])
-        worst_z = max(worst_z, totals[chunk, 1])
-        total[2] += totals[chunk, 2]
-        total[3] += totals[chunk, 3]
-    total[0] = 1.0 / worst_x
-    total[1] = 1.0 / worst_z
-    return centre.sum(axis=0), bend.sum(axis=0), total
+    centre, bend = np.zeros(rows), np.zeros(rows)
+    fastest_x, fastest_z, linear, quadratic = 1.0, 1.0, 0.0, 0.0
+    for k in range(x.size):
+        s, b = seller[k], buyer[k]
+        inverse = 1.0 / z[k]
+        residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+        rise = (residual + move[s] - move[b]) * inverse
+        dx, dz = -x[k] * (1.0 + rise), z[k] * rise
+        fastest_x = max(fastest_x, 1.0 + rise)
+        fastest_z = max(fastest_z, -rise)
+        linear += x[k] * dz + z[k] * dx
+        quadratic += dx * dz
+        q = -dx * dz * inverse
+        centre[s] += inverse
+        centre[b] -= inverse
+        bend[s] += q
+        bend[b] -= q
+    return centre, bend, np.array([1.0 / fastest_x, 1.0 / fastest_z, linear, quadratic])
 
 
 @_serial
-def _relative(x, z, residual, first, second, target, weight):  # type: ignore[no-untyped-def]
+def _directions(x, z, residual, first, second, target):  # type: ignore[no-untyped-def]
+    """How fast the predictor lets z rise; what the corrector adds to z and x together and to x, relative to them."""
+    inverse = 1.0 / z
+    rise = (residual + first) * inverse
+    push = target * inverse / x + rise * (1.0 + rise)
+    return rise, push, push - second * inverse
+
+
+@_serial
+def _relative(rise, push, turn, weight):  # type: ignore[no-untyped-def]
     """Directions of one arc relative to x and to z, the corrector entering with a weight."""
-    rise = (residual + first) / z
-    push = target / (x * z) + rise * (1.0 + rise)
-    forward = -1.0 - rise + weight * (push - second / z)
+    forward = -1.0 - rise + weight * turn
     return forward, weight * push - 1.0 - forward
 
 
@@ -178,25 +149,16 @@ def correct(
     -------
     (K, 2) largest step that keeps x, and z, non-negative; infinity where nothing falls
     """
-    totals = np.zeros((CHUNKS, weights.size, 2))
-    for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, x.size)
-        for k in range(first, end):
-            s, b = seller[k], buyer[k]
-            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
-            inverse = 1.0 / z[k]
-            rise = (residual + move[s] - move[b]) * inverse
-            push = target * inverse / x[k] + rise * (1.0 + rise)
-            turn = push - (second[s] - second[b]) * inverse
-            for i in range(weights.size):
-                dx = -1.0 - rise + weights[i] * turn
-                dz = weights[i] * push - 1.0 - dx
-                totals[chunk, i, 0] = max(totals[chunk, i, 0], -dx)
-                totals[chunk, i, 1] = max(totals[chunk, i, 1], -dz)
-    result = np.zeros((weights.size, 2))
-    for chunk in range(CHUNKS):
-        result = np.maximum(result, totals[chunk])
-    return 1.0 / result
+    fastest = np.zeros((weights.size, 2))
+    for k in range(x.size):
+        s, b = seller[k], buyer[k]
+        residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+        rise, push, turn = _directions(x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target)
+        for i in range(weights.size):
+            dx, dz = _relative(rise, push, turn, weights[i])
+            fastest[i, 0] = max(fastest[i, 0], -dx)
+            fastest[i, 1] = max(fastest[i, 1], -dz)
+    return 1.0 / fastest
 
 
 @_jit
@@ -215,29 +177,25 @@ def step(
     exact: bool,
 ) -> None:
     """Move x and z, in place, along the predictor plus a weight times the corrector."""
-    for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, x.size)
-        for k in range(first, end):
-            s, b = seller[k], buyer[k]
-            residual = _residual(cost[k], price[b] - price[s], z[k], exact)
-            dx, dz = _relative(x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target, weight)
-            x[k] = max(x[k] + length * x[k] * dx, SMALLEST)
-            z[k] = max(z[k] + length * z[k] * dz, SMALLEST)
+    for k in range(x.size):
+        s, b = seller[k], buyer[k]
+        residual = _residual(cost[k], price[b] - price[s], z[k], exact)
+        rise, push, turn = _directions(x[k], z[k], residual, move[s] - move[b], second[s] - second[b], target)
+        dx, dz = _relative(rise, push, turn, weight)
+        x[k] = max(x[k] + length * x[k] * dx, SMALLEST)
+        z[k] = max(z[k] + length * z[k] * dz, SMALLEST)
 
 
 @_jit
 def multiply(seller: Rows, buyer: Rows, weight: Floats, vector: Floats) -> Floats:
     """(R,) A w A' times a vector, the arcs alone; from differences, which keeps its accuracy where weights are huge."""
-    out = np.zeros((CHUNKS, vector.size))
-    for chunk in range(CHUNKS):
-        first, end = _bounds(chunk, weight.size)
-        for k in range(first, end):
-            s, b = seller[k], buyer[k]
-            moved = weight[k] * (vector[s] - vector[b])
-            out[chunk, s] += moved
-            out[chunk, b] -= moved
-    total: Floats = out.sum(axis=0)
-    return total
+    out = np.zeros(vector.size)
+    for k in range(weight.size):
+        s, b = seller[k], buyer[k]
+        moved = weight[k] * (vector[s] - vector[b])
+        out[s] += moved
+        out[b] -= moved
+    return out
 
 
 @numba.njit(cache=True, error_model="numpy", boundscheck=False)

@@ -40,7 +40,7 @@ def assert_agreement(market: Market) -> None:
         return
     assert isinstance(expected, MarketClearing)
     certificate, other = certify(market, outcome), certify(market, expected)
-    assert certificate.optimal(1e-7), certificate
+    assert certificate.optimal(1e-8), certificate
     assert certificate.primal_residual <= 1e-6
     assert certificate.objective == pytest.approx(other.objective, rel=1e-6, abs=1e-6 * certificate.stake)
 
