@@ -1,15 +1,36 @@
 """Checks a clearing from the problem alone, with no code shared with the solvers.
 
-Everything is recomputed: each device's own rules, each peer's balance, each envelope, the objective. A clearing acts
-only when this finds it feasible; the gap labels it and does not gate it.
+Everything is recomputed: each device's own rules (``checking``), each peer's balance, each envelope, the objective. A
+clearing acts only when this finds it feasible; the gap labels it and does not gate it.
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
+from optimization.checking.cycles import check_programmes
+from optimization.checking.plants import check_generator, check_passive
+from optimization.checking.relays import check_interruptible
+from optimization.checking.stores import check_battery, check_vehicle
+from optimization.checking.thermostats import check_thermostatic
+from optimization.checking.verdict import WRONG, Claim, Terms, Verdict, worst
 from optimization.clearing import Clearing
-from optimization.community import Battery, Community, Curtailable, Device, FixedLoad, Floats, Interruptible
+from optimization.community import (
+    Battery,
+    Community,
+    Curtailable,
+    Device,
+    DeviceId,
+    ElectricVehicle,
+    FixedLoad,
+    Floats,
+    Generator,
+    Interruptible,
+    Peer,
+    Programme,
+    Thermostatic,
+)
 
 BOUND_TOLERANCE = 1e-6
 """Relative; HiGHS' bound and its objective differ by less when they meet."""
@@ -63,14 +84,16 @@ def certify(community: Community, clearing: Clearing) -> Certificate:
             lower_bound=clearing.lower_bound,
             gap=float("inf"),
         )
-    residuals = dict(_device_residuals(community, clearing))
+    verdicts = _verdicts(community, clearing)
+    residuals = {f"device {device}": verdict.residual_kw for device, verdict in verdicts.items()}
     residuals |= dict(_balance_residuals(community, clearing))
     residuals |= envelope_residuals(community, net_kw(community, clearing))
-    name, worst = max(residuals.items(), key=lambda item: item[1], default=("", 0.0))
-    objective = _objective(community, clearing)
+    name, residual = max(residuals.items(), key=lambda item: item[1], default=("", 0.0))
+    objective = _trade_cost(community, clearing) + _change_cost(community, clearing)
+    objective += sum(verdict.cost for verdict in verdicts.values())
     return Certificate(
-        primal_residual_kw=worst,
-        violated=name if worst > FEASIBILITY_TOLERANCE_KW else "",
+        primal_residual_kw=residual,
+        violated=name if residual > FEASIBILITY_TOLERANCE_KW else "",
         objective=objective,
         lower_bound=clearing.lower_bound,
         gap=_gap(objective, clearing.lower_bound),
@@ -91,8 +114,11 @@ def _misshapen(community: Community, clearing: Clearing) -> str:
     for _, device in community.devices():
         if clearing.device_kw.get(device.id, absent).shape != (mtus,):
             return f"shape of device {device.id}"
-        if isinstance(device, Battery) and clearing.state_kwh.get(device.id, absent).shape != (mtus,):
+        stores = isinstance(device, Battery | ElectricVehicle)
+        if stores and clearing.state_kwh.get(device.id, absent).shape != (mtus,):
             return f"shape of state of {device.id}"
+        if isinstance(device, Thermostatic) and clearing.temperature_c.get(device.id, absent).shape != (mtus,):
+            return f"shape of temperature of {device.id}"
     for name, table, rows in (
         ("trades", clearing.trade_kwh, len(community.links)),
         ("imports", clearing.import_kwh, peers),
@@ -122,60 +148,74 @@ def envelope_residuals(community: Community, net: Floats) -> dict[str, float]:
         total = net[[index[peer] for peer in sorted(envelope.peers)]].sum(axis=0)
         name = f"envelope {envelope.name}"
         residuals[name] = max(
-            residuals.get(name, 0.0), _worst(total - envelope.upper_kw), _worst(envelope.lower_kw - total)
+            residuals.get(name, 0.0), worst(total - envelope.upper_kw), worst(envelope.lower_kw - total)
         )
     return residuals
 
 
-def _worst(excess: Floats) -> float:
-    """The largest positive entry; infinity where anything is NaN."""
-    if np.isnan(excess).any():
-        return float("inf")
-    return float(max(0.0, excess.max(initial=0.0)))
+def _verdicts(community: Community, clearing: Clearing) -> dict[DeviceId, Verdict]:
+    """What the check of each device finds, in the order of the devices."""
+    terms = Terms(
+        horizon=community.horizon,
+        shortfall_price=community.shortfall_price,
+        tolerance_kw=FEASIBILITY_TOLERANCE_KW,
+    )
+    verdicts: dict[DeviceId, Verdict] = {}
+    for peer in community.peers:
+        verdicts |= _verdicts_of(peer, clearing, terms)
+    return verdicts
 
 
-def _device_residuals(community: Community, clearing: Clearing) -> list[tuple[str, float]]:
-    return [(f"device {d.id}", _device_residual(community, clearing, d)) for _, d in community.devices()]
+def _verdicts_of(peer: Peer, clearing: Clearing, terms: Terms) -> dict[DeviceId, Verdict]:
+    claims = {device.id: _claim(clearing, device) for device in peer.devices}
+    absurd = Verdict(residual_kw=WRONG, cost=float("nan"))
+    verdicts = {device: absurd for device, claim in claims.items() if not _is_sane(claim)}
+    programmes = [d for d in peer.devices if isinstance(d, Programme) and d.id not in verdicts]
+    # Those that follow a programme whose numbers are absurd are looked at without it.
+    known = {programme.id for programme in programmes}
+    orphans = [d for d in programmes if d.follows is not None and d.follows not in known]
+    verdicts |= dict.fromkeys((orphan.id for orphan in orphans), absurd)
+    verdicts |= check_programmes([d for d in programmes if d not in orphans], claims, terms)
+    for device in peer.devices:
+        if device.id not in verdicts and not isinstance(device, Programme):
+            verdicts[device.id] = _verdict(device, claims[device.id], terms)
+    return verdicts
 
 
-def _device_residual(community: Community, clearing: Clearing, device: Device) -> float:
-    power = clearing.device_kw[device.id]
-    short = clearing.shortfall.get(device.id, 0.0)
-    hours = community.horizon.hours
-    if not 0.0 <= short < float("inf"):
-        return float("inf")
+def _claim(clearing: Clearing, device: Device) -> Claim:
+    none = np.empty(0)
+    return Claim(
+        power_kw=clearing.device_kw[device.id],
+        shortfall=clearing.shortfall.get(device.id, 0.0),
+        state_kwh=clearing.state_kwh.get(device.id, none),
+        temperature_c=clearing.temperature_c.get(device.id, none),
+    )
+
+
+def _is_sane(claim: Claim) -> bool:
+    return bool(np.isfinite(claim.power_kw).all()) and 0.0 <= claim.shortfall < float("inf")
+
+
+def _verdict(
+    device: FixedLoad | Curtailable | Generator | Battery | ElectricVehicle | Interruptible | Thermostatic,
+    claim: Claim,
+    terms: Terms,
+) -> Verdict:
     match device:
-        case FixedLoad():
-            return _worst(np.abs(power - device.power_kw))
-        case Curtailable():
-            return max(_worst(power), _worst(-device.available_kw - power))
+        case FixedLoad() | Curtailable():
+            return check_passive(device, claim, terms)
+        case Generator():
+            return check_generator(device, claim, terms)
         case Battery():
-            charge, discharge = np.maximum(power, 0.0), np.maximum(-power, 0.0)
-            stored = _stored(device, power, hours)
-            return max(
-                _worst(charge - device.max_charge_kw),
-                _worst(discharge - device.max_discharge_kw),
-                _worst(-stored) / hours,
-                _worst(stored - device.capacity_kwh) / hours,
-                _worst(device.final_kwh - short - stored[-1:]) / hours,
-                _worst(np.abs(clearing.state_kwh[device.id] - stored)) / hours,
-            )
+            return check_battery(device, claim, terms)
+        case ElectricVehicle():
+            return check_vehicle(device, claim, terms)
         case Interruptible():
-            on = power / device.power_kw if device.power_kw else np.zeros_like(power)
-            allowed = np.zeros(community.horizon.mtus, dtype=bool)
-            allowed[device.first_mtu : device.end_mtu] = True
-            owed = abs(float(on.sum()) + short - device.required_mtus)
-            return max(
-                _worst(np.minimum(np.abs(power), np.abs(power - device.power_kw))),
-                _worst(np.abs(power[~allowed])),
-                owed * device.power_kw,
-            )
-
-
-def _stored(device: Battery, power: Floats, hours: float) -> Floats:
-    """(T,) kWh in a battery at the end of each MTU, from its power at the terminals."""
-    inflow = np.maximum(power, 0.0) * device.charge_efficiency + np.minimum(power, 0.0) / device.discharge_efficiency
-    return np.asarray(device.initial_kwh + hours * np.cumsum(inflow))
+            return check_interruptible(device, claim, terms)
+        case Thermostatic():
+            return check_thermostatic(device, claim, terms)
+        case _:
+            assert_never(device)
 
 
 def _balance_residuals(community: Community, clearing: Clearing) -> list[tuple[str, float]]:
@@ -186,36 +226,29 @@ def _balance_residuals(community: Community, clearing: Clearing) -> list[tuple[s
     for link, energy in zip(community.links, clearing.trade_kwh, strict=True):
         balance[index[link.buyer]] += energy
         balance[index[link.seller]] -= energy
-    rows = [(f"balance of {peer.id}", _worst(np.abs(balance[n])) / hours) for n, peer in enumerate(community.peers)]
+    rows = [(f"balance of {peer.id}", worst(np.abs(balance[n])) / hours) for n, peer in enumerate(community.peers)]
     for name, energy in (
         ("trades", clearing.trade_kwh),
         ("imports", clearing.import_kwh),
         ("exports", clearing.export_kwh),
     ):
-        rows.append((f"sign of {name}", _worst(-energy) / hours))
+        rows.append((f"sign of {name}", worst(-energy) / hours))
     rows.append(("prices", 0.0 if np.isfinite(clearing.price).all() else float("inf")))
     return rows
 
 
-def _objective(community: Community, clearing: Clearing) -> float:
-    hours = community.horizon.hours
+def _trade_cost(community: Community, clearing: Clearing) -> float:
+    """Currency that the grid asks for and pays, and that the links cost."""
     tariff = community.tariff
     cost = float((clearing.import_kwh * tariff.import_price - clearing.export_kwh * tariff.export_price).sum())
     for link, energy in zip(community.links, clearing.trade_kwh, strict=True):
         cost += (link.seller_preference + link.buyer_preference + link.network_charge) * float(energy.sum())
-    for _, device in community.devices():
-        power, short = clearing.device_kw[device.id], clearing.shortfall.get(device.id, 0.0)
-        match device:
-            case Battery():
-                cost += (
-                    device.cycle_cost * hours * float(np.maximum(-power, 0.0).sum()) + community.shortfall_price * short
-                )
-                cost += device.waiting_cost * hours * float((device.capacity_kwh - _stored(device, power, hours)).sum())
-            case Interruptible():
-                cost += community.shortfall_price * short * device.power_kw * hours
-                on = power > device.power_kw / 2
-                cost += device.start_cost * float(np.count_nonzero(on & ~np.concatenate([[device.running], on[:-1]])))
-                cost += device.waiting_cost * hours**2 * float(power @ np.arange(community.horizon.mtus))
-            case FixedLoad() | Curtailable():
-                pass
     return cost
+
+
+def _change_cost(community: Community, clearing: Clearing) -> float:
+    """Currency that departures from the plan cost."""
+    changed = sum(
+        float(np.abs(clearing.device_kw[device] - planned).sum()) for device, planned in community.planned_kw.items()
+    )
+    return community.change_price * community.horizon.hours * changed

@@ -1,7 +1,7 @@
 """The answer to a dispatch problem: trades, schedules, prices, and what is known about their quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optimization.community import DeviceId, Floats
 
@@ -13,8 +13,10 @@ class Clearing:
     Attributes
     ----------
     device_kw : (T,) kW of each device, consumption positive
-    state_kwh : (T,) kWh stored in each battery at the end of each MTU
-    shortfall : what each device could not be given: kWh of a battery's final energy, MTUs of an appliance
+    state_kwh : (T,) kWh stored in each battery at the end of each MTU, and in each vehicle (constant outside its stay)
+    temperature_c : (T,) degrees of each thermostatic load at the end of each MTU
+    shortfall : what each device could not be given: kWh of a battery's final or a vehicle's required energy, MTUs of an
+        appliance, kWh of a programme that is left out, K h outside the comfort band
     trade_kwh : (L, T) kWh sold over each link of the community
     import_kwh, export_kwh : (N, T) kWh that each peer buys from and sells to the grid
     price : (N, T) currency/kWh, each peer's marginal value of energy (the dual of its balance)
@@ -31,6 +33,7 @@ class Clearing:
     price: Floats
     objective: float
     lower_bound: float
+    temperature_c: Mapping[DeviceId, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

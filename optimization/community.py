@@ -5,76 +5,65 @@ peer; what a PV plant has *available* and what a link *trades* have no sign and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NewType
 
 import numpy as np
-import numpy.typing as npt
 
+from optimization.devices import (
+    Battery,
+    Curtailable,
+    Device,
+    ElectricVehicle,
+    FixedLoad,
+    Generator,
+    Interruptible,
+    Programme,
+    Thermostatic,
+)
 from optimization.errors import ProblemError
+from optimization.quantities import (
+    MAX_MAGNITUDE,
+    MAX_MTUS,
+    MTU_MINUTES,
+    DeviceId,
+    Floats,
+    Horizon,
+    PeerId,
+    SectionId,
+    number,
+    series,
+)
+from optimization.waiting import START_COST, WAITING_COST
 
-PeerId = NewType("PeerId", str)
-DeviceId = NewType("DeviceId", str)
-SectionId = NewType("SectionId", str)
-
-Floats = npt.NDArray[np.float64]
-
-MTU_MINUTES = (5, 15, 30, 60)
-MAX_MTUS = 192
-MAX_MAGNITUDE = 1e6
-"""No power (kW), energy (kWh) or price in a community is larger: a bigger number is a unit mixed up."""
-
-WAITING_COST = 1e-5
-"""Default currency per kWh and hour of delay: a hundredth of a cent a day, far below any tariff's step."""
+__all__ = [
+    "MAX_MAGNITUDE",
+    "MAX_MTUS",
+    "MTU_MINUTES",
+    "START_COST",
+    "WAITING_COST",
+    "Battery",
+    "Community",
+    "Curtailable",
+    "Device",
+    "DeviceId",
+    "ElectricVehicle",
+    "Envelope",
+    "FixedLoad",
+    "Floats",
+    "Generator",
+    "Horizon",
+    "Interruptible",
+    "Link",
+    "Peer",
+    "PeerId",
+    "Programme",
+    "SectionId",
+    "Tariff",
+    "Thermostatic",
+]
 
 SHORTFALL_FACTOR = 100.0
-
-START_COST = 5e-4
-"""Default currency per start of an appliance: enough that it runs in one go where prices tie, as its owner would."""
-
-
-def _series(name: str, value: Sequence[float] | Floats, *, lower: float = -MAX_MAGNITUDE) -> Floats:
-    """A read-only float vector whose entries are finite and within ``[lower, MAX_MAGNITUDE]``."""
-    array = np.array(value, dtype=np.float64)
-    if array.ndim != 1 or not 1 <= array.size <= MAX_MTUS:
-        raise ProblemError(f"{name}: got shape {array.shape}, wanted 1 to {MAX_MTUS} MTUs")
-    bad = ~(np.isfinite(array) & (array >= lower) & (array <= MAX_MAGNITUDE))
-    if bad.any():
-        mtu = int(np.argmax(bad))
-        raise ProblemError(f"{name}[{mtu}]: got {array[mtu]}, wanted {lower:g} to {MAX_MAGNITUDE:g}")
-    array.flags.writeable = False
-    return array
-
-
-def _number(name: str, value: float, *, lower: float = 0.0, upper: float = MAX_MAGNITUDE) -> None:
-    if not (np.isfinite(value) and lower <= value <= upper):
-        raise ProblemError(f"{name}: got {value}, wanted {lower:g} to {upper:g}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Horizon:
-    """The MTUs that planning looks ahead over.
-
-    Attributes
-    ----------
-    mtus : number of MTUs, 1 to 192
-    mtu_minutes : length of one, 5, 15, 30 or 60
-    """
-
-    mtus: int
-    mtu_minutes: int = 15
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.mtus <= MAX_MTUS:
-            raise ProblemError(f"horizon.mtus: got {self.mtus}, wanted 1 to {MAX_MTUS}")
-        if self.mtu_minutes not in MTU_MINUTES:
-            raise ProblemError(f"horizon.mtu_minutes: got {self.mtu_minutes}, wanted one of {MTU_MINUTES}")
-
-    @property
-    def hours(self) -> float:
-        """Length of one MTU in hours."""
-        return self.mtu_minutes / 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +81,8 @@ class Tariff:
     export_price: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "import_price", _series("tariff.import_price", self.import_price))
-        object.__setattr__(self, "export_price", _series("tariff.export_price", self.export_price))
+        object.__setattr__(self, "import_price", series("tariff.import_price", self.import_price))
+        object.__setattr__(self, "export_price", series("tariff.export_price", self.export_price))
         if self.import_price.shape != self.export_price.shape:
             raise ProblemError(
                 f"tariff.export_price: got {self.export_price.size} MTUs, wanted {self.import_price.size}"
@@ -105,118 +94,6 @@ class Tariff:
                 f"tariff.export_price[{mtu}]: got {self.export_price[mtu]}, wanted at most the import price "
                 f"{self.import_price[mtu]}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixedLoad:
-    """Consumption that nobody controls.
-
-    Attributes
-    ----------
-    id : device id, unique in the community
-    power_kw : (T,) kW, non-negative
-    """
-
-    id: DeviceId
-    power_kw: Floats
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "power_kw", _series(f"{self.id}.power_kw", self.power_kw, lower=0.0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curtailable:
-    """A PV or wind plant that may produce less than is available.
-
-    Attributes
-    ----------
-    id : device id
-    available_kw : (T,) kW of production that sun or wind allow, non-negative
-    """
-
-    id: DeviceId
-    available_kw: Floats
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "available_kw", _series(f"{self.id}.available_kw", self.available_kw, lower=0.0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Battery:
-    """A store of energy with losses.
-
-    Attributes
-    ----------
-    id : device id
-    max_charge_kw, max_discharge_kw : kW at the terminals, non-negative
-    capacity_kwh : usable energy, non-negative
-    initial_kwh : stored at the start of the horizon, 0 to capacity
-    final_kwh : wanted at its end, 0 to capacity; what cannot be reached counts as shortfall
-    charge_efficiency, discharge_efficiency : 0.01 to 1
-    cycle_cost : currency per kWh discharged, non-negative
-    waiting_cost : currency per kWh that is missing to a full store, and hour; makes ties go to charging early
-    """
-
-    id: DeviceId
-    max_charge_kw: float
-    max_discharge_kw: float
-    capacity_kwh: float
-    initial_kwh: float
-    final_kwh: float
-    charge_efficiency: float = 0.95
-    discharge_efficiency: float = 0.95
-    cycle_cost: float = 0.001
-    waiting_cost: float = WAITING_COST
-
-    def __post_init__(self) -> None:
-        for name in ("max_charge_kw", "max_discharge_kw", "capacity_kwh", "cycle_cost", "waiting_cost"):
-            _number(f"{self.id}.{name}", getattr(self, name))
-        for name in ("initial_kwh", "final_kwh"):
-            _number(f"{self.id}.{name}", getattr(self, name), upper=self.capacity_kwh)
-        for name in ("charge_efficiency", "discharge_efficiency"):
-            _number(f"{self.id}.{name}", getattr(self, name), lower=0.01, upper=1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interruptible:
-    """An appliance on a relay that must run a number of MTUs at rated power inside a window.
-
-    Attributes
-    ----------
-    id : device id
-    power_kw : kW while on, non-negative
-    first_mtu, end_mtu : half-open window in MTUs of the horizon, ``0 <= first <= end``
-    required_mtus : MTUs still owed, at most the window's length
-    running : whether it is on when the horizon begins, so that going on is no start
-    waiting_cost : currency per kWh consumed later than the horizon's start, and hour; makes ties go to running early
-    start_cost : currency per start; makes ties go to running in one go
-    """
-
-    id: DeviceId
-    power_kw: float
-    first_mtu: int
-    end_mtu: int
-    required_mtus: int
-    running: bool = False
-    waiting_cost: float = WAITING_COST
-    start_cost: float = START_COST
-
-    def __post_init__(self) -> None:
-        _number(f"{self.id}.power_kw", self.power_kw)
-        _number(f"{self.id}.waiting_cost", self.waiting_cost)
-        _number(f"{self.id}.start_cost", self.start_cost)
-        if not 0 <= self.first_mtu <= self.end_mtu <= MAX_MTUS:
-            raise ProblemError(
-                f"{self.id}: got window [{self.first_mtu}, {self.end_mtu}), wanted 0 <= first <= end <= {MAX_MTUS}"
-            )
-        if not 0 <= self.required_mtus <= self.end_mtu - self.first_mtu:
-            raise ProblemError(
-                f"{self.id}.required_mtus: got {self.required_mtus}, wanted 0 to {self.end_mtu - self.first_mtu}, "
-                f"the length of its window [{self.first_mtu}, {self.end_mtu})"
-            )
-
-
-Device = FixedLoad | Curtailable | Battery | Interruptible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +131,7 @@ class Link:
 
     def __post_init__(self) -> None:
         for name in ("seller_preference", "buyer_preference", "network_charge"):
-            _number(f"link {self.seller} -> {self.buyer}.{name}", getattr(self, name))
+            number(f"link {self.seller} -> {self.buyer}.{name}", getattr(self, name))
         if self.seller == self.buyer:
             raise ProblemError(f"link {self.seller} -> {self.buyer}: a peer cannot trade with itself")
 
@@ -310,6 +187,8 @@ class Community:
     peers : at least one, ids unique, device ids unique over all
     links : at most one for each ordered pair
     envelopes : any number; each binds
+    planned_kw : (T,) kW that an earlier plan foresaw, of any devices
+    change_price : currency per kWh by which a device departs from what was planned for it, non-negative
     """
 
     horizon: Horizon
@@ -317,6 +196,8 @@ class Community:
     peers: tuple[Peer, ...]
     links: tuple[Link, ...] = ()
     envelopes: tuple[Envelope, ...] = field(default=())
+    planned_kw: Mapping[DeviceId, Floats] = field(default_factory=dict)
+    change_price: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.peers:
@@ -334,19 +215,37 @@ class Community:
                 raise ProblemError(f"{envelope.name}: got unknown peers {sorted(unknown)}")
             self._check_length(envelope.name, envelope.upper_kw.size)
         self._check_length("tariff", self.tariff.import_price.size)
-        for _, device in self.devices():
-            match device:
-                case FixedLoad():
-                    self._check_length(device.id, device.power_kw.size)
-                case Curtailable():
-                    self._check_length(device.id, device.available_kw.size)
-                case Interruptible():
-                    if device.end_mtu > self.horizon.mtus:
-                        raise ProblemError(
-                            f"{device.id}.end_mtu: got {device.end_mtu}, wanted at most {self.horizon.mtus}"
-                        )
-                case Battery():
-                    pass
+        number("community.change_price", self.change_price)
+        for peer, device in self.devices():
+            self._check_device(peer, device)
+        self._check_plan()
+
+    def _check_device(self, peer: Peer, device: Device) -> None:
+        mtus = self.horizon.mtus
+        match device:
+            case FixedLoad():
+                self._check_length(device.id, device.power_kw.size)
+            case Curtailable():
+                self._check_length(device.id, device.available_kw.size)
+            case Thermostatic():
+                self._check_length(device.id, device.performance.size)
+            case Interruptible() | Programme():
+                if device.end_mtu > mtus:
+                    raise ProblemError(f"{device.id}.end_mtu: got {device.end_mtu}, wanted at most {mtus}")
+                if isinstance(device, Programme) and device.follows is not None:
+                    _check_chain(peer, device)
+            case ElectricVehicle():
+                if device.departure_mtu > mtus:
+                    raise ProblemError(f"{device.id}.departure_mtu: got {device.departure_mtu}, wanted at most {mtus}")
+            case Battery() | Generator():
+                pass
+
+    def _check_plan(self) -> None:
+        known = {device.id for _, device in self.devices()}
+        for device, power in self.planned_kw.items():
+            if device not in known:
+                raise ProblemError(f"community.planned_kw: got unknown device {device}")
+            self._check_length(f"planned_kw of {device}", series(f"planned_kw of {device}", power).size)
 
     @property
     def shortfall_price(self) -> float:
@@ -362,6 +261,23 @@ class Community:
     def _check_length(self, name: str, mtus: int) -> None:
         if mtus != self.horizon.mtus:
             raise ProblemError(f"{name}: got {mtus} MTUs, wanted {self.horizon.mtus}")
+
+
+def _check_chain(peer: Peer, device: Programme) -> None:
+    """Refuses a programme that follows what is not a programme of its peer, or that another follows too, or a ring."""
+    programmes = {d.id: d for d in peer.devices if isinstance(d, Programme)}
+    before = device.follows
+    if before not in programmes:
+        raise ProblemError(f"{device.id}.follows: got {before}, wanted a programme of the same peer")
+    rivals = [d.id for d in programmes.values() if d.follows == before]
+    if len(rivals) > 1:
+        raise ProblemError(f"{before}: got {len(rivals)} followers {sorted(rivals)}, wanted at most one")
+    seen = {device.id}
+    while before is not None:
+        if before in seen:
+            raise ProblemError(f"{device.id}.follows: got a ring of programmes, wanted a first one")
+        seen.add(before)
+        before = programmes[before].follows if before in programmes else None
 
 
 def _unique(kind: str, ids: Sequence[str]) -> None:

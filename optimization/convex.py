@@ -15,17 +15,24 @@ from optimization.community import (
     Battery,
     Community,
     Curtailable,
+    Device,
     DeviceId,
+    ElectricVehicle,
     FixedLoad,
     Floats,
+    Generator,
+    Horizon,
     Interruptible,
+    Programme,
+    Thermostatic,
 )
 from optimization.errors import ProblemError
 from optimization.market import Assets, Limit, Links, Market, Storages
 from optimization.market_clearing import MarketClearing
+from optimization.states import shortfall_of, states_of
 
 Schedules = Mapping[DeviceId, Floats]
-"""(T,) kW of each appliance."""
+"""(T,) kW of each device that is decided already."""
 
 
 def market_of(community: Community, schedules: Schedules | None = None) -> Market:
@@ -34,19 +41,27 @@ def market_of(community: Community, schedules: Schedules | None = None) -> Marke
     Parameters
     ----------
     community : the problem
-    schedules : of every interruptible appliance
+    schedules : of every device that has whole numbers or comfort to decide: appliances, programmes, vehicles,
+        thermostatic loads, generators; of a battery, where it is decided too
 
     Raises
     ------
     ProblemError
-        If an appliance has no schedule, or a battery cannot reach its final energy: what it falls short by is for the
-        community's own dispatch to say.
+        If such a device has no schedule; if a battery has none and cannot reach its final energy (what it falls short
+        by is for the community's own dispatch to say) or loses energy by itself; or if a
+        departure from a plan costs something.
     """
     mtus, hours = community.horizon.mtus, community.horizon.hours
     index = {peer.id: n for n, peer in enumerate(community.peers)}
-    assets = [(index[peer.id], d) for peer, d in community.devices() if not isinstance(d, Battery)]
-    batteries = [(index[peer.id], d) for peer, d in community.devices() if isinstance(d, Battery)]
-    bounds = [_bounds(device, schedules or {}, mtus) for _, device in assets]
+    decided = schedules or {}
+    batteries = [
+        (index[peer.id], d) for peer, d in community.devices() if isinstance(d, Battery) and d.id not in decided
+    ]
+    stored = {battery.id for _, battery in batteries}
+    assets = [(index[peer.id], d) for peer, d in community.devices() if d.id not in stored]
+    _refuse_change_costs(community, decided)
+    bounds = [_bounds(device, decided, mtus) for _, device in assets]
+    slopes = [_slope(device) for _, device in assets]
     everyone = (len(community.peers), mtus)
     return Market(
         peers=tuple(peer.id for peer in community.peers),
@@ -58,7 +73,7 @@ def market_of(community: Community, schedules: Schedules | None = None) -> Marke
             piece_asset=np.arange(len(assets)),
             lower=np.array([lower for lower, _ in bounds]).reshape(-1, mtus),
             upper=np.array([upper for _, upper in bounds]).reshape(-1, mtus),
-            slope=np.zeros((len(assets), mtus)),
+            slope=np.repeat(np.array(slopes, dtype=np.float64)[:, None], mtus, axis=1),
             curvature=np.zeros((len(assets), mtus)),
         ),
         links=Links(
@@ -69,7 +84,7 @@ def market_of(community: Community, schedules: Schedules | None = None) -> Marke
             network_charge=np.array([link.network_charge for link in community.links]),
             capacity=np.full(len(community.links), np.inf),
         ),
-        storages=_storages([(n, device) for n, device in batteries], mtus, hours),
+        storages=_storages(batteries, community.horizon),
         import_price=np.broadcast_to(community.tariff.import_price, everyone),
         export_price=np.broadcast_to(community.tariff.export_price, everyone),
         limits=tuple(
@@ -84,32 +99,53 @@ def market_of(community: Community, schedules: Schedules | None = None) -> Marke
     )
 
 
-def _bounds(device: FixedLoad | Curtailable | Interruptible, schedules: Schedules, mtus: int) -> tuple[Floats, Floats]:
+def _refuse_change_costs(community: Community, decided: Schedules) -> None:
+    """A market knows no kink at a planned power; of what is decided already the change is a constant."""
+    free = {d.id for _, d in community.devices() if isinstance(d, Curtailable | Battery) and d.id not in decided}
+    for device in sorted(free & community.planned_kw.keys()):
+        if community.change_price:
+            raise ProblemError(
+                f"community.change_price: got {community.change_price} with a plan for {device}, wanted 0"
+            )
+
+
+def _slope(device: Device) -> float:
+    """Currency/kWh that consuming costs beside energy: what is curtailed is not produced, and counts as consumed."""
+    return device.curtailment_cost if isinstance(device, Curtailable) else 0.0
+
+
+def _bounds(device: Device, decided: Schedules, mtus: int) -> tuple[Floats, Floats]:
     """(T,) least and most kW of consumption."""
+    if device.id in decided:
+        return decided[device.id], decided[device.id]
     match device:
         case FixedLoad():
             return device.power_kw, device.power_kw
         case Curtailable():
             return -device.available_kw, np.zeros(mtus)
-        case Interruptible():
-            if device.id not in schedules:
-                raise ProblemError(
-                    f"{device.id}: got no schedule, wanted one: when an appliance runs is a whole number"
-                )
-            return schedules[device.id], schedules[device.id]
+        case Interruptible() | Programme() | ElectricVehicle() | Generator() | Thermostatic() | Battery():
+            raise ProblemError(f"{device.id}: got no schedule, wanted one: when an appliance runs is a whole number")
 
 
-def _storages(batteries: list[tuple[int, Battery]], mtus: int, hours: float) -> Storages:
+def _storages(batteries: list[tuple[int, Battery]], horizon: Horizon) -> Storages:
+    mtus, hours = horizon.mtus, horizon.hours
     lower = np.zeros((len(batteries), mtus))
     for s, (_, battery) in enumerate(batteries):
+        if battery.self_discharge:
+            raise ProblemError(
+                f"{battery.id}.self_discharge: got {battery.self_discharge}, wanted 0: storages of markets lose nothing"
+            )
         reachable = battery.initial_kwh + mtus * hours * battery.charge_efficiency * battery.max_charge_kw
         if battery.final_kwh > reachable:
             raise ProblemError(f"{battery.id}.final_kwh: got {battery.final_kwh}, wanted at most {reachable:g}")
-        lower[s, -1] = battery.final_kwh
+        lower[s] = battery.floor_kwh(horizon)
+        lower[s, -1] = max(lower[s, -1], battery.final_kwh)
 
     def each(name: str) -> Floats:
         return np.array([getattr(battery, name) for _, battery in batteries], dtype=np.float64)
 
+    state_cost = np.repeat(-hours * each("waiting_cost")[:, None], mtus, axis=1)
+    state_cost[:, -1] -= each("final_value")
     return Storages(
         peer=np.array([n for n, _ in batteries], dtype=np.int64),
         names=tuple(battery.id for _, battery in batteries),
@@ -121,7 +157,7 @@ def _storages(batteries: list[tuple[int, Battery]], mtus: int, hours: float) -> 
         lower=lower,
         upper=np.repeat(each("capacity_kwh")[:, None], mtus, axis=1),
         cycle_cost=each("cycle_cost"),
-        state_cost=np.repeat(-hours * each("waiting_cost")[:, None], mtus, axis=1),
+        state_cost=state_cost,
     )
 
 
@@ -134,20 +170,21 @@ def clearing_of(community: Community, market: Market, clearing: MarketClearing, 
     clearing : of the market
     lower_bound : currency, of the community's objective
     """
-    hours, stores = market.hours, market.stores
     # A store that charges and discharges at once, which only costs, does the difference instead.
     net = clearing.charge - clearing.discharge
-    inflow = np.maximum(net, 0.0) * stores.charge_efficiency[:, None]
-    inflow += np.minimum(net, 0.0) / stores.discharge_efficiency[:, None]
-    stored = stores.initial[:, None] + hours * np.cumsum(inflow, axis=1)
+    device_kw = {DeviceId(name): clearing.piece[k] for k, name in enumerate(market.assets.names)}
+    device_kw |= {DeviceId(name): net[s] for s, name in enumerate(market.stores.names)}
+    states = states_of(community, device_kw)
+    # What the market was held to it reached, but for the solver's rounding: that is no shortfall.
+    short = shortfall_of(community, device_kw, states)
     answer = Clearing(
-        device_kw={DeviceId(name): clearing.piece[k] for k, name in enumerate(market.assets.names)}
-        | {DeviceId(name): net[s] for s, name in enumerate(stores.names)},
-        state_kwh={DeviceId(name): stored[s] for s, name in enumerate(stores.names)},
-        shortfall={},
-        trade_kwh=clearing.trade * hours,
-        import_kwh=clearing.imported * hours,
-        export_kwh=clearing.exported * hours,
+        device_kw=device_kw,
+        state_kwh=states.state_kwh,
+        temperature_c=states.temperature_c,
+        shortfall={device: amount for device, amount in short.items() if device not in market.stores.names},
+        trade_kwh=clearing.trade * market.hours,
+        import_kwh=clearing.imported * market.hours,
+        export_kwh=clearing.exported * market.hours,
         price=clearing.price,
         objective=float("nan"),
         lower_bound=lower_bound,

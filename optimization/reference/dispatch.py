@@ -5,15 +5,16 @@ With links :math:`(n, m)`, MTUs :math:`t` of :math:`\Delta` hours, devices :math
 .. math::
 
     \min \sum_{nm,t} c_{nm} e_{nm}(t) + \sum_{n,t} (\pi^i_t\, i_n(t) - \pi^x_t\, x_n(t))
-         + \sum_b k_b \Delta \sum_t p^-_b(t) + M \sum_d s_d + W
+         + \sum_d f_d(x_d) + \chi \Delta \sum_{d,t} |p_d(t) - \hat p_d(t)|
 
+    x_d \in X_d, \qquad
     \Delta q_n(t) = \sum_m e_{mn}(t) - \sum_m e_{nm}(t) + i_n(t) - x_n(t), \qquad
     q_n(t) = \sum_{d \in n} p_d(t)
 
-with :math:`s_d` what a device's task falls short by, and :math:`W` the small costs of waiting and of starting, which
-let ties go to the earlier MTU and to running in one go. One variable :math:`e_{nm}` stands for each ordered pair, so
-that reciprocity cannot be broken. The prices are the duals of the balances, from the linear programme that remains when
-the whole numbers are fixed at their optimum.
+with :math:`X_d` and :math:`f_d` a device's rules and own cost, one file each under ``devices``, and :math:`\hat p_d`
+what was planned for it, if anything. One variable :math:`e_{nm}` stands for each ordered pair, so that reciprocity
+cannot be broken. The prices are the duals of the balances, from the linear programme that remains when the whole
+numbers are fixed at their optimum.
 
 References
 ----------
@@ -26,27 +27,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyomo.environ as pyo
+from highspy import SolutionStatus
 from pyomo.contrib.appsi.base import TerminationCondition
 from pyomo.contrib.appsi.solvers import Highs
 
 from optimization.clearing import Clearing, Infeasible, Outcome
-from optimization.community import Battery, Community, Curtailable, DeviceId, FixedLoad, Floats, Interruptible
+from optimization.community import Community, DeviceId, Envelope, Floats, PeerId, Programme
 from optimization.errors import SolverError
+from optimization.reference.conflict import bounds_kw, conflict
+from optimization.reference.devices.order import in_order
+from optimization.reference.devices.writing import write_device
+from optimization.reference.devices.written import Setting, Written
 
 SHORTFALL_TOLERANCE = 1e-6
 
-Commitment = Mapping[DeviceId, Floats]
-"""On (1) or off (0) of each appliance in each MTU, charging (1) or not (0) of each battery that must be told."""
+TOLERANCE = 1e-9
+"""How far from whole numbers may be and from kept the rules, in their own units: a hundredth of HiGHS' default or less,
+at which a shortfall's price times what is given away showed in the objective (1e-4 of 14)."""
 
 
-def dispatch(community: Community, *, gap: float = 0.01) -> Outcome:
+def dispatch(community: Community, *, gap: float = 0.01, time_limit: float | None = None) -> Outcome:
     """The cheapest trades and schedules of a community, within a declared gap.
 
     Parameters
     ----------
     community : the problem
-    gap : relative distance to the proven lower bound at which the search for whole numbers may end
+    gap : relative distance to the proven lower bound at which the search for whole numbers may end; it ends at a
+        distance of 1e-6 currency too
+    time_limit : seconds after which that search ends with what it has, at whatever gap; None for no limit. Finding the
+        prices of what it has comes after it and has no limit of its own.
 
     Returns
     -------
@@ -55,90 +66,46 @@ def dispatch(community: Community, *, gap: float = 0.01) -> Outcome:
     Raises
     ------
     SolverError
-        If HiGHS ends otherwise. It has no time limit, one thread and a fixed seed: equal input, equal output.
+        If HiGHS ends otherwise, without a schedule at the time limit too. It has one thread and a fixed seed: without a
+        time limit, equal input gives equal output.
     """
-    model = _build(community, commitment=None)
-    _forbid_waste(model, community)
-    solver = _solve(model, gap)
-    if solver is None:
-        return Infeasible(reason=_conflict(community))
-    bound = solver.best_objective_bound
-    commitment = {
-        DeviceId(device): np.array([round(pyo.value(model.on[device, t])) for t in model.mtus], dtype=float)
-        for device in model.appliances
-    } | {
-        DeviceId(device): np.array([round(pyo.value(model.charging[device, t])) for t in model.mtus], dtype=float)
-        for device in model.one_way
-    }
-    relaxed = _build(community, commitment=commitment)
-    _forbid_waste(relaxed, community)
-    solution = _solve(relaxed, gap)
+    model, written = _build(community)
+    search = _solve(model, gap=gap, time_limit=time_limit)
+    if search is None:
+        return Infeasible(reason=conflict(community))
+    bound = search.best_objective_bound
+    for variable in model.component_data_objects(pyo.Var):
+        if variable.is_integer():
+            # What no rule holds is not in the solver's answer, and may be anything.
+            whole = 0 if variable.value is None else round(variable.value)
+            variable.setlb(whole)
+            variable.setub(whole)
+            variable.domain = pyo.Reals
+    solution = _solve(model, gap=gap, time_limit=None)
     if solution is None:
         raise SolverError("HiGHS: got an infeasible linear programme with its own whole numbers fixed")
-    duals = solution.solution_loader.get_duals()
-    return _read(community, relaxed, duals, float(bound))
+    return _read(community, model, written, duals=solution.solution_loader.get_duals(), bound=float(bound))
 
 
-def _build(community: Community, commitment: Commitment | None) -> Any:
-    """The model: a mixed-integer one without a commitment, a linear one with it."""
+def _build(community: Community) -> tuple[Any, dict[DeviceId, Written]]:
+    """The mixed-integer model, and each device's lines in it."""
     model = pyo.ConcreteModel()
-    hours = community.horizon.hours
-    model.mtus = range(community.horizon.mtus)
-    model.peers = [peer.id for peer in community.peers]
-    model.links = range(len(community.links))
-    by_kind: dict[type, dict[DeviceId, Any]] = defaultdict(dict)
-    for _, device in community.devices():
-        by_kind[type(device)][device.id] = device
-    batteries: dict[DeviceId, Battery] = by_kind[Battery]
-    plants: dict[DeviceId, Curtailable] = by_kind[Curtailable]
-    appliances: dict[DeviceId, Interruptible] = by_kind[Interruptible]
-    model.batteries, model.plants, model.appliances = list(batteries), list(plants), list(appliances)
-
-    model.traded = pyo.Var(model.links, model.mtus, within=pyo.NonNegativeReals)
-    model.imported = pyo.Var(model.peers, model.mtus, within=pyo.NonNegativeReals)
-    model.exported = pyo.Var(model.peers, model.mtus, within=pyo.NonNegativeReals)
-    model.produced = pyo.Var(model.plants, model.mtus, bounds=lambda m, d, t: (0.0, float(plants[d].available_kw[t])))
-    model.charged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_charge_kw))
-    model.discharged = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].max_discharge_kw))
-    model.stored = pyo.Var(model.batteries, model.mtus, bounds=lambda m, d, t: (0.0, batteries[d].capacity_kwh))
-    model.start = pyo.Var(model.appliances, model.mtus, bounds=(0.0, 1.0))
-    model.short = pyo.Var(model.batteries + model.appliances, within=pyo.NonNegativeReals)
-    model.commitment = commitment
-    on: Any
-    if commitment is None:
-        on = model.on = pyo.Var(model.appliances, model.mtus, within=pyo.Binary)
-        for d, appliance in appliances.items():
-            for t in model.mtus:
-                if not appliance.first_mtu <= t < appliance.end_mtu:
-                    model.on[d, t].fix(0)
-    else:
-        on = {(d, t): float(commitment[d][t]) for d in appliances for t in model.mtus}
-
-    def power(device: Any, t: int) -> Any:
-        match device:
-            case FixedLoad():
-                return float(device.power_kw[t])
-            case Curtailable():
-                return -model.produced[device.id, t]
-            case Battery():
-                return model.charged[device.id, t] - model.discharged[device.id, t]
-            case _:
-                return device.power_kw * on[device.id, t]
-
-    model.net_kw = pyo.Var(model.peers, model.mtus)
-    devices_of = {peer.id: peer.devices for peer in community.peers}
-    model.net = pyo.Constraint(
-        model.peers,
-        model.mtus,
-        rule=lambda m, n, t: m.net_kw[n, t] == sum(power(d, t) for d in devices_of[n]),
-    )
+    written = _write_devices(model, community)
+    tariff, hours, mtus = community.tariff, community.horizon.hours, range(community.horizon.mtus)
+    peers, links = [peer.id for peer in community.peers], range(len(community.links))
+    model.traded = pyo.Var(links, mtus, within=pyo.NonNegativeReals)
+    model.imported = pyo.Var(peers, mtus, within=pyo.NonNegativeReals)
+    model.exported = pyo.Var(peers, mtus, within=pyo.NonNegativeReals)
+    model.net_kw = pyo.Var(peers, mtus)
+    powers = {peer.id: [written[device.id].power for device in peer.devices] for peer in community.peers}
+    model.net = pyo.Constraint(peers, mtus, rule=lambda m, n, t: m.net_kw[n, t] == sum(power[t] for power in powers[n]))
     bought, sold = defaultdict(list), defaultdict(list)
     for index, link in enumerate(community.links):
         sold[link.seller].append(index)
         bought[link.buyer].append(index)
     model.balance = pyo.Constraint(
-        model.peers,
-        model.mtus,
+        peers,
+        mtus,
         rule=lambda m, n, t: (
             sum(m.traded[k, t] for k in bought[n])
             - sum(m.traded[k, t] for k in sold[n])
@@ -148,103 +115,96 @@ def _build(community: Community, commitment: Commitment | None) -> Any:
             == 0
         ),
     )
-    model.storage = pyo.Constraint(
-        model.batteries,
-        model.mtus,
-        rule=lambda m, d, t: (
-            m.stored[d, t]
-            == (m.stored[d, t - 1] if t else batteries[d].initial_kwh)
-            + hours * batteries[d].charge_efficiency * m.charged[d, t]
-            - hours / batteries[d].discharge_efficiency * m.discharged[d, t]
-        ),
-    )
-    model.final = pyo.Constraint(
-        model.batteries,
-        rule=lambda m, d: m.stored[d, community.horizon.mtus - 1] + m.short[d] >= batteries[d].final_kwh,
-    )
-    model.starting = pyo.Constraint(
-        model.appliances,
-        model.mtus,
-        rule=lambda m, d, t: m.start[d, t] >= on[d, t] - (on[d, t - 1] if t else float(appliances[d].running)),
-    )
-    model.task = pyo.Constraint(
-        model.appliances,
-        rule=lambda m, d: sum(on[d, t] for t in m.mtus) + m.short[d] == appliances[d].required_mtus,
-    )
     model.envelope = pyo.Constraint(
-        range(len(community.envelopes)),
-        model.mtus,
-        rule=lambda m, k, t: _bounds(m, community.envelopes[k], t),
+        range(len(community.envelopes)), mtus, rule=lambda m, k, t: _bounds(m, community.envelopes[k], t)
     )
-    tariff = community.tariff
-    shortfall_cost = dict.fromkeys(batteries, community.shortfall_price) | {
-        d: community.shortfall_price * appliance.power_kw * hours for d, appliance in appliances.items()
-    }
     model.cost = pyo.Objective(
-        expr=sum(community.links[k].cost * model.traded[k, t] for k in model.links for t in model.mtus)
+        expr=sum(community.links[k].cost * model.traded[k, t] for k in links for t in mtus)
         + sum(
             float(tariff.import_price[t]) * model.imported[n, t] - float(tariff.export_price[t]) * model.exported[n, t]
-            for n in model.peers
-            for t in model.mtus
+            for n in peers
+            for t in mtus
         )
-        + sum(hours * batteries[d].cycle_cost * model.discharged[d, t] for d in batteries for t in model.mtus)
-        + sum(cost * model.short[d] for d, cost in shortfall_cost.items())
-        + sum(
-            hours * b.waiting_cost * (b.capacity_kwh - model.stored[d, t])
-            for d, b in batteries.items()
-            for t in model.mtus
-        )
-        + sum(
-            hours**2 * a.waiting_cost * t * a.power_kw * on[d, t] + a.start_cost * model.start[d, t]
-            for d, a in appliances.items()
-            for t in model.mtus
-        )
+        + sum(lines.cost for lines in written.values())
+        + _changes(model, community, written)
     )
-    return model
+    return model, written
 
 
-def _forbid_waste(model: Any, community: Community) -> None:
-    """Lets no battery charge and discharge at once, which none can, where that would be free or even pay."""
-    negative = bool((community.tariff.import_price < 0).any())
-    forced = any((envelope.lower_kw > 0).any() for envelope in community.envelopes)
-    batteries = {
-        device.id: device
-        for _, device in community.devices()
-        if isinstance(device, Battery)
-        and device.charge_efficiency * device.discharge_efficiency < 1
-        and (device.cycle_cost == 0 or negative or forced)
-    }
-    model.one_way = list(batteries)
-    if model.commitment is None:
-        model.charging = pyo.Var(model.one_way, model.mtus, within=pyo.Binary)
-    else:
-        model.charging = {(d, t): float(model.commitment[d][t]) for d in model.one_way for t in model.mtus}
-    model.charges = pyo.Constraint(
-        model.one_way,
-        model.mtus,
-        rule=lambda m, d, t: m.charged[d, t] <= batteries[d].max_charge_kw * m.charging[d, t],
+def _write_devices(model: Any, community: Community) -> dict[DeviceId, Written]:
+    """Each device's lines, in a block of its own; a programme's after those of the one that it follows."""
+    model.device = pyo.Block(pyo.Any)
+    wasteful = _may_pay_to_waste(community)
+    written: dict[DeviceId, Written] = {}
+    for peer in community.peers:
+        for device in in_order(peer.devices):
+            before = device.follows if isinstance(device, Programme) else None
+            setting = Setting(
+                horizon=community.horizon,
+                shortfall_price=community.shortfall_price,
+                may_pay_to_waste=wasteful[peer.id] | (community.change_price > 0 and device.id in community.planned_kw),
+                ends_before=None if before is None else written[before].ends,
+            )
+            written[device.id] = write_device(model.device[device.id], device, setting)
+    return written
+
+
+def _may_pay_to_waste(community: Community) -> dict[PeerId, npt.NDArray[np.bool_]]:
+    """(T,) of each peer, whether losing energy on purpose could lower the costs, wear left aside.
+
+    It cannot where what is not wasted may be exported at no loss, and no lower bound on the peer's consumption could be
+    in the way.
+    """
+    losing = community.tariff.export_price < 0
+    wasteful = {peer.id: losing.copy() for peer in community.peers}
+    for envelope in community.envelopes:
+        least, _ = bounds_kw(community, envelope)
+        for peer in envelope.peers:
+            wasteful[peer] |= envelope.lower_kw > least
+    return wasteful
+
+
+def _changes(model: Any, community: Community, written: Mapping[DeviceId, Written]) -> Any:
+    """What departing from an earlier plan costs."""
+    if community.change_price == 0.0:
+        return 0.0
+    planned, mtus = community.planned_kw, range(community.horizon.mtus)
+    model.change = pyo.Var(list(planned), mtus, within=pyo.NonNegativeReals)
+    model.more = pyo.Constraint(
+        list(planned), mtus, rule=lambda m, d, t: m.change[d, t] >= written[d].power[t] - float(planned[d][t])
     )
-    model.discharges = pyo.Constraint(
-        model.one_way,
-        model.mtus,
-        rule=lambda m, d, t: m.discharged[d, t] <= batteries[d].max_discharge_kw * (1 - m.charging[d, t]),
+    model.less = pyo.Constraint(
+        list(planned), mtus, rule=lambda m, d, t: m.change[d, t] >= float(planned[d][t]) - written[d].power[t]
     )
+    return community.change_price * community.horizon.hours * sum(model.change[d, t] for d in planned for t in mtus)
 
 
-def _bounds(model: Any, envelope: Any, t: int) -> Any:
+def _bounds(model: Any, envelope: Envelope, t: int) -> Any:
     """One envelope in one MTU; an infinite bound is no bound."""
-    total = sum(model.net_kw[n, t] for n in model.peers if n in envelope.peers)
+    # In the order of their names: that of a set is another in each process.
+    total = sum(model.net_kw[n, t] for n in sorted(envelope.peers))
     lower, upper = float(envelope.lower_kw[t]), float(envelope.upper_kw[t])
-    if not envelope.peers or (np.isinf(lower) and np.isinf(upper)):
+    if not envelope.peers:
+        # Nobody consumes nothing: a bound that excludes it excludes every schedule.
+        return pyo.Constraint.Feasible if lower <= 0.0 <= upper else pyo.Constraint.Infeasible
+    if np.isinf(lower) and np.isinf(upper):
         return pyo.Constraint.Skip
     return pyo.inequality(None if np.isinf(lower) else lower, total, None if np.isinf(upper) else upper)
 
 
-def _solve(model: Any, gap: float) -> Any:
+def _solve(model: Any, *, gap: float, time_limit: float | None) -> Any:
     """HiGHS' results, or None when it proved that there is no solution."""
     solver = Highs()
     solver.config.load_solution = False
-    solver.highs_options = {"threads": 1, "mip_rel_gap": gap, "random_seed": 0}
+    solver.config.time_limit = time_limit
+    solver.highs_options = {
+        "threads": 1,
+        "mip_rel_gap": gap,
+        "mip_feasibility_tolerance": TOLERANCE,
+        "primal_feasibility_tolerance": TOLERANCE,
+        "dual_feasibility_tolerance": TOLERANCE,
+        "random_seed": 0,
+    }
     results = solver.solve(model)
     match results.termination_condition:
         case TerminationCondition.optimal:
@@ -252,70 +212,44 @@ def _solve(model: Any, gap: float) -> Any:
             return results
         case TerminationCondition.infeasible | TerminationCondition.infeasibleOrUnbounded:
             return None
+        case TerminationCondition.maxTimeLimit if _has_incumbent(solver):
+            results.solution_loader.load_vars()
+            return results
+        case TerminationCondition.maxTimeLimit:
+            raise SolverError(f"HiGHS: got no schedule within {time_limit} s, wanted one")
         case other:
             raise SolverError(f"HiGHS: got {other}, wanted an optimum or a proof of infeasibility")
 
 
-def _read(community: Community, model: Any, duals: Any, bound: float) -> Clearing:
-    """The solved linear model as a value."""
-    mtus = model.mtus
+def _has_incumbent(solver: Highs) -> bool:
+    """Whether a cut search for whole numbers has a feasible schedule in hand; a cut linear programme has no bound."""
+    info = solver._solver_model.getInfo()
+    return bool(info.primal_solution_status == SolutionStatus.kSolutionStatusFeasible and info.mip_node_count >= 0)
 
-    def values(variable: Any, key: Any) -> Floats:
-        return np.array([pyo.value(variable[key, t]) for t in mtus])
+
+def _read(
+    community: Community, model: Any, written: Mapping[DeviceId, Written], *, duals: Any, bound: float
+) -> Clearing:
+    """The solved linear model as a value."""
+    mtus = range(community.horizon.mtus)
 
     def table(variable: Any, keys: Any) -> Floats:
-        return np.array([values(variable, key) for key in keys]).reshape(len(keys), len(mtus))
+        return np.array([[pyo.value(variable[key, t]) for t in mtus] for key in keys]).reshape(len(keys), len(mtus))
 
-    device_kw: dict[DeviceId, Floats] = {}
-    for _, device in community.devices():
-        match device:
-            case FixedLoad():
-                device_kw[device.id] = device.power_kw
-            case Curtailable():
-                device_kw[device.id] = -values(model.produced, device.id)
-            case Battery():
-                device_kw[device.id] = values(model.charged, device.id) - values(model.discharged, device.id)
-            case Interruptible():
-                device_kw[device.id] = device.power_kw * model.commitment[device.id]
-    shortfall = {DeviceId(d): float(pyo.value(model.short[d])) for d in model.batteries + model.appliances}
+    schedules = {device.id: written[device.id].read() for _, device in community.devices()}
+    short = {device: schedule.shortfall for device, schedule in schedules.items()}
+    peers = [peer.id for peer in community.peers]
     return Clearing(
-        device_kw=device_kw,
-        state_kwh={DeviceId(d): values(model.stored, d) for d in model.batteries},
-        shortfall={device: amount for device, amount in shortfall.items() if amount > SHORTFALL_TOLERANCE},
-        trade_kwh=table(model.traded, model.links),
-        import_kwh=table(model.imported, model.peers),
-        export_kwh=table(model.exported, model.peers),
-        price=np.array([[duals[model.balance[n, t]] for t in mtus] for n in model.peers]),
-        objective=float(pyo.value(model.cost)),
+        device_kw={device: schedule.power_kw for device, schedule in schedules.items()},
+        state_kwh={d: schedule.state_kwh for d, schedule in schedules.items() if schedule.state_kwh is not None},
+        temperature_c={
+            d: schedule.temperature_c for d, schedule in schedules.items() if schedule.temperature_c is not None
+        },
+        shortfall={device: amount for device, amount in short.items() if amount > SHORTFALL_TOLERANCE},
+        trade_kwh=table(model.traded, range(len(community.links))),
+        import_kwh=table(model.imported, peers),
+        export_kwh=table(model.exported, peers),
+        price=np.array([[duals[model.balance[n, t]] for t in mtus] for n in peers]),
+        objective=float(pyo.value(model.cost)) + sum(schedule.above_model for schedule in schedules.values()),
         lower_bound=bound,
     )
-
-
-def _conflict(community: Community) -> str:
-    """The MTUs in which even the least possible consumption breaks an upper bound, or the most a lower one."""
-    floor = {peer.id: np.zeros(community.horizon.mtus) for peer in community.peers}
-    ceiling = {peer.id: np.zeros(community.horizon.mtus) for peer in community.peers}
-    for peer, device in community.devices():
-        match device:
-            case FixedLoad():
-                floor[peer.id] += device.power_kw
-                ceiling[peer.id] += device.power_kw
-            case Curtailable():
-                floor[peer.id] -= device.available_kw
-            case Battery():
-                floor[peer.id] -= device.max_discharge_kw
-                ceiling[peer.id] += device.max_charge_kw
-            case Interruptible():
-                ceiling[peer.id][device.first_mtu : device.end_mtu] += device.power_kw
-    conflicts = []
-    for envelope in community.envelopes:
-        none = np.zeros(community.horizon.mtus)
-        low = sum((floor[peer] for peer in sorted(envelope.peers)), none)
-        high = sum((ceiling[peer] for peer in sorted(envelope.peers)), none)
-        for t in np.flatnonzero(low > envelope.upper_kw):
-            conflicts.append(f"{envelope.name} MTU {t}: at least {low[t]:.3f} kW, allowed {envelope.upper_kw[t]:.3f}")
-        for t in np.flatnonzero(high < envelope.lower_kw):
-            conflicts.append(f"{envelope.name} MTU {t}: at most {high[t]:.3f} kW, wanted {envelope.lower_kw[t]:.3f}")
-    if conflicts:
-        return "; ".join(conflicts[:5]) + ("" if len(conflicts) <= 5 else f"; and {len(conflicts) - 5} more")
-    return "the envelopes cannot be kept over the whole horizon, though in each MTU alone they could"

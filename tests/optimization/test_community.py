@@ -107,6 +107,7 @@ LEGAL: list[tuple[Make, dict[str, Any]]] = [
     (legal_battery, {"cycle_cost": 0.0, "waiting_cost": 0.0}),
     (legal_washer, {"required_mtus": 0}),
     (legal_washer, {"required_mtus": 3}),
+    (legal_washer, {"first_mtu": 1, "end_mtu": 4, "required_mtus": 4}),
     (legal_washer, {"running": True, "start_cost": 0.0}),
     (legal_washer, {"first_mtu": 4, "end_mtu": 4, "required_mtus": 0}),
     (legal_link, {"seller_preference": 0.0, "buyer_preference": 0.0, "network_charge": 0.0}),
@@ -165,8 +166,8 @@ REFUSED: list[tuple[Make, dict[str, Any], str, str, str]] = [
     (legal_washer, {"first_mtu": -1}, "ann/washer", "got window [-1, 4)", "0 <= first <= end <= 192"),
     (legal_washer, {"first_mtu": 5}, "ann/washer", "got window [5, 4)", "0 <= first <= end <= 192"),
     (legal_washer, {"end_mtu": 193}, "ann/washer", "got window [1, 193)", "0 <= first <= end <= 192"),
-    (legal_washer, {"required_mtus": 4}, "ann/washer.required_mtus", "got 4", "wanted 0 to 3"),
-    (legal_washer, {"required_mtus": -1}, "ann/washer.required_mtus", "got -1", "wanted 0 to 3"),
+    (legal_washer, {"required_mtus": -1}, "ann/washer.required_mtus", "got -1", "wanted a whole number from 0 to 192"),
+    (legal_washer, {"required_mtus": 193}, "ann/washer.required_mtus", "got 193", "from 0 to 192"),
     *[
         (legal_link, {name: value}, f"link ben -> ann.{name}", f"got {value}", "wanted 0 to 1e+06")
         for name in ("seller_preference", "buyer_preference", "network_charge")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from optimization.certificate import certify
 from optimization.clearing import Clearing
-from optimization.community import Battery, Community, DeviceId, FixedLoad, Interruptible
+from optimization.community import Battery, Community, Curtailable, DeviceId, FixedLoad, Generator, Interruptible
 from optimization.convex import clearing_of, market_of
 from optimization.dispatch import dispatch
 from optimization.errors import ProblemError
@@ -98,3 +98,42 @@ def test_an_end_level_out_of_reach_is_named(shifting: Community) -> None:
     community = replace(shifting, peers=(peers[0], replace(peers[1], devices=(battery,))))
     with pytest.raises(ProblemError, match=r"b/battery.final_kwh: got 9.0, wanted at most 5.7"):
         market_of(community)
+
+
+def test_what_has_whole_numbers_runs_as_it_was_scheduled_or_is_asked_for(make_community: MakeCommunity) -> None:
+    generator = Generator(id=DeviceId("a/generator"), min_kw=1.0, max_kw=3.0, linear_cost=0.2)
+    community = make_community({"a": [generator]}, import_price=[0.3, 0.1], export_price=[0.0, 0.0])
+    with pytest.raises(ProblemError, match="a/generator: got no schedule"):
+        market_of(community)
+    market = market_of(community, {generator.id: np.array([-2.0, 0.0])})
+    clearing = dispatch(market)
+    assert isinstance(clearing, MarketClearing)
+    assert clearing.exported[0] == pytest.approx([2.0, 0.0])
+    assert clearing_of(community, market, clearing, lower_bound=0.0).objective == pytest.approx(0.4)
+
+
+def test_a_battery_keeps_its_reserve_and_holds_what_is_worth_more_at_the_end(shifting: Community) -> None:
+    def refitted(**changes: Any) -> Community:
+        battery = replace(shifting.peers[1].devices[0], **changes)
+        return replace(shifting, peers=(shifting.peers[0], replace(shifting.peers[1], devices=(battery,))))
+
+    stored = _cleared(refitted(final_value=0.2)).state_kwh[DeviceId("b/battery")]
+    assert stored == pytest.approx([1.9, 1.9, 1.9], abs=1e-6)
+    kept = _cleared(refitted(min_kwh=1.0, initial_kwh=1.5)).state_kwh[DeviceId("b/battery")]
+    assert kept.min() >= 1.0 - 1e-6
+    with pytest.raises(ProblemError, match=r"b/battery.self_discharge: got 0.01, wanted 0"):
+        market_of(refitted(self_discharge=0.01))
+
+
+def test_a_plant_that_costs_to_curtail_runs_at_negative_prices(make_community: MakeCommunity) -> None:
+    for cost, produced in ((0.0, 0.0), (0.2, 2.0)):
+        plant = Curtailable(id=DeviceId("a/pv"), available_kw=np.array([2.0]), curtailment_cost=cost)
+        community = make_community({"a": [plant]}, import_price=[0.3], export_price=[-0.1])
+        assert _cleared(community).device_kw[plant.id] == pytest.approx([-produced], abs=1e-6)
+
+
+def test_departures_from_a_plan_that_cost_are_not_for_a_market(shifting: Community) -> None:
+    planned = {DeviceId("b/battery"): np.zeros(3)}
+    assert market_of(replace(shifting, planned_kw=planned)) is not None
+    with pytest.raises(ProblemError, match=r"community.change_price: got 0.1 with a plan for b/battery"):
+        market_of(replace(shifting, planned_kw=planned, change_price=0.1))

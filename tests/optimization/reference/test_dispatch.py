@@ -68,7 +68,9 @@ def solved(community: Community, *, gap: float = 0.0) -> Clearing:
     certificate = certify(community, clearing)
     assert certificate.primal_residual_kw < 1e-6, certificate.violated
     assert certificate.objective == pytest.approx(clearing.objective, abs=1e-6)
-    assert certificate.gap <= gap + 1e-6
+    # HiGHS ends a search at a distance of 1e-6 currency whatever the gap, which is more of a cost of a few cents.
+    assert 0.0 <= certificate.gap < float("inf")
+    assert certificate.objective - certificate.lower_bound <= gap * abs(certificate.objective) + 2e-6
     return clearing
 
 
@@ -260,7 +262,12 @@ def test_a_final_energy_out_of_reach_is_a_shortfall(make_community: MakeCommunit
         pytest.param([0.1, 0.2, 0.1, 0.1], {"start_cost": 1e-3}, [0, 0, 2, 2], id="in one go where prices tie"),
         pytest.param([0.1, 0.2, 0.1, 0.1], {"start_cost": 1e-3, "required_mtus": 3}, [2, 0, 2, 2], id="for a price"),
         pytest.param([0.2, 0.2, 0.2, 0.199], {"start_cost": 0.1, "running": True}, [2, 2, 0, 0], id="going on"),
-        pytest.param([0.2, 0.2, 0.2, 0.1], {"start_cost": 0.1, "running": True}, [2, 0, 0, 2], id="on again"),
+        pytest.param(
+            [0.2, 0.2, 0.2, 0.1],
+            {"start_cost": 0.1, "running": True, "waiting_cost": 1e-5},
+            [2, 0, 0, 2],
+            id="on again",
+        ),
         pytest.param([0.1] * 4, {"required_mtus": 0}, [0, 0, 0, 0], id="nothing owed"),
         pytest.param([-0.1] * 4, {"required_mtus": 1, "waiting_cost": 1e-5}, [2, 0, 0, 0], id="no more than is owed"),
     ],

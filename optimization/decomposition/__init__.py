@@ -1,0 +1,1 @@
+"""Clearing with devices: prices by decomposition, whole numbers by descent."""

@@ -1,0 +1,227 @@
+r"""Clearing with devices: the community's whole mixed-integer problem, with a proven gap.
+
+1. Prices by decomposition (``decomposition.master``): consensus between homes, trades and envelopes on the convexified
+   problem; the oracles of all devices give columns and a lower bound that holds for every whole-number schedule.
+2. A feasible schedule by rounding (``decomposition.dither``): one column a device, the errors diffused.
+3. Polishing (``decomposition.descent``): block by block the exact best response to what the neighbourhood leaves, then
+   batteries all together (``decomposition.blending``), then homes torn out and put back in other orders
+   (``decomposition.rebuilding``), while the budget lasts. Each step is taken only where it costs less.
+4. What is found is re-counted by ``certificate``, with the bound.
+
+Work is counted in rounds and steps, so equal input gives equal output. A deadline enters as a callable that tells how
+much of the time is spent; a schedule that it cut short is the best so far, with its gap. The first schedule is always
+finished: feasibility comes before any deadline.
+
+References
+----------
+A. Frangioni (2005), "About Lagrangian methods in integer optimization", Annals of OR 139: bound and convexification.
+R. M. Starr (1969), "Quasi-equilibria in markets with non-convex preferences", Econometrica 37(1): why the gap of a
+device fades with the size of the community (Shapley-Folkman).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optimization.certificate import FEASIBILITY_TOLERANCE_KW, certify
+from optimization.clearing import Clearing, Infeasible, Outcome
+from optimization.community import Community
+from optimization.decomposition.blending import blend
+from optimization.decomposition.descent import Descent, Schedules
+from optimization.decomposition.dither import choose
+from optimization.decomposition.master import STIFFNESS, Consensus, Prices, find_prices, lower_bound
+from optimization.decomposition.problem import Problem
+from optimization.decomposition.rebuilding import rebuild
+from optimization.devices.oracle import Integers, pulled
+from optimization.errors import SolverError
+from optimization.limits import conflict
+from optimization.quantities import DeviceId, Floats
+from optimization.states import shortfall_of, states_of
+
+Spent = Callable[[], float]
+"""Tells which share of the time is over: 0 at first, 1 at the deadline."""
+
+PRICES_SHARE = 0.45
+"""Of the time, after which the search for prices ends."""
+
+REFINED_SHARE = 0.65
+"""Of the time, after which a bound is taken as it is."""
+
+
+POLISHED_SHARE = 0.9
+"""Of the time, after which sweeps end."""
+
+WORTHWHILE = 1e-5
+"""Relative gain of a sweep below which the next is not worth its while."""
+
+
+def unlimited() -> float:
+    """No deadline: nothing of the time is ever spent."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOptions:
+    """How much work a schedule is worth; all counted in steps, none in seconds.
+
+    Attributes
+    ----------
+    gap : relative gap at which the search may end
+    rounds : of the oracles in the search for prices, at most
+    iterations : of the consensus between two of them
+    sweeps : most sweeps of the descent over all blocks
+    rebuilds : times that a few blocks are torn out and put back, at most
+    resolution : temperature cells of on/off thermostats for the bound
+    start : prices to begin with, as of an earlier plan
+    """
+
+    gap: float = 1e-4
+    rounds: int = 100
+    iterations: int = 10
+    sweeps: int = 12
+    rebuilds: int = 3000
+    resolution: int = 4096
+    start: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A clearing with what a later one can begin with.
+
+    Attributes
+    ----------
+    outcome : Clearing, or Infeasible
+    prices : dual prices of the bound
+    rounds : of the oracles that were asked
+    rebuilt : attempts at rebuilding that gained
+    """
+
+    outcome: Outcome
+    prices: Prices
+    rounds: int
+    rebuilt: int
+
+
+def schedule(community: Community, *, options: ScheduleOptions | None = None, spent: Spent = unlimited) -> Outcome:
+    """The cheapest schedules and trades that the budget finds, with a proven lower bound.
+
+    Parameters
+    ----------
+    community : the problem
+    options : the budget
+    spent : tells which share of the time is over
+
+    Returns
+    -------
+    Clearing, or Infeasible where the limits conflict with what nobody can change
+
+    Raises
+    ------
+    SolverError
+        If no schedule within the limits was found, and no proof that there is none.
+    """
+    return schedule_with_prices(community, options=options, spent=spent).outcome
+
+
+def schedule_with_prices(
+    community: Community, *, options: ScheduleOptions | None = None, spent: Spent = unlimited
+) -> Schedule:
+    """As ``schedule``, with the dual prices, from which a later search can start."""
+    options = options or ScheduleOptions()
+    problem = Problem.of(community)
+    consensus = find_prices(
+        problem,
+        rounds=options.rounds,
+        iterations=options.iterations,
+        start=options.start,
+        stop=lambda: spent() >= PRICES_SHARE,
+    )
+    bound = consensus.lower_bound
+    if spent() < REFINED_SHARE:
+        bound = max(bound, lower_bound(problem.refined(options.resolution), consensus.prices))
+    descent = Descent(problem, _rounded(problem, consensus), consensus.produced)
+    _descend(descent, consensus.prices, options, spent)
+    rebuilt = rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=lambda: spent() >= 1.0)
+    found = descent.schedules()
+    outcome: Outcome
+    if _beyond_kw(problem, found) > FEASIBILITY_TOLERANCE_KW:
+        outcome = _impossible(community, found)
+    else:
+        outcome = _clearing(community, bound, found)
+    return Schedule(outcome=outcome, prices=consensus.prices, rounds=consensus.rounds, rebuilt=rebuilt)
+
+
+def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: Spent) -> None:
+    """Sweep over all blocks, the largest first, and blend, until nothing moves; at least until the limits are kept."""
+    order = _by_energy(descent.block_kw)
+    blending = True
+    for count in range(options.sweeps):
+        before = descent.value()
+        descent.sweep(order)
+        if count and spent() >= POLISHED_SHARE and descent.excess() == 0.0:
+            break
+        if blending and count >= 1:
+            blending = blend(descent, prices, rounds=20, iterations=options.iterations, stiffness=STIFFNESS)
+        if not blending and before - descent.value() <= WORTHWHILE * abs(before):
+            break
+
+
+def _by_energy(power: Floats) -> Integers:
+    return np.argsort(-np.abs(power).sum(axis=1), kind="stable")
+
+
+def _rounded(problem: Problem, consensus: Consensus) -> tuple[Floats, ...]:
+    """Per part, (R, T) kW of its devices: a column for each block."""
+    hulls = consensus.hulls
+    chosen = choose(hulls, problem.peer, _by_energy(hulls.mixed()))
+    power = hulls.column[np.arange(chosen.size), chosen]
+    rows = []
+    for part in problem.parts:
+        mine = power[part.place]
+        if len(part.blocks.batch.devices) != part.place.size:
+            # A chain's column is the sum of its programmes; those that make it up are the nearest ones.
+            mine = part.blocks.batch.respond(pulled(mine, 1e3)).power_kw
+        rows.append(mine)
+    return tuple(rows)
+
+
+def _beyond_kw(problem: Problem, found: Schedules) -> float:
+    """The worst that any envelope is exceeded by."""
+    sums = problem.member @ found.net_kw
+    return float(np.maximum(sums - problem.upper_kw, problem.lower_kw - sums).max(initial=0.0))
+
+
+def _impossible(community: Community, found: Schedules) -> Infeasible:
+    """The proof that the limits cannot be kept.
+
+    Raises
+    ------
+    SolverError
+        If there is none: then the search has failed, not the community.
+    """
+    reason = conflict(community)
+    if reason is None:
+        raise SolverError(
+            f"schedule: got {found.excess_kwh:.3g} kWh beyond the limits at best, wanted none or a proof of a conflict"
+        )
+    return Infeasible(reason=reason)
+
+
+def _clearing(community: Community, bound: float, found: Schedules) -> Clearing:
+    """The answer as a value, its objective recounted."""
+    device_kw = {DeviceId(device.id): found.power_kw[row] for row, (_, device) in enumerate(community.devices())}
+    states = states_of(community, device_kw)
+    clearing = Clearing(
+        device_kw=device_kw,
+        state_kwh=states.state_kwh,
+        temperature_c=states.temperature_c,
+        shortfall=shortfall_of(community, device_kw),
+        trade_kwh=found.trades.trade_kwh,
+        import_kwh=found.trades.import_kwh,
+        export_kwh=found.trades.export_kwh,
+        price=found.trades.price,
+        objective=float("nan"),
+        lower_bound=bound,
+    )
+    return replace(clearing, objective=certify(community, clearing).objective)
