@@ -36,8 +36,14 @@ def _run_case_command(parsed: argparse.Namespace) -> int:
             from controller.clear_command import run
         case "compare":
             from controller.compare_command import run
+        case "sample":
+            from controller.sample_command import run
+        case "plan":
+            from controller.plan_command import run
+        case "explain":
+            from controller.explain_command import run
         case _:
-            from controller.case.schema import run
+            from controller.schema_command import run
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown by its code.
         if isinstance(stream, io.TextIOWrapper):
@@ -99,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT of the service; port 0: any free one")
     _add_clear(commands)
     _add_compare(commands)
+    _add_sample(commands)
+    _add_plan(commands)
+    _add_explain(commands)
     _add_schema(commands)
     commands.add_parser(
         "verify",
@@ -166,14 +175,76 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_sample(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    sample = commands.add_parser(
+        "sample",
+        help="write a community of realistic devices",
+        description="Writes a community (docs/communities.md says what a file holds) to standard output: homes with "
+        "eight devices or more each, a time-of-use tariff, links, limits. Equal arguments give equal bytes.",
+        epilog="example: gridpact sample --homes 10 --seed 1 --mtus 96 > street.json",
+        formatter_class=_Formatter,
+    )
+    sample.add_argument("--homes", type=int, required=True, metavar="N", help="how many, 1 to 20000")
+    sample.add_argument("--seed", type=int, default=1, metavar="K", help="of everything that chance decides")
+    sample.add_argument("--mtus", type=int, default=96, metavar="T", help="length of the horizon, 24 to 192")
+    sample.add_argument("--mtu-minutes", type=int, default=15, choices=(5, 15, 30, 60), help="length of one")
+    sample.add_argument(
+        "--links", choices=("neighbours", "none", "all"), default="neighbours", help="who may sell to whom"
+    )
+    sample.add_argument(
+        "--transformer",
+        default="binding",
+        metavar="KW",
+        help="limit of the connection point, in kW per home; 'binding': below what selfish homes would take and above "
+        "what is known to do; 'none': no limits",
+    )
+
+
+def _add_plan(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="decide which appliance runs when, and who trades what",
+        description="Plans a community (docs/communities.md says what a file holds): trades and device schedules, "
+        "certified with a proven gap. Exit codes: 0 a feasible plan, at its deadline too, 2 bad input, 3 infeasible, "
+        "4 no certified result.",
+        epilog="examples: gridpact plan street.json; gridpact plan street.json --deadline 30 --json > plan.json",
+        formatter_class=_Formatter,
+    )
+    plan.add_argument("path", metavar="COMMUNITY", help="file (.json), or - for standard input")
+    plan.add_argument("--deadline", type=float, metavar="S", help="seconds after which the best so far is the plan")
+    plan.add_argument(
+        "--solver", choices=("decomposition", "reference"), default="decomposition", help="what solves it"
+    )
+    plan.add_argument("--gap", type=float, default=1e-4, metavar="G", help="relative gap at which the search may end")
+    plan.add_argument(
+        "--allow-shortfall",
+        action="store_true",
+        help="plan the nearest fulfilment of tasks that no schedule can fulfil, instead of refusing them",
+    )
+    plan.add_argument("--json", action="store_true", help="print the plan as one JSON object")
+
+
+def _add_explain(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="say why a device runs when it does",
+        description="Says when a device runs in a plan and at which prices, what that costs against its cheapest "
+        "schedule and against running at once, and which limits hold it.",
+        epilog="example: gridpact explain plan.json home-1/dishwasher",
+    )
+    explain.add_argument("path", metavar="PLAN", help="what gridpact plan --json printed, or - for standard input")
+    explain.add_argument("device", metavar="DEVICE", help="id of the device")
+    explain.add_argument("--json", action="store_true", help="print the explanation as one JSON object")
+
+
 def _add_schema(commands: "argparse._SubParsersAction[_Parser]") -> None:
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of a format",
         description="Prints the JSON Schema (draft 2020-12) of a format.",
-        epilog="example: gridpact schema case > case.schema.json",
+        epilog="examples: gridpact schema case > case.schema.json; gridpact schema community > community.schema.json",
     )
-    schema.add_argument("format", choices=("case",), help="which format")
+    schema.add_argument("format", choices=("case", "community"), help="which format")
 
 
 def _version() -> str:

@@ -1,9 +1,12 @@
 """The values that the controller reasons about. Integers: W, Wh, micro-currency, Unix seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
 from enum import Enum
+from zoneinfo import ZoneInfo
+
+from controller.flexibility import Flexibility
 
 GRID_ACCOUNT = "grid"
 """The counterparty of what is bought from or sold to the grid at the tariff; no member may be called so."""
@@ -82,6 +85,17 @@ class Microgrid:
         """The starts of the MTUs in ``[start, end)``."""
         return tuple(range(start, end, self.mtu_seconds))
 
+    def midnights(self) -> tuple[int, ...]:
+        """The instants inside the horizon at which a day of the time zone begins."""
+        zone = ZoneInfo(self.time_zone)
+        day = datetime.fromtimestamp(self.start, zone).date()
+        instants = []
+        while (instant := int(datetime.combine(day, time(), zone).timestamp())) < self.end:
+            if instant > self.start:
+                instants.append(instant)
+            day += timedelta(days=1)
+        return tuple(instants)
+
     def prices(self, instant: int) -> TariffPeriod:
         """The tariff at an instant of the horizon."""
         return next(period for period in self.tariff if period.start <= instant < period.end)
@@ -101,40 +115,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """An appliance that owes ``required_s`` seconds of running at ``rated_w`` inside ``[start, end)``."""
-
-    rated_w: int
-    start: int
-    end: int
-    required_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
-    """A battery: W at its terminals, Wh inside, efficiencies in parts per million."""
-
-    max_charge_w: int
-    max_discharge_w: int
-    capacity_wh: int
-    stored_wh: int
-    final_wh: int
-    charge_efficiency_ppm: int
-    discharge_efficiency_ppm: int
-    cycle_cost_micro_per_kwh: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plant:
-    """A production plant that can be curtailed."""
-
-    rated_w: int
-
-
-Flexibility = Relay | Storage | Plant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A controllable device: ``id`` is ``{member}/{device}``."""
 
@@ -145,13 +125,34 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState:
-    """Telemetry: at ``instant``, the power, how long the relay has been closed, what the battery holds."""
+    """What a device was doing at an instant: as telemetry said, or as it follows from what the device was told.
+
+    Attributes
+    ----------
+    device, instant : which, and when in Unix seconds
+    power_w : consumption positive
+    closed_s : how long its relay has been closed since it was registered
+    stored_wh : what a battery or a vehicle holds; None where it does not say
+    closed : whether it is on; None where it does not say
+    held_s : how long it has been on, or off, without a break; None where that is not known
+    starts_today : how often it was switched on since midnight; None where that is not known
+    temperature_milli_c : of a thermostat; None where it does not say
+    """
 
     device: str
     instant: int
     power_w: int
     closed_s: int
     stored_wh: int | None
+    closed: bool | None = None
+    held_s: int | None = None
+    starts_today: int | None = None
+    temperature_milli_c: int | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether it is on: by its relay where it has one, else by its power."""
+        return self.power_w != 0 if self.closed is None else self.closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,22 @@ class EnvelopeRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThermalForecast:
+    """What surrounds a thermostat's temperature in each MTU; a series that is empty says nothing.
+
+    Attributes
+    ----------
+    ambient_milli_c : temperature of the surroundings
+    draw_w : heat drawn off
+    performance_ppm : heat per electric energy
+    """
+
+    ambient_milli_c: tuple[int, ...] = ()
+    draw_w: tuple[int, ...] = ()
+    performance_ppm: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """A member's order for a window.
 
@@ -207,6 +224,7 @@ class Order:
     load_w : uncontrolled consumption in each MTU from the window's start to the horizon's end
     production : by device id, what could be produced in each of these MTUs
     partners : by member id, disutility in micro-currency/kWh
+    thermal : by device id, what surrounds a thermostat in each of these MTUs
     """
 
     window: str
@@ -214,6 +232,7 @@ class Order:
     load_w: tuple[int, ...]
     production: Mapping[str, tuple[int, ...]]
     partners: Mapping[str, int]
+    thermal: Mapping[str, ThermalForecast] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

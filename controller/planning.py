@@ -10,38 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from controller.microgrid import (
-    GRID_ACCOUNT,
-    DeviceSetpoint,
-    Microgrid,
-    Plant,
-    Relay,
-    SetpointKind,
-    Storage,
-    Trade,
-)
+from controller.microgrid import GRID_ACCOUNT, DeviceSetpoint, Microgrid, SetpointKind, Trade
 from controller.problem import bounds_w, members_under
+from controller.setpoints import discomforts_milli_k_h, shortfalls_wh, told
 from controller.snapshot import Snapshot
 from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify, net_kw
 from optimization.clearing import Clearing
-from optimization.community import (
-    Battery,
-    Community,
-    Curtailable,
-    Interruptible,
-)
+from optimization.community import Community
 from optimization.errors import SolverError
 from optimization.rounding import (
     UNBOUNDED_WH,
     EnergyBounds,
     Integers,
     round_energy,
-    round_power,
     round_trades,
 )
 
-CURTAILED_KW = 1e-3
-"""A plant is told to curtail where it is to produce at least a watt less than it could."""
 MICRO = 1_000_000
 KILO = 1000.0
 LEAST_INTEGER = -(2**63)
@@ -58,6 +42,7 @@ class Plan:
     power_w : each controllable device's power in each MTU, consumption positive
     setpoints : what each device is told in each MTU: kind and values
     shortfall_wh : what tasks fall short by, by device
+    discomfort_milli_k_h : how far and long temperatures leave their bands, by device
     """
 
     start: int
@@ -65,6 +50,7 @@ class Plan:
     power_w: Mapping[str, tuple[int, ...]]
     setpoints: Mapping[str, tuple[SetpointKind, tuple[int, ...]]]
     shortfall_wh: Mapping[str, int]
+    discomfort_milli_k_h: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +120,7 @@ def stated(certificate: Certificate) -> dict[str, float]:
 
 def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple[Plan, Integers]:
     """The plan in W, and the (N, T) net power of each peer that it means."""
-    flexibility = {device.id: device.flexibility for device in snapshot.devices}
+    own = {device.id: device for device in snapshot.devices}
     up = _round_up(snapshot, community, clearing)
     power_w: dict[str, tuple[int, ...]] = {}
     setpoints: dict[str, tuple[SetpointKind, tuple[int, ...]]] = {}
@@ -142,20 +128,10 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
     for n, peer in enumerate(community.peers):
         for device in peer.devices:
             power = clearing.device_kw[device.id]
-            match device, flexibility.get(device.id):
-                case Interruptible(), Relay(rated_w=rated_w):
-                    on = (power > device.power_kw / 2).astype(np.int64)
-                    watts, kind, values = on * rated_w, SetpointKind.RELAY, on
-                case Battery(), Storage() as storage:
-                    watts = round_power(power, up=up[n], lower_w=-storage.max_discharge_w, upper_w=storage.max_charge_w)
-                    kind, values = SetpointKind.POWER, watts
-                case Curtailable(), Plant(rated_w=rated_w):
-                    watts = round_power(power, up=up[n], lower_w=-rated_w, upper_w=0)
-                    curtailed = device.available_kw + power > CURTAILED_KW
-                    kind, values = SetpointKind.PRODUCTION_LIMIT, np.where(curtailed, -watts, rated_w)
-                case _:
-                    net_w[n] += np.round(power * KILO).astype(np.int64)
-                    continue
+            if device.id not in own:
+                net_w[n] += np.round(power * KILO).astype(np.int64)
+                continue
+            watts, kind, values = told(device, own[device.id].flexibility, power, up=up[n])
             net_w[n] += watts
             power_w[device.id] = tuple(int(w) for w in watts)
             setpoints[device.id] = (kind, tuple(int(v) for v in values))
@@ -164,7 +140,8 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
         net_w=tuple(int(w) for w in net_w.sum(axis=0)),
         power_w=power_w,
         setpoints=setpoints,
-        shortfall_wh=_shortfall_wh(community, clearing),
+        shortfall_wh=shortfalls_wh(snapshot, community, clearing),
+        discomfort_milli_k_h=discomforts_milli_k_h(snapshot, community, clearing),
     )
     return plan, net_w
 
@@ -183,18 +160,6 @@ def _round_up(snapshot: Snapshot, community: Community, clearing: Clearing) -> n
             up[rows] = np.where(nearer, side, up[rows])
             nearest[rows] = np.where(nearer, slack, nearest[rows])
     return up
-
-
-def _shortfall_wh(community: Community, clearing: Clearing) -> dict[str, int]:
-    hours = community.horizon.hours
-    shortfall = {}
-    for _, device in community.devices():
-        short = clearing.shortfall.get(device.id, 0.0)
-        if short and isinstance(device, Interruptible):
-            shortfall[str(device.id)] = round(short * device.power_kw * hours * KILO)
-        elif short:
-            shortfall[str(device.id)] = round(short * KILO)
-    return shortfall
 
 
 def _positions(snapshot: Snapshot, net_w: Integers) -> tuple[dict[tuple[str, int], int], dict[str, int]]:

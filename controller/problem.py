@@ -7,120 +7,67 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from controller.microgrid import (
-    Flexibility,
-    Plant,
-    Relay,
-    Storage,
-)
+from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.snapshot import Snapshot
+from controller.tasks import devices_of, horizon_of
 from optimization.community import (
-    Battery,
     Community,
-    Curtailable,
     DeviceId,
     Envelope,
     FixedLoad,
     Floats,
-    Horizon,
-    Interruptible,
     Link,
     Peer,
     PeerId,
     SectionId,
     Tariff,
 )
-from optimization.community import Device as ProblemDevice
+from optimization.rolling import CHANGE_PRICE
 
 SELLERS_PER_BUYER = 4
 MICRO = 1_000_000
 KILO = 1000.0
-PPM = 1e6
 
 
 def build(snapshot: Snapshot) -> Community:
     """The dispatch problem over the rest of the horizon.
 
-    A device whose owed hours no longer fit its window is asked for what still fits.
+    A device whose task no longer fits is asked for what still fits; see ``tasks``.
     """
     starts = snapshot.mtus()
     prices = [snapshot.microgrid.prices(start) for start in starts]
+    peers = tuple(
+        Peer(id=PeerId(member.id), section=SectionId(member.section), devices=devices_of(snapshot, member.id))
+        for member in snapshot.members
+    )
     return Community(
-        horizon=Horizon(mtus=len(starts), mtu_minutes=snapshot.microgrid.mtu_minutes),
+        horizon=horizon_of(snapshot),
         tariff=Tariff(
             import_price=np.array([p.import_price_micro_per_kwh for p in prices]) / MICRO,
             export_price=np.array([p.export_price_micro_per_kwh for p in prices]) / MICRO,
         ),
-        peers=tuple(
-            Peer(
-                id=PeerId(member.id),
-                section=SectionId(member.section),
-                devices=_devices_of(snapshot, member.id),
-            )
-            for member in snapshot.members
-        ),
+        peers=peers,
         links=_links(snapshot),
         envelopes=_envelopes(snapshot),
+        planned_kw=_planned_kw(snapshot, peers),
+        change_price=CHANGE_PRICE,
     )
 
 
-def _devices_of(snapshot: Snapshot, member: str) -> tuple[ProblemDevice, ...]:
+def _planned_kw(snapshot: Snapshot, peers: tuple[Peer, ...]) -> dict[DeviceId, Floats]:
+    """What the last plan foresaw of the devices that can still keep to it."""
     mtus = len(snapshot.mtus())
-    order = snapshot.orders.get(member)
-    load = order.load_w if order else (0,) * mtus
-    devices: list[ProblemDevice] = [FixedLoad(id=DeviceId(f"{member}/uncontrolled"), power_kw=np.array(load) / KILO)]
-    for device in snapshot.devices:
-        if device.member != member:
-            continue
-        available = order.production.get(device.id, (0,) * mtus) if order else (0,) * mtus
-        devices.append(_device(snapshot, DeviceId(device.id), device.flexibility, available))
-    return tuple(devices)
-
-
-def _device(snapshot: Snapshot, id_: DeviceId, flexibility: Flexibility, available_w: tuple[int, ...]) -> ProblemDevice:
-    state = snapshot.states.get(id_)
-    match flexibility:
-        case Plant(rated_w=rated_w):
-            return Curtailable(id=id_, available_kw=np.minimum(available_w, rated_w) / KILO)
-        case Storage() as storage:
-            stored = storage.stored_wh if state is None or state.stored_wh is None else state.stored_wh
-            return Battery(
-                id=id_,
-                max_charge_kw=storage.max_charge_w / KILO,
-                max_discharge_kw=storage.max_discharge_w / KILO,
-                capacity_kwh=storage.capacity_wh / KILO,
-                initial_kwh=min(stored, storage.capacity_wh) / KILO,
-                final_kwh=storage.final_wh / KILO,
-                charge_efficiency=storage.charge_efficiency_ppm / PPM,
-                discharge_efficiency=storage.discharge_efficiency_ppm / PPM,
-                cycle_cost=storage.cycle_cost_micro_per_kwh / MICRO,
-            )
-        case Relay() as relay:
-            first, end = _allowed(snapshot, relay)
-            owed_s = max(0, relay.required_s - (state.closed_s if state else 0))
-            owed = -(-owed_s // snapshot.microgrid.mtu_seconds)
-            return Interruptible(
-                id=id_,
-                power_kw=relay.rated_w / KILO,
-                first_mtu=first,
-                end_mtu=end,
-                required_mtus=min(owed, end - first),
-                running=state is not None and state.power_w > 0,
-            )
-
-
-def _allowed(snapshot: Snapshot, relay: Relay) -> tuple[int, int]:
-    """The whole MTUs of the horizon in which an appliance may run, half-open."""
-    mtu, start = snapshot.microgrid.mtu_seconds, snapshot.window.start
-    mtus = len(snapshot.mtus())
-    first = min(max(-(-(relay.start - start) // mtu), 0), mtus)
-    end = min(max((relay.end - start) // mtu, 0), mtus)
-    return first, max(first, end)
+    return {
+        device.id: np.array(series) / KILO
+        for peer in peers
+        for device in peer.devices
+        if not isinstance(device, FixedLoad) and len(series := snapshot.planned_w.get(device.id, ())) == mtus
+    }
 
 
 def _links(snapshot: Snapshot) -> tuple[Link, ...]:
     """Links between members who name each other, of each buyer the cheapest few sellers."""
-    can_sell = {d.member for d in snapshot.devices if isinstance(d.flexibility, Plant | Storage)}
+    can_sell = {d.member for d in snapshot.devices if _feeds_in(d.flexibility)}
     charge = snapshot.microgrid.network_charge_micro_per_kwh
     links = []
     for buyer, order in sorted(snapshot.orders.items()):
@@ -140,6 +87,16 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
                 )
             )
     return tuple(links)
+
+
+def _feeds_in(flexibility: Flexibility) -> bool:
+    match flexibility:
+        case Plant() | Storage() | Generator():
+            return True
+        case Vehicle(max_discharge_w=max_discharge_w):
+            return max_discharge_w > 0
+        case Relay() | Programme() | Thermostat():
+            return False
 
 
 def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:

@@ -2,29 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from controller.flexibility import from_plain, to_plain
 from controller.microgrid import (
     Bounds,
     Device,
-    DeviceSetpoint,
     DeviceState,
-    Flexibility,
     Member,
     Microgrid,
     Order,
-    Plant,
-    Relay,
-    SetpointKind,
-    Storage,
     TariffPeriod,
+    ThermalForecast,
     Window,
 )
-
-SECONDS_PER_HOUR = 3600
-PPM = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +43,7 @@ class Snapshot:
     order_digests : SHA-256 of the signed orders, by member id
     limits : envelopes in order of their ids
     carry : remainders of rounding from the window before, by peer (W min) and link (micro-Wh)
+    planned_w : what the last plan foresaw from the window's start on, of devices whose owners count on it
     """
 
     microgrid: Microgrid
@@ -61,6 +55,7 @@ class Snapshot:
     order_digests: Mapping[str, str]
     limits: tuple[Limit, ...]
     carry: Mapping[str, int]
+    planned_w: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -84,8 +79,7 @@ class Snapshot:
             window=Window(**raw["window"]),
             members=tuple(Member(**m) for m in raw["members"]),
             devices=tuple(
-                Device(id=d["id"], member=d["member"], flexibility=_flexibility(d["flexibility"]))
-                for d in raw["devices"]
+                Device(id=d["id"], member=d["member"], flexibility=from_plain(d["flexibility"])) for d in raw["devices"]
             ),
             states={k: DeviceState(**v) for k, v in raw["states"].items()},
             orders={k: _order(v) for k, v in raw["orders"].items()},
@@ -94,6 +88,7 @@ class Snapshot:
                 Limit(**limit | {"periods": tuple(Bounds(**p) for p in limit["periods"])}) for limit in raw["limits"]
             ),
             carry=raw["carry"],
+            planned_w={device: tuple(series) for device, series in raw.get("planned_w", {}).items()},
         )
 
     def digest(self) -> bytes:
@@ -101,62 +96,11 @@ class Snapshot:
         return hashlib.sha256(self.to_json().encode()).digest()
 
 
-def project(
-    state: DeviceState, device: Device, setpoints: Sequence[DeviceSetpoint], start: int, mtu_seconds: int
-) -> DeviceState:
-    """The state of a device at ``start``, if it does until then what it was told.
-
-    Parameters
-    ----------
-    state : its newest telemetry, earlier than ``start``
-    device : what it is
-    setpoints : its own, of the MTUs in between
-    start : Unix seconds
-    mtu_seconds : how long each setpoint holds
-    """
-    closed_s, stored_wh = state.closed_s, state.stored_wh
-    power_w = state.power_w
-    for setpoint in setpoints:
-        seconds = min(setpoint.mtu_start + mtu_seconds, start) - max(setpoint.mtu_start, state.instant)
-        if seconds <= 0:
-            continue
-        match device.flexibility, setpoint.kind:
-            case Relay(rated_w=rated_w), SetpointKind.RELAY:
-                closed_s += seconds * setpoint.value
-                power_w = rated_w * setpoint.value
-            case Storage() as storage, SetpointKind.POWER:
-                power_w = setpoint.value
-                known_wh = storage.stored_wh if stored_wh is None else stored_wh
-                stored_wh = _stored(storage, known_wh, setpoint.value, seconds)
-            case _:
-                pass
-    return DeviceState(device=device.id, instant=start, power_w=power_w, closed_s=closed_s, stored_wh=stored_wh)
-
-
-def _stored(storage: Storage, stored_wh: int, power_w: int, seconds: int) -> int:
-    """Wh in a battery after some seconds at a constant power, whole Wh, within its capacity."""
-    scale = PPM * SECONDS_PER_HOUR
-    if power_w >= 0:
-        change = power_w * seconds * storage.charge_efficiency_ppm // scale
-    else:
-        change = -(-power_w * seconds * PPM // (storage.discharge_efficiency_ppm * SECONDS_PER_HOUR))
-    return min(max(stored_wh + change, 0), storage.capacity_wh)
-
-
 def _plain(snapshot: Snapshot) -> dict[str, Any]:
     values = asdict(snapshot)
     for device, source in zip(values["devices"], snapshot.devices, strict=True):
-        device["flexibility"]["kind"] = type(source.flexibility).__name__
+        device["flexibility"] = to_plain(source.flexibility)
     return values
-
-
-def _flexibility(values: dict[str, Any]) -> Flexibility:
-    kinds: dict[str, type[Relay] | type[Storage] | type[Plant]] = {
-        "Relay": Relay,
-        "Storage": Storage,
-        "Plant": Plant,
-    }
-    return kinds[values.pop("kind")](**values)
 
 
 def _order(values: dict[str, Any]) -> Order:
@@ -166,6 +110,10 @@ def _order(values: dict[str, Any]) -> Order:
         load_w=tuple(values["load_w"]),
         production={device: tuple(series) for device, series in values["production"].items()},
         partners=values["partners"],
+        thermal={
+            device: ThermalForecast(**{name: tuple(series) for name, series in forecast.items()})
+            for device, forecast in values.get("thermal", {}).items()
+        },
     )
 
 
@@ -177,4 +125,12 @@ def cut(order: Order, mtus: int) -> Order:
         load_w=order.load_w[-mtus:],
         production={device: series[-mtus:] for device, series in order.production.items()},
         partners=order.partners,
+        thermal={
+            device: ThermalForecast(
+                ambient_milli_c=forecast.ambient_milli_c[-mtus:],
+                draw_w=forecast.draw_w[-mtus:],
+                performance_ppm=forecast.performance_ppm[-mtus:],
+            )
+            for device, forecast in order.thermal.items()
+        },
     )

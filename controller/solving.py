@@ -3,10 +3,14 @@
 import asyncio
 import multiprocessing
 import signal
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from time import monotonic
 from typing import Protocol
 
+from controller.errors import InputError
 from optimization.clearing import Outcome
 from optimization.community import Community
 from optimization.errors import OptimizationError, SolverError
@@ -25,20 +29,13 @@ class Solver(Protocol):
         """
 
 
-class ReferenceSolver:
-    """The plainly written model in one worker process, started at the first use.
+class _Worker:
+    """One process that answers problems, started at the first use."""
 
-    Parameters
-    ----------
-    gap : declared relative gap at which a search may end
-    """
-
-    def __init__(self, *, gap: float = 0.01) -> None:
-        self._gap = gap
+    def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    async def solve(self, community: Community) -> Outcome:
-        """The clearing of a community within the gap, or the proof that there is none."""
+    async def _run(self, answer: Callable[[Community], Outcome], community: Community) -> Outcome:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
@@ -48,7 +45,7 @@ class ReferenceSolver:
                 initargs=(signal.SIGINT, signal.SIG_IGN),
             )
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _dispatch, community, self._gap)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, answer, community)
         except BrokenProcessPool as err:
             self._pool = None
             raise SolverError("worker process: got its end, wanted an answer") from err
@@ -60,11 +57,63 @@ class ReferenceSolver:
             self._pool = None
 
 
-def _dispatch(community: Community, gap: float) -> Outcome:
+class ReferenceSolver(_Worker):
+    """The plainly written model in one worker process, started at the first use.
+
+    Parameters
+    ----------
+    gap : declared relative gap at which a search may end
+    """
+
+    def __init__(self, *, gap: float = 0.01) -> None:
+        super().__init__()
+        self._gap = gap
+
+    async def solve(self, community: Community) -> Outcome:
+        """The clearing of a community within the gap, or the proof that there is none."""
+        return await self._run(partial(_dispatch, gap=self._gap), community)
+
+
+class DecompositionSolver(_Worker):
+    """Schedules by decomposition in one worker process, started at the first use.
+
+    Parameters
+    ----------
+    deadline_s : seconds from the beginning of a search after which it ends with the best schedule so far, whatever its
+        gap; None for no deadline, so that equal problems have equal answers
+    gap : declared relative gap at which a search may end earlier
+    """
+
+    def __init__(self, *, deadline_s: float | None = None, gap: float = 0.001) -> None:
+        super().__init__()
+        if deadline_s is not None and not deadline_s > 0:
+            raise InputError(f"deadline: got {deadline_s} s, wanted more than 0 s")
+        self._deadline_s = deadline_s
+        self._gap = gap
+
+    async def solve(self, community: Community) -> Outcome:
+        """The best clearing of a community by the deadline, or the proof that there is none."""
+        return await self._run(partial(_schedule, deadline_s=self._deadline_s, gap=self._gap), community)
+
+
+def _dispatch(community: Community, *, gap: float) -> Outcome:
     from optimization.reference.dispatch import dispatch
 
+    return _answered(lambda: dispatch(community, gap=gap))
+
+
+def _schedule(community: Community, *, deadline_s: float | None, gap: float) -> Outcome:
+    from optimization.scheduling import ScheduleOptions, schedule, unlimited
+
+    begun = monotonic()
+    spent = unlimited if deadline_s is None else lambda: (monotonic() - begun) / deadline_s
+    return _answered(lambda: schedule(community, options=ScheduleOptions(gap=gap), spent=spent))
+
+
+def _answered(solve: Callable[[], Outcome]) -> Outcome:
+    """A solver's answer; whatever else it raises is one of ours, so that it can leave the process."""
     try:
-        return dispatch(community, gap=gap)
+        return solve()
     except OptimizationError:
         raise
     except Exception as err:

@@ -9,10 +9,9 @@ Each step is a conditional change of the state, so that doing it again has no se
 where the last one stopped.
 """
 
-import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -21,10 +20,10 @@ from sqlalchemy import Connection
 from contracts.books import WindowBooks
 from controller import planning, problem
 from controller.clock import Clock
+from controller.freezing import snapshot_of
 from controller.metering import metered_wh, missing
 from controller.microgrid import (
     DeviceSetpoint,
-    DeviceState,
     Microgrid,
     PlanSource,
     SetpointKind,
@@ -33,12 +32,11 @@ from controller.microgrid import (
 )
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settlement import settle
-from controller.snapshot import Limit, Snapshot, cut, project
+from controller.snapshot import Snapshot
 from controller.solving import Solver
 from controller.store import evidence, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowRow
-from controller.wire.market import read_order
 from optimization.clearing import Infeasible
 from optimization.errors import OptimizationError
 
@@ -279,60 +277,6 @@ class WindowEngine:
         )
         evidence.add_header(connection, microgrid.id, header)
         return True
-
-
-def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) -> Snapshot:
-    """What counts for a window at this moment."""
-    devices = registry.devices(connection, microgrid.id)
-    earlier = [row for row in market.windows(connection, microgrid.id) if row.start < window.start]
-    mtus = len(microgrid.mtus(window.start, microgrid.end))
-    orders, digests = {}, {}
-    for member, stored in market.newest_orders(connection, [*(row.name for row in earlier), window.name]).items():
-        own_plants = frozenset(d.id for d in devices if d.member == member)
-        start = next((row.start for row in earlier if row.name == stored.window), window.start)
-        order = read_order(
-            stored.payload,
-            mtus=len(microgrid.mtus(start, microgrid.end)),
-            window=stored.window,
-            member=member,
-            plants=own_plants,
-        )
-        orders[member] = cut(order, mtus)
-        digests[member] = stored.digest.hex()
-    last = max((row for row in earlier if row.carry), key=lambda row: row.start, default=None)
-    return Snapshot(
-        microgrid=microgrid,
-        window=window,
-        members=tuple(registry.members(connection, microgrid.id)),
-        devices=tuple(devices),
-        states=_projected(connection, microgrid, window, earlier),
-        orders=dict(sorted(orders.items())),
-        order_digests=dict(sorted(digests.items())),
-        limits=tuple(
-            Limit(id=e.id, target=e.target, periods=e.periods, digest=hashlib.sha256(e.payload).hexdigest())
-            for e in registry.envelopes(connection, microgrid.id)
-            if e.state.value == "ACTIVE"
-        ),
-        carry=json.loads(last.carry) if last is not None and last.carry else {},
-    )
-
-
-def _projected(
-    connection: Connection, microgrid: Microgrid, window: Window, earlier: list[WindowRow]
-) -> Mapping[str, DeviceState]:
-    """Each device's state at the window's start, if it does until then what it was told."""
-    states = registry.device_states(connection, microgrid.id)
-    oldest = min((state.instant for state in states.values()), default=window.start)
-    told: dict[str, list[DeviceSetpoint]] = {}
-    for row in earlier:
-        if row.end > oldest:
-            for setpoint in market.setpoints(connection, row.name):
-                told.setdefault(setpoint.device, []).append(setpoint)
-    return {
-        device.id: project(states[device.id], device, told.get(device.id, ()), window.start, microgrid.mtu_seconds)
-        for device in registry.devices(connection, microgrid.id)
-        if device.id in states
-    }
 
 
 def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:

@@ -343,6 +343,9 @@ def _write_telemetry(reading: Reading, measured_at: datetime, *, failsafe: bool)
         closed_duration=Duration(seconds=reading.closed_s),
         stored_wh=reading.stored_wh,
         failsafe=failsafe,
+        temperature_milli_c=reading.temperature_milli_c,
+        state_duration=None if reading.held_s is None else Duration(seconds=reading.held_s),
+        starts_today=reading.starts_today,
     )
 
 

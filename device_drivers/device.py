@@ -23,12 +23,21 @@ class Reading:
         s for which the relay has been closed in all, rounded down; 0 when there is no relay.
     stored_wh : int or None
         Wh stored, rounded down; None when nothing is stored.
+    temperature_milli_c : int or None
+        Thousandths of a degree; None when no temperature is held.
+    held_s : int or None
+        s for which it has been on, or off, without a break, rounded down; None when it does not know.
+    starts_today : int or None
+        How often it was switched on since midnight in the microgrid's time zone; None when it does not know.
     """
 
     power_w: int
     relay_closed: bool | None
     closed_s: int
     stored_wh: int | None
+    temperature_milli_c: int | None = None
+    held_s: int | None = None
+    starts_today: int | None = None
 
 
 class Device(Protocol):

@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimization.clearing import Clearing
-from optimization.community import Community
+from optimization.community import Community, Link
 from optimization.decomposition.master import find_prices, home_bounds
 from optimization.decomposition.problem import Problem, block_power
+from optimization.devices.thermostats import FINE, ROUGH
 from optimization.quantities import Floats, PeerId
 
 
@@ -78,7 +79,8 @@ def alone_bounds(community: Community, *, rounds: int, stop: Callable[[], bool] 
     """(N,) currency below which no member's own plan at the tariff can cost."""
     own = tuple(envelope for envelope in community.envelopes if len(envelope.peers) == 1)
     problem = Problem.of(replace(community, links=(), envelopes=own))
-    return home_bounds(problem, find_prices(problem, rounds=rounds, stop=stop).prices)
+    found = find_prices(problem.refined(ROUGH), rounds=rounds, stop=stop)
+    return home_bounds(problem.refined(FINE), found.prices)
 
 
 def member_costs(community: Community, clearing: Clearing) -> Floats:
@@ -89,19 +91,29 @@ def member_costs(community: Community, clearing: Clearing) -> Floats:
     cost = cost + _own_costs(community, clearing)
     for link, energy in zip(community.links, clearing.trade_kwh, strict=True):
         seller, buyer = index[link.seller], index[link.buyer]
-        paid = float(energy @ (clearing.price[seller] + link.seller_preference))
+        paid = float(energy @ trade_price(community, clearing, seller, link))
         cost[seller] -= paid
         cost[buyer] += paid + link.network_charge * float(energy.sum())
     return np.asarray(cost)
+
+
+def trade_price(community: Community, clearing: Clearing, seller: int, link: Link) -> Floats:
+    """(T,) currency/kWh that a buyer pays the seller of a link: the seller's price and preference, within the tariff.
+
+    Never below what the grid would pay the seller, nor above what it would ask the buyer, network charge included.
+    """
+    tariff = community.tariff
+    highest = np.maximum(tariff.import_price - link.network_charge, tariff.export_price)
+    wanted = clearing.price[seller] + link.seller_preference
+    return np.asarray(np.clip(wanted, tariff.export_price, highest))
 
 
 def _own_costs(community: Community, clearing: Clearing) -> Floats:
     """(N,) currency that each member's devices cost by themselves."""
     problem = Problem.of(community)
     power = np.array([clearing.device_kw[device.id] for _, device in community.devices()])
-    curtailed = (problem.available_kw + power[problem.plant_row]).sum(axis=1)
-    cost = np.zeros(len(community.peers))
-    np.add.at(cost, problem.plant_peer, community.horizon.hours * problem.curtailment_cost * curtailed)
+    cost = problem.unforeseen_cost.copy()
+    np.add.at(cost, problem.plant_peer, problem.plant_cost(-power[problem.plant_row]))
     for part in problem.parts:
         rows = power[part.blocks.rows]
         changed = problem.change_cost(part.place, block_power(part.blocks.batch.block, rows, part.place.size))

@@ -28,6 +28,9 @@ from optimization.states import stored_kwh
 ON_KW = 1e-6
 """More than this is on."""
 
+ROUNDING_KWH = 1e-6
+"""Energies that differ by less are the same."""
+
 CHANGE_PRICE = 1e-3
 """Default currency per kWh by which a plan changes: a tenth of a cent, so that nothing moves for less."""
 
@@ -69,7 +72,10 @@ def roll(
             Peer(
                 id=peer.id,
                 section=peer.section,
-                devices=tuple(advanced(device, executed_kw[device.id], horizon) for device in peer.devices),
+                devices=tuple(
+                    advanced(device, executed_kw[device.id], horizon, planned_kw.get(device.id))
+                    for device in peer.devices
+                ),
             )
             for peer in community.peers
         ),
@@ -87,8 +93,10 @@ def roll(
     )
 
 
-def advanced(device: Device, power: Floats, horizon: Horizon) -> Device:  # noqa: PLR0911 - one a kind
-    """A device after MTUs in which it had these (k,) kW."""
+def advanced(  # noqa: PLR0911 - one a kind
+    device: Device, power: Floats, horizon: Horizon, planned: Floats | None = None
+) -> Device:
+    """A device after MTUs in which it had these (k,) kW of the (T,) kW that were planned for it, if any were."""
     passed = power.size
     match device:
         case FixedLoad():
@@ -99,12 +107,11 @@ def advanced(device: Device, power: Floats, horizon: Horizon) -> Device:  # noqa
             running, elapsed = _switching(power < -ON_KW, device.running, device.elapsed_mtus)
             return replace(device, running=running, elapsed_mtus=elapsed)
         case Battery():
-            stored = stored_kwh(device, _padded(power, horizon), horizon)[passed - 1]
-            return replace(device, initial_kwh=float(np.clip(stored, 0.0, device.capacity_kwh)))
+            return replace(device, initial_kwh=_stored(device, power, horizon))
         case ElectricVehicle():
             return _vehicle(device, power, horizon)
         case Programme():
-            return _programme(device, power)
+            return _programme(device, power, power if planned is None else np.append(power, planned[passed:]))
         case Interruptible():
             return _interruptible(device, power, horizon)
         case Thermostatic():
@@ -120,6 +127,15 @@ def advanced(device: Device, power: Floats, horizon: Horizon) -> Device:  # noqa
                 running=running,
                 elapsed_mtus=elapsed,
             )
+
+
+def _stored(device: Battery | ElectricVehicle, power: Floats, horizon: Horizon) -> float:
+    """kWh that a store holds after these (k,) kW."""
+    stored = float(stored_kwh(device, _padded(power, horizon), horizon)[power.size - 1])
+    # One that is a rounding below its reserve would count as having begun below it, and need not keep it any more.
+    if abs(stored - device.min_kwh) <= ROUNDING_KWH:
+        return device.min_kwh
+    return min(max(stored, 0.0), device.capacity_kwh)
 
 
 def _padded(power: Floats, horizon: Horizon) -> Floats:
@@ -144,7 +160,7 @@ def _shifted(first: int, end: int, passed: int) -> tuple[int, int]:
 def _vehicle(device: ElectricVehicle, power: Floats, horizon: Horizon) -> ElectricVehicle:
     passed = power.size
     arrival, departure = _shifted(device.arrival_mtu, device.departure_mtu, passed)
-    stored = float(np.clip(stored_kwh(device, _padded(power, horizon), horizon)[passed - 1], 0.0, device.capacity_kwh))
+    stored = _stored(device, power, horizon)
     return replace(
         device,
         arrival_mtu=arrival,
@@ -175,17 +191,18 @@ def _interruptible(device: Interruptible, power: Floats, horizon: Horizon) -> In
     )
 
 
-def _programme(device: Programme, power: Floats) -> Programme:
-    """Its progress, read from its power; a begin that draws nothing yet is seen when it draws."""
+def _programme(device: Programme, power: Floats, foreseen: Floats) -> Programme:
+    """Its progress, read from its power; a begin that draws nothing yet shows in what is foreseen to follow."""
     passed = power.size
     first, end = _shifted(device.first_mtu, device.end_mtu, passed)
     if device.progress is not None:
         phase, at = device.progress.phase, -device.progress.elapsed_mtus - device.progress.paused_mtus
     else:
-        phase, at = 0, _begin(device, 0, power, 0)
-        if at < 0:
+        phase, at = 0, _begin(device, 0, foreseen, 0)
+        if not 0 <= at < passed:
             return replace(device, first_mtu=first, end_mtu=end)
-    return replace(device, first_mtu=first, end_mtu=end, progress=_progress(device, power, phase, at))
+    progress = _progress(device, foreseen, passed=passed, phase=phase, at=at)
+    return replace(device, first_mtu=first, end_mtu=end, progress=progress)
 
 
 def _begin(device: Programme, phase: int, power: Floats, after: int) -> int:
@@ -197,15 +214,14 @@ def _begin(device: Programme, phase: int, power: Floats, after: int) -> int:
     return max(after, after + int(seen[0]) - lead) if seen.size else -1
 
 
-def _progress(device: Programme, power: Floats, phase: int, at: int) -> Progress:
-    """Where a programme stands at the end of the (k,) MTUs, of which a phase began at one, or before them."""
-    passed = power.size
+def _progress(device: Programme, power: Floats, *, passed: int, phase: int, at: int) -> Progress:
+    """Where a programme stands when MTUs have passed, of which a phase began at one, or before them."""
     while True:
         length = device.phases[phase].mtus
         end = at + length
         if end > passed:
             return Progress(phase=phase, elapsed_mtus=passed - at)
         following = -1 if phase + 1 == len(device.phases) else _begin(device, phase + 1, power, max(0, end))
-        if following < 0:
+        if not 0 <= following < passed:
             return Progress(phase=phase, elapsed_mtus=length, paused_mtus=passed - end)
         phase, at = phase + 1, following

@@ -31,9 +31,11 @@ from optimization.decomposition.blending import blend
 from optimization.decomposition.descent import Descent, Schedules
 from optimization.decomposition.dither import choose
 from optimization.decomposition.master import STIFFNESS, Consensus, Prices, find_prices, lower_bound
+from optimization.decomposition.pilot import pilot
 from optimization.decomposition.problem import Problem
 from optimization.decomposition.rebuilding import rebuild
 from optimization.devices.oracle import Integers, pulled
+from optimization.devices.thermostats import FINE, QUICK, ROUGH
 from optimization.errors import SolverError
 from optimization.limits import conflict
 from optimization.quantities import DeviceId, Floats
@@ -54,6 +56,11 @@ POLISHED_SHARE = 0.9
 
 WORTHWHILE = 1e-5
 """Relative gain of a sweep below which the next is not worth its while."""
+
+
+ESCALATION = 100.0
+ESCALATIONS = 2
+"""How often, and how much, being beyond the limits is made dearer where a schedule has preferred it to keeping them."""
 
 
 def unlimited() -> float:
@@ -77,11 +84,11 @@ class ScheduleOptions:
     """
 
     gap: float = 1e-4
-    rounds: int = 100
+    rounds: int = 80
     iterations: int = 10
     sweeps: int = 12
     rebuilds: int = 3000
-    resolution: int = 4096
+    resolution: int = FINE
     start: Prices | None = None
 
 
@@ -131,25 +138,40 @@ def schedule_with_prices(
     options = options or ScheduleOptions()
     problem = Problem.of(community)
     consensus = find_prices(
-        problem,
+        problem.refined(ROUGH),
         rounds=options.rounds,
         iterations=options.iterations,
-        start=options.start,
+        start=options.start or pilot(community, iterations=options.iterations),
         stop=lambda: spent() >= PRICES_SHARE,
     )
-    bound = consensus.lower_bound
-    if spent() < REFINED_SHARE:
-        bound = max(bound, lower_bound(problem.refined(options.resolution), consensus.prices))
+    resolution = options.resolution if spent() < REFINED_SHARE else QUICK
+    bound = lower_bound(problem.refined(resolution), consensus.prices)
     descent = Descent(problem, _rounded(problem, consensus), consensus.produced)
     _descend(descent, consensus.prices, options, spent)
-    rebuilt = rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=lambda: spent() >= 1.0)
+    rebuilt = _rebuild(descent, bound, options, spent)
+    for _ in range(ESCALATIONS):
+        if _beyond_kw(problem, descent.net) <= FEASIBILITY_TOLERANCE_KW:
+            break
+        # A long discomfort may outweigh what being beyond a limit counts: limits come before everything.
+        descent.penalty *= ESCALATION
+        _descend(descent, consensus.prices, options, spent)
+        rebuilt += _rebuild(descent, bound, options, spent)
     found = descent.schedules()
     outcome: Outcome
-    if _beyond_kw(problem, found) > FEASIBILITY_TOLERANCE_KW:
+    if _beyond_kw(problem, found.net_kw) > FEASIBILITY_TOLERANCE_KW:
         outcome = _impossible(community, found)
     else:
-        outcome = _clearing(community, bound, found)
+        outcome = _clearing(community, bound, found, consensus.prices)
     return Schedule(outcome=outcome, prices=consensus.prices, rounds=consensus.rounds, rebuilt=rebuilt)
+
+
+def _rebuild(descent: Descent, bound: float, options: ScheduleOptions, spent: Spent) -> int:
+    """Tear out and put back while the budget lasts; a deadline ends it only once the limits are kept."""
+
+    def stop() -> bool:
+        return spent() >= 1.0 and _beyond_kw(descent.problem, descent.net) <= FEASIBILITY_TOLERANCE_KW
+
+    return rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
 
 
 def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: Spent) -> None:
@@ -159,7 +181,8 @@ def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: 
     for count in range(options.sweeps):
         before = descent.value()
         descent.sweep(order)
-        if count and spent() >= POLISHED_SHARE and descent.excess() == 0.0:
+        kept = _beyond_kw(descent.problem, descent.net) <= FEASIBILITY_TOLERANCE_KW
+        if count and spent() >= POLISHED_SHARE and kept:
             break
         if blending and count >= 1:
             blending = blend(descent, prices, rounds=20, iterations=options.iterations, stiffness=STIFFNESS)
@@ -186,9 +209,9 @@ def _rounded(problem: Problem, consensus: Consensus) -> tuple[Floats, ...]:
     return tuple(rows)
 
 
-def _beyond_kw(problem: Problem, found: Schedules) -> float:
-    """The worst that any envelope is exceeded by."""
-    sums = problem.member @ found.net_kw
+def _beyond_kw(problem: Problem, net: Floats) -> float:
+    """The worst that any envelope is exceeded by, under (N, T) net powers."""
+    sums = problem.member @ net
     return float(np.maximum(sums - problem.upper_kw, problem.lower_kw - sums).max(initial=0.0))
 
 
@@ -208,8 +231,8 @@ def _impossible(community: Community, found: Schedules) -> Infeasible:
     return Infeasible(reason=reason)
 
 
-def _clearing(community: Community, bound: float, found: Schedules) -> Clearing:
-    """The answer as a value, its objective recounted."""
+def _clearing(community: Community, bound: float, found: Schedules, prices: Prices) -> Clearing:
+    """The answer as a value, its objective recounted; its prices are those that prove the bound."""
     device_kw = {DeviceId(device.id): found.power_kw[row] for row, (_, device) in enumerate(community.devices())}
     states = states_of(community, device_kw)
     clearing = Clearing(
@@ -220,7 +243,7 @@ def _clearing(community: Community, bound: float, found: Schedules) -> Clearing:
         trade_kwh=found.trades.trade_kwh,
         import_kwh=found.trades.import_kwh,
         export_kwh=found.trades.export_kwh,
-        price=found.trades.price,
+        price=prices.peer,
         objective=float("nan"),
         lower_bound=bound,
     )

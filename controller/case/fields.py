@@ -1,6 +1,6 @@
 """What the fields of a case have in common: known names, printable names, numbers and profiles within bounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -13,7 +13,9 @@ from optimization.market import LARGEST
 
 def check_fields(reader: Reader, known: Sequence[str]) -> None:
     """Refuse what is no object or has a field of another name: a misspelt one would go unnoticed."""
-    for name in reader.entries():
+    if not isinstance(reader.value, Mapping):
+        raise reader.wrong("an object")
+    for name in reader.value:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

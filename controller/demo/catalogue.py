@@ -26,6 +26,8 @@ class Appliance:
     minutes : how long it runs in there
     power_w : while running
     share : part of the households that own one, 0 to 1
+    run_minutes, rest_minutes : least length of a run, and of the rest between two; what a compressor or pump asks for
+    starts_per_day : at most so many; None for any number
     """
 
     name: str
@@ -35,6 +37,9 @@ class Appliance:
     minutes: int
     power_w: int
     share: float
+    run_minutes: int = 0
+    rest_minutes: int = 0
+    starts_per_day: int | None = None
 
     @property
     def window_minutes(self) -> int:
@@ -75,6 +80,9 @@ def _appliance(row: Reader) -> Appliance:
         minutes=round(hours * 60),
         power_w=round(row.field("power_kw").number(lower=0.001, upper=1000.0) * 1000),
         share=row.field("share").number(upper=1.0) if flexible else 0.0,
+        run_minutes=_least(row, "min_run_hours", upper=hours),
+        rest_minutes=_least(row, "min_rest_hours", upper=24.0),
+        starts_per_day=row.field("starts_per_day").integer(lower=1, upper=96) if row.has("starts_per_day") else None,
     )
     if appliance.minutes > appliance.window_minutes:
         raise InputError(
@@ -84,6 +92,16 @@ def _appliance(row: Reader) -> Appliance:
     if appliance.minutes % MTU_MINUTES and flexible:
         raise row.field("hours").wrong("a multiple of a quarter of an hour")
     return appliance
+
+
+def _least(row: Reader, name: str, *, upper: float) -> int:
+    """Minutes of an optional duration: whole quarters of an hour."""
+    if not row.has(name):
+        return 0
+    minutes = round(row.field(name).number(upper=upper) * 60)
+    if minutes % MTU_MINUTES:
+        raise row.field(name).wrong("a multiple of a quarter of an hour")
+    return minutes
 
 
 def _minute(place: Reader) -> int:

@@ -234,7 +234,25 @@ def _appliances(community: dict[str, Any], schedule: dict[str, Any]) -> Check:
                 problems.append(f"{device['id']} ran at {outside[0]}, outside its window")
             if len(ran) * step != device["required_s"]:
                 problems.append(f"{device['id']} ran {len(ran) * step} s, wanted {device['required_s']} s")
+            problems += _broken_times(device, ran, step)
     return _check("every appliance ran its hours inside its window", problems, f"{count} appliances")
+
+
+def _broken_times(device: dict[str, Any], ran: list[int], step: int) -> list[str]:
+    """Runs and rests of an appliance that were shorter than its least, over the borders of all windows."""
+    starts = [at for at in ran if at - step not in ran]
+    ends = [at + step for at in ran if at + step not in ran]
+    problems = [
+        f"{device['id']} ran for {end - start} s at {start}, wanted {device['min_on_s']} s"
+        for start, end in zip(starts, ends, strict=True)
+        if end - start < device["min_on_s"]
+    ]
+    problems += [
+        f"{device['id']} rested for {start - end} s at {end}, wanted {device['min_off_s']} s"
+        for end, start in zip(ends, starts[1:], strict=False)
+        if start - end < device["min_off_s"]
+    ]
+    return problems
 
 
 def _batteries(community: dict[str, Any], schedule: dict[str, Any]) -> Check:

@@ -8,17 +8,17 @@ from typing import Any
 import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from google.protobuf.duration_pb2 import Duration
 
 from contracts.hashing import keccak
 from controller.access import Role
 from controller.demo.recompute import header_of
 from controller.demo.scenario import Participant, Scenario
-from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
+from controller.microgrid import MeterReading
 from controller.pki import Authority
 from controller.signing import sign
 from controller.wire import fields
 from controller.wire.community import microgrid_message
+from controller.wire.flexibility_message import flexibility_message
 from gridpact.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -328,33 +328,3 @@ class AuditorClient:
             audit_pb2.ListHeadersRequest(parent=self._name, page_size=PAGE), timeout=TIMEOUT_S
         )
         return list(answer.headers)
-
-
-def flexibility_message(microgrid: str, device: Device) -> participant_pb2.Flexibility:
-    """The message of what a device can do."""
-    message = participant_pb2.Flexibility(device=fields.device_name(microgrid, device.id))
-    match device.flexibility:
-        case Relay() as relay:
-            message.operation_mode.CopyFrom(
-                participant_pb2.OperationModeBasedControl(
-                    rated_power_w=relay.rated_w,
-                    allowed=fields.interval_message(relay.start, relay.end),
-                    required_duration=Duration(seconds=relay.required_s),
-                )
-            )
-        case Storage() as storage:
-            message.fill_rate.CopyFrom(
-                participant_pb2.FillRateBasedControl(
-                    max_charge_w=storage.max_charge_w,
-                    max_discharge_w=storage.max_discharge_w,
-                    capacity_wh=storage.capacity_wh,
-                    stored_wh=storage.stored_wh,
-                    final_wh=storage.final_wh,
-                    charge_efficiency_ppm=storage.charge_efficiency_ppm,
-                    discharge_efficiency_ppm=storage.discharge_efficiency_ppm,
-                    cycle_cost_micro_per_kwh=storage.cycle_cost_micro_per_kwh,
-                )
-            )
-        case Plant(rated_w=rated_w):
-            message.power_envelope.CopyFrom(participant_pb2.PowerEnvelopeBasedControl(rated_power_w=rated_w))
-    return message

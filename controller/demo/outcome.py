@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from contracts.header import WindowHeader
 from controller.demo.scenario import MTU_MINUTES, Scenario
-from controller.microgrid import Plant, Relay, Storage, Trade
+from controller.flexibility import Plant, Relay, Storage
+from controller.microgrid import Trade
 from controller.store import evidence, market, meters, registry
 from controller.store.market import WindowRow
 

@@ -15,7 +15,8 @@ from contracts.registry import Deployment
 from controller.demo.conductor import Diary
 from controller.demo.outcome import Outcome
 from controller.demo.scenario import MTU_MINUTES, Scenario
-from controller.microgrid import Device, Plant, Relay, Storage
+from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.microgrid import Device
 from controller.services.proofs import records_of
 from controller.store import evidence, market
 
@@ -114,10 +115,14 @@ def schedule_json(scenario: Scenario, outcome: Outcome, diary: Diary) -> dict[st
 
 
 def _kind(device: Device) -> str:
-    match device.flexibility:
-        case Relay():
-            return "interruptible"
-        case Storage():
-            return "battery"
-        case Plant():
-            return "curtailable"
+    """The name of a device's model in the mathematics."""
+    names: dict[type[Flexibility], str] = {
+        Relay: "interruptible",
+        Storage: "battery",
+        Plant: "curtailable",
+        Programme: "programme",
+        Vehicle: "electric_vehicle",
+        Thermostat: "thermostatic",
+        Generator: "generator",
+    }
+    return names[type(device.flexibility)]

@@ -11,7 +11,8 @@ import numpy as np
 from controller.demo.catalogue import MINUTES_PER_DAY, Appliance
 from controller.demo.grid import GridDay
 from controller.errors import InputError
-from controller.microgrid import Device, Flexibility, Member, Microgrid, Plant, Relay, Storage, TariffPeriod
+from controller.flexibility import Flexibility, Plant, Relay, Storage
+from controller.microgrid import Device, Member, Microgrid, TariffPeriod
 
 DAY_START_MINUTE = 6 * 60
 MTU_MINUTES = 15
@@ -282,7 +283,15 @@ def _relay(grid: GridDay, appliance: Appliance, microgrid: Microgrid) -> Relay:
             f"appliance {appliance.name!r}: got {appliance.minutes / 60:g} hours, wanted at most the "
             f"{max(0, end - start) / 3600:g} hours of its window that lie between 06:00 and 06:00"
         )
-    return Relay(rated_w=appliance.power_w, start=start, end=end, required_s=appliance.minutes * 60)
+    return Relay(
+        rated_w=appliance.power_w,
+        start=start,
+        end=end,
+        required_s=appliance.minutes * 60,
+        min_on_s=appliance.run_minutes * 60,
+        min_off_s=appliance.rest_minutes * 60,
+        max_starts_per_day=appliance.starts_per_day,
+    )
 
 
 def _noise(random: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -9,7 +9,8 @@ from controller.demo.conductor import Diary
 from controller.demo.day import DayResult, DaySummary, DeviceEntry, PriceSeries, TradeTotal
 from controller.demo.outcome import Outcome, baseline_w
 from controller.demo.scenario import MTU_MINUTES, Participant, Scenario
-from controller.microgrid import GRID_ACCOUNT, Device, Plant, Relay, Storage, Trade
+from controller.flexibility import Plant, Relay, Storage
+from controller.microgrid import GRID_ACCOUNT, Device, Trade
 from controller.settlement import amount_micro
 
 MTU_S = MTU_MINUTES * 60

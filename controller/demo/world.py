@@ -4,18 +4,25 @@ import math
 from datetime import UTC, datetime
 
 from controller.demo.scenario import MTU_MINUTES, Participant, Scenario
-from controller.microgrid import Device, MeterReading, Plant, Relay, Storage
+from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.microgrid import Device, MeterReading
 from device_drivers.runtime import DeviceRuntime
 from device_drivers.setpoint import Bounds, Power, ProductionLimit, RelayState, Target
 from device_drivers.simulated.battery import SimulatedBattery
 from device_drivers.simulated.clock import SimulatedClock
+from device_drivers.simulated.cycle import SimulatedCycle
+from device_drivers.simulated.generator import SimulatedGenerator
 from device_drivers.simulated.plant import SimulatedPlant
 from device_drivers.simulated.relay import SimulatedRelay
+from device_drivers.simulated.thermostat import SimulatedThermostat
 
 PPM = 1_000_000
+MILLI = 1000
 NOISE_WH = 1e-6
 
-Simulated = SimulatedBattery | SimulatedPlant | SimulatedRelay
+Simulated = (
+    SimulatedBattery | SimulatedCycle | SimulatedGenerator | SimulatedPlant | SimulatedRelay | SimulatedThermostat
+)
 
 
 class Meter:
@@ -87,20 +94,24 @@ class World:
 def bounds_of(device: Device) -> Bounds:
     """What the hardware of a device can do."""
     match device.flexibility:
-        case Relay(rated_w=rated_w):
+        case Relay(rated_w=rated_w) | Thermostat(rated_w=rated_w):
             return Bounds(lower_w=0, upper_w=rated_w)
+        case Programme(profile_w=profile_w):
+            return Bounds(lower_w=0, upper_w=max(profile_w))
         case Storage(max_charge_w=charge_w, max_discharge_w=discharge_w):
             return Bounds(lower_w=-discharge_w, upper_w=charge_w)
-        case Plant(rated_w=rated_w):
+        case Vehicle(max_discharge_w=discharge_w, levels=levels):
+            return Bounds(lower_w=-discharge_w, upper_w=levels[-1].upper_w)
+        case Plant(rated_w=rated_w) | Generator(max_w=rated_w):
             return Bounds(lower_w=-rated_w, upper_w=0)
 
 
 def failsafe_of(device: Device) -> Target:
     """What a device does when nobody tells it anything: nothing that could load the transformer."""
     match device.flexibility:
-        case Relay():
+        case Relay() | Programme() | Thermostat(modulating=False):
             return RelayState(closed=False)
-        case Storage():
+        case Storage() | Vehicle() | Thermostat() | Generator():
             return Power(power_w=0)
         case Plant():
             return ProductionLimit(limit_w=0)
@@ -110,14 +121,28 @@ def _simulate(participant: Participant, device: Device, clock: SimulatedClock, o
     match device.flexibility:
         case Relay(rated_w=rated_w):
             return SimulatedRelay(rated_w, clock)
-        case Storage() as storage:
+        case Programme(profile_w=profile_w):
+            return SimulatedCycle(profile_w, MTU_MINUTES * 60, clock)
+        case Thermostat() as load:
+            return SimulatedThermostat(
+                rated_w=load.rated_w,
+                heat_capacity_wh_per_k=load.heat_capacity_wh_per_k,
+                loss_w_per_k=load.loss_milli_w_per_k / MILLI,
+                performance=load.performance_ppm / PPM,
+                ambient_c=load.ambient_milli_c / MILLI,
+                temperature_c=load.temperature_milli_c / MILLI,
+                clock=clock,
+            )
+        case Generator(min_w=min_w, max_w=max_w):
+            return SimulatedGenerator(min_w=min_w, max_w=max_w, clock=clock)
+        case Storage() | Vehicle() as store:
             return SimulatedBattery(
-                capacity_wh=storage.capacity_wh,
-                max_charge_w=storage.max_charge_w,
-                max_discharge_w=storage.max_discharge_w,
-                stored_wh=storage.stored_wh,
-                charge_efficiency=storage.charge_efficiency_ppm / PPM,
-                discharge_efficiency=storage.discharge_efficiency_ppm / PPM,
+                capacity_wh=store.capacity_wh,
+                max_charge_w=store.max_charge_w if isinstance(store, Storage) else store.levels[-1].upper_w,
+                max_discharge_w=store.max_discharge_w,
+                stored_wh=store.stored_wh,
+                charge_efficiency=store.charge_efficiency_ppm / PPM,
+                discharge_efficiency=store.discharge_efficiency_ppm / PPM,
                 clock=clock,
             )
         case Plant(rated_w=rated_w):

@@ -6,13 +6,13 @@ import json
 from sqlalchemy import Connection
 
 from controller import planning, problem
+from controller.freezing import snapshot_of
 from controller.microgrid import Window
 from controller.refusals import not_found, not_now
 from controller.services.core import Core, once, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.snapshot import Snapshot
 from controller.store import calls, market
-from controller.window import snapshot_of
 from controller.wire import fields
 from controller.wire.market import certificate_message, trade_message
 from gridpact.v1 import dispatch_pb2 as pb
@@ -93,6 +93,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                     device=fields.device_name(snapshot.microgrid.id, device),
                     power_w=power,
                     shortfall_wh=decision.plan.shortfall_wh.get(device, 0),
+                    discomfort_milli_k_h=decision.plan.discomfort_milli_k_h.get(device, 0),
                 )
             )
         return message

@@ -13,6 +13,7 @@ from controller.services.core import FUTURE_S, Core, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import registry
 from controller.wire import fields
+from controller.wire.flexibility import milli_c
 from gridpact.v1 import driver_pb2 as pb
 from gridpact.v1 import driver_pb2_grpc, types_pb2
 
@@ -113,6 +114,16 @@ def _read_state(device: str, message: pb.Telemetry, now: float) -> DeviceState:
         closed_s=fields.number("telemetry.closed_duration", message.closed_duration.seconds, upper=10**10),
         stored_wh=fields.number("telemetry.stored_wh", message.stored_wh, upper=fields.MAX_WH)
         if message.HasField("stored_wh")
+        else None,
+        closed=message.relay_closed if message.HasField("relay_closed") else None,
+        held_s=fields.number("telemetry.state_duration", message.state_duration.seconds, upper=10**10)
+        if message.HasField("state_duration")
+        else None,
+        starts_today=fields.number("telemetry.starts_today", message.starts_today, upper=10**6)
+        if message.HasField("starts_today")
+        else None,
+        temperature_milli_c=milli_c("telemetry.temperature_milli_c", message.temperature_milli_c)
+        if message.HasField("temperature_milli_c")
         else None,
     )
 

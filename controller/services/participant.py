@@ -3,19 +3,22 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
-from controller.microgrid import Microgrid, Plant
+from controller.flexibility import Plant, Programme, Thermostat
+from controller.microgrid import Device, Microgrid
 from controller.refusals import invalid, not_found, not_now
 from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import trade_proof
 from controller.store import market, registry
 from controller.wire import fields
-from controller.wire.market import read_device, read_order, trade_message
+from controller.wire.flexibility import read_device
+from controller.wire.market import read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
 
@@ -43,6 +46,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             others = [d for d in registry.devices(connection, id_) if d.member == member and d.id != device.id]
             if len(others) >= DEVICES:
                 raise not_now("TOO_MANY_DEVICES", f"{request.flexibility.device}: more than {DEVICES} of a member")
+            _check_chain(device, others)
             registry.put_device(connection, id_, device)
             return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
 
@@ -67,17 +71,14 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, window)
             if row.state != "OPEN" or self._core.clock.now() >= row.start - microgrid.lead_minutes * 60:
                 raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
-            plants = frozenset(
-                device.id
-                for device in registry.devices(connection, row.microgrid)
-                if device.member == caller.id and isinstance(device.flexibility, Plant)
-            )
+            own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
             read_order(
                 payload,
                 mtus=len(microgrid.mtus(row.start, microgrid.end)),
                 window=window,
                 member=caller.id,
-                plants=plants,
+                plants=frozenset(device.id for device in own if isinstance(device.flexibility, Plant)),
+                thermostats=frozenset(device.id for device in own if isinstance(device.flexibility, Thermostat)),
             )
             digest = hashlib.sha256(payload).digest()
             market.add_order(
@@ -140,6 +141,23 @@ def _own_microgrid(connection: Connection, caller: Identity, microgrid: str, mem
     if all(known.id != member for known in registry.members(connection, microgrid)):
         raise not_found(name)
     return found
+
+
+def _check_chain(device: Device, others: Sequence[Device]) -> None:
+    """Refuses a programme that follows none of its member's, or one that has a follower already, or a ring."""
+    if not isinstance(device.flexibility, Programme) or device.flexibility.follows is None:
+        return
+    field, before = "flexibility.power_profile.follows", device.flexibility.follows
+    programmes = {d.id: d.flexibility for d in others if isinstance(d.flexibility, Programme)}
+    if before not in programmes:
+        raise invalid(field, got=before, wanted="a programme of the same member that is registered")
+    if rivals := sorted(id_ for id_, other in programmes.items() if other.follows == before):
+        raise invalid(field, got=f"{before}, which {rivals[0]} follows already", wanted="one that nobody follows")
+    reached: str | None = before
+    while reached in programmes:
+        reached = programmes[reached].follows
+        if reached == device.id:
+            raise invalid(field, got=f"{before}, which follows {device.id} itself", wanted="no ring")
 
 
 def _window_of(payload: bytes) -> str:

@@ -7,26 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from controller.flexibility import from_plain, to_plain
 from controller.microgrid import (
     Bounds,
     Device,
     DeviceState,
     EnvelopeRecord,
     EnvelopeState,
-    Flexibility,
     Member,
     Microgrid,
-    Plant,
-    Relay,
-    Storage,
     TariffPeriod,
 )
 from controller.store import schema
 from controller.store.rows import upsert
-
-_FLEXIBILITY: dict[str, type[Relay] | type[Storage] | type[Plant]] = {
-    kind.__name__: kind for kind in (Relay, Storage, Plant)
-}
 
 
 def add_microgrid(connection: Connection, microgrid: Microgrid) -> None:
@@ -104,7 +97,6 @@ def key(connection: Connection, microgrid_id: str, key_id: str) -> Row[Any] | No
 
 def put_device(connection: Connection, microgrid_id: str, device: Device) -> None:
     """Keep what a device can do, or replace it."""
-    flexibility = {"kind": type(device.flexibility).__name__, **asdict(device.flexibility)}
     upsert(
         connection,
         schema.devices,
@@ -112,7 +104,7 @@ def put_device(connection: Connection, microgrid_id: str, device: Device) -> Non
             "microgrid": microgrid_id,
             "id": device.id,
             "member": device.member,
-            "flexibility": json.dumps(flexibility, sort_keys=True),
+            "flexibility": json.dumps(to_plain(device.flexibility), sort_keys=True),
         },
     )
 
@@ -121,18 +113,15 @@ def devices(connection: Connection, microgrid_id: str) -> list[Device]:
     """All devices in order of their ids."""
     table = schema.devices
     rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id).order_by(table.c.id))
-    return [Device(id=r.id, member=r.member, flexibility=_flexibility(r.flexibility)) for r in rows]
-
-
-def _flexibility(text: str) -> Flexibility:
-    values = json.loads(text)
-    return _FLEXIBILITY[values.pop("kind")](**values)
+    return [Device(id=r.id, member=r.member, flexibility=from_plain(json.loads(r.flexibility))) for r in rows]
 
 
 def put_device_states(connection: Connection, microgrid_id: str, states: Iterable[DeviceState]) -> None:
     """Keep the newest telemetry."""
     for state in states:
-        upsert(connection, schema.device_states, {"microgrid": microgrid_id, **asdict(state)}, newest="instant")
+        values = {"microgrid": microgrid_id, **asdict(state)}
+        values["closed"] = None if state.closed is None else int(state.closed)
+        upsert(connection, schema.device_states, values, newest="instant")
 
 
 def device_states(connection: Connection, microgrid_id: str) -> dict[str, DeviceState]:
@@ -141,7 +130,15 @@ def device_states(connection: Connection, microgrid_id: str) -> dict[str, Device
     rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id))
     return {
         r.device: DeviceState(
-            device=r.device, instant=r.instant, power_w=r.power_w, closed_s=r.closed_s, stored_wh=r.stored_wh
+            device=r.device,
+            instant=r.instant,
+            power_w=r.power_w,
+            closed_s=r.closed_s,
+            stored_wh=r.stored_wh,
+            closed=None if r.closed is None else bool(r.closed),
+            held_s=r.held_s,
+            starts_today=r.starts_today,
+            temperature_milli_c=r.temperature_milli_c,
         )
         for r in rows
     }

@@ -129,6 +129,10 @@ device_states = _table(
     _wide("power_w"),
     _wide("closed_s"),
     _wide("stored_wh", nullable=True),
+    _wide("closed", nullable=True),
+    _wide("held_s", nullable=True),
+    _wide("starts_today", nullable=True),
+    _wide("temperature_milli_c", nullable=True),
     PrimaryKeyConstraint("microgrid", "device"),
 )
 """The newest telemetry of each device."""

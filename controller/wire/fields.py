@@ -17,6 +17,8 @@ MAX_CONNECTION_W = 10**6
 """No member and no device has more than a megawatt."""
 MAX_WH = 10**12
 MAX_PRICE_MICRO_PER_KWH = 10**9
+MAX_DURATION_S = 7 * 86_400
+"""No run, rest, pause or delay is longer than a week."""
 EPOCH_RANGE = (946_684_800, 4_102_444_800)
 """Instants lie between the years 2000 and 2100."""
 
@@ -107,6 +109,14 @@ def minutes(
     if choices is not None and value.seconds // 60 not in choices:
         raise invalid(field, got=f"{value.seconds // 60} min", wanted=f"one of {tuple(choices)} min")
     return value.seconds // 60
+
+
+def seconds(field: str, value: Duration, *, lower: int = 0, upper: int = MAX_DURATION_S, multiple: int = 1) -> int:
+    """A duration of whole seconds, or of a multiple of some."""
+    if value.nanos or value.seconds % multiple or not lower <= value.seconds <= upper:
+        wanted = f"{lower} to {upper} s" + (f", a multiple of {multiple} s" if multiple > 1 else "")
+        raise invalid(field, got=f"{value.seconds} s {value.nanos} ns", wanted=wanted)
+    return value.seconds
 
 
 def number(field: str, value: int, *, lower: int = 0, upper: int) -> int:

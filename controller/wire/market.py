@@ -1,4 +1,4 @@
-"""Messages of participants, aggregators and the DSO, to values and back."""
+"""Orders, envelopes, trades and certificates: messages to values and back."""
 
 import json
 from collections.abc import Sequence
@@ -6,90 +6,25 @@ from itertools import pairwise
 
 from google.protobuf.message import DecodeError
 
-from controller.microgrid import (
-    Bounds,
-    Device,
-    EnvelopeRecord,
-    EnvelopeState,
-    Flexibility,
-    Order,
-    Plant,
-    Relay,
-    Storage,
-    Trade,
-)
+from controller.microgrid import Bounds, EnvelopeRecord, EnvelopeState, Order, ThermalForecast, Trade
 from controller.refusals import invalid, not_found
 from controller.wire import fields
+from controller.wire.flexibility import MAX_PERFORMANCE_PPM, MILLI_C
 from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2, types_pb2
 
 PARTNERS = 6
-EFFICIENCY_PPM = (10_000, 1_000_000)
 
 
-def read_device(message: participant_pb2.Flexibility, *, mtu_seconds: int) -> tuple[str, Device]:
-    """Microgrid id and device of a flexibility message."""
-    microgrid, member, device = fields.device_id("flexibility.device", message.device)
-    at = "flexibility"
-    flexibility: Flexibility
-    match message.WhichOneof("control"):
-        case "operation_mode":
-            control = message.operation_mode
-            start, end = fields.interval(f"{at}.operation_mode.allowed", control.allowed)
-            seconds, nanos = control.required_duration.seconds, control.required_duration.nanos
-            if nanos or seconds % mtu_seconds or not 0 <= seconds <= end - start:
-                raise invalid(
-                    f"{at}.operation_mode.required_duration",
-                    got=f"{seconds} s {nanos} ns",
-                    wanted=f"a multiple of {mtu_seconds} s, at most the {end - start} s that are allowed",
-                )
-            flexibility = Relay(
-                rated_w=fields.number(
-                    f"{at}.operation_mode.rated_power_w", control.rated_power_w, lower=1, upper=fields.MAX_CONNECTION_W
-                ),
-                start=start,
-                end=end,
-                required_s=seconds,
-            )
-        case "fill_rate":
-            fill = message.fill_rate
-            prefix = f"{at}.fill_rate"
-            capacity = fields.number(f"{prefix}.capacity_wh", fill.capacity_wh, lower=1, upper=fields.MAX_WH)
-            low, high = EFFICIENCY_PPM
-            flexibility = Storage(
-                max_charge_w=fields.number(f"{prefix}.max_charge_w", fill.max_charge_w, upper=fields.MAX_CONNECTION_W),
-                max_discharge_w=fields.number(
-                    f"{prefix}.max_discharge_w", fill.max_discharge_w, upper=fields.MAX_CONNECTION_W
-                ),
-                capacity_wh=capacity,
-                stored_wh=fields.number(f"{prefix}.stored_wh", fill.stored_wh, upper=capacity),
-                final_wh=fields.number(f"{prefix}.final_wh", fill.final_wh, upper=capacity),
-                charge_efficiency_ppm=fields.number(
-                    f"{prefix}.charge_efficiency_ppm", fill.charge_efficiency_ppm, lower=low, upper=high
-                ),
-                discharge_efficiency_ppm=fields.number(
-                    f"{prefix}.discharge_efficiency_ppm", fill.discharge_efficiency_ppm, lower=low, upper=high
-                ),
-                cycle_cost_micro_per_kwh=fields.number(
-                    f"{prefix}.cycle_cost_micro_per_kwh",
-                    fill.cycle_cost_micro_per_kwh,
-                    upper=fields.MAX_PRICE_MICRO_PER_KWH,
-                ),
-            )
-        case "power_envelope":
-            flexibility = Plant(
-                rated_w=fields.number(
-                    f"{at}.power_envelope.rated_power_w",
-                    message.power_envelope.rated_power_w,
-                    upper=fields.MAX_W,
-                )
-            )
-        case None:
-            raise invalid(f"{at}.control", got="none", wanted="operation_mode, fill_rate or power_envelope")
-    return microgrid, Device(id=device, member=member, flexibility=flexibility)
-
-
-def read_order(payload: bytes, *, mtus: int, window: str, member: str, plants: frozenset[str]) -> Order:
-    """The order of a member for a window whose rest of the horizon has ``mtus`` MTUs."""
+def read_order(
+    payload: bytes,
+    *,
+    mtus: int,
+    window: str,
+    member: str,
+    plants: frozenset[str],
+    thermostats: frozenset[str] = frozenset(),
+) -> Order:
+    """The order of a member, with these devices, for a window whose rest of the horizon has ``mtus`` MTUs."""
     try:
         message = participant_pb2.Order.FromString(payload)
     except DecodeError as err:
@@ -115,7 +50,34 @@ def read_order(payload: bytes, *, mtus: int, window: str, member: str, plants: f
         load_w=fields.watts("order.load_w", message.load_w, count=mtus),
         production=production,
         partners=_read_partners(message.partners, microgrid, member),
+        thermal=_read_thermal(message.thermal, mtus, thermostats),
     )
+
+
+def _read_thermal(
+    messages: Sequence[participant_pb2.ThermalForecast], mtus: int, thermostats: frozenset[str]
+) -> dict[str, ThermalForecast]:
+    thermal: dict[str, ThermalForecast] = {}
+    for k, message in enumerate(messages):
+        at = f"order.thermal[{k}]"
+        _, _, device = fields.device_id(f"{at}.device", message.device)
+        if device not in thermostats:
+            raise not_found(message.device)
+        if device in thermal:
+            raise invalid(f"{at}.device", got=f"{message.device} twice", wanted="each device once")
+        thermal[device] = ThermalForecast(
+            ambient_milli_c=_read_series(f"{at}.ambient_milli_c", message.ambient_milli_c, mtus, MILLI_C),
+            draw_w=_read_series(f"{at}.draw_w", message.draw_w, mtus, fields.MAX_CONNECTION_W),
+            performance_ppm=_read_series(f"{at}.performance_ppm", message.performance_ppm, mtus, MAX_PERFORMANCE_PPM),
+        )
+    return thermal
+
+
+def _read_series(field: str, values: Sequence[int], mtus: int, most: int) -> tuple[int, ...]:
+    """Nothing, or one value of either sign for each MTU."""
+    if len(values) not in {0, mtus}:
+        raise invalid(field, got=f"{len(values)} values", wanted=f"none or {mtus}, one for each MTU of the horizon")
+    return tuple(fields.number(f"{field}[{k}]", value, lower=-most, upper=most) for k, value in enumerate(values))
 
 
 def _read_partners(messages: Sequence[participant_pb2.Partner], microgrid: str, member: str) -> dict[str, int]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimization.decomposition.problem import Problem, block_power
+from optimization.decomposition.surroundings import spent_on, write_cost
+from optimization.detours import sides
 from optimization.devices import FixedLoad
-from optimization.devices.oracle import Integers, PowerCost, power_cost
-from optimization.marginal import Flows, apply, curves
+from optimization.devices.oracle import Integers, PowerCost
+from optimization.marginal import KINKS, Flows, apply
 from optimization.quantities import Floats
 from optimization.trading import Trades, trade
 
@@ -22,9 +24,6 @@ LIMIT_FACTOR = 10.0
 """What a kWh beyond an envelope costs, relative to the shortfall price: limits come before tasks."""
 
 LEAST_GAIN = 1e-9
-
-ABSENT = 1e7
-"""Currency that a block out of its home counts: any schedule of its own is cheaper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,7 @@ class Saved:
     rows : of each, the (R, T) kW of its devices
     block_kw, own : of each
     net, sums, flows : of all
+    produced : (D, T) kW of all plants
     """
 
     chosen: Integers
@@ -46,6 +46,7 @@ class Saved:
     net: Floats
     sums: Floats
     flows: Flows
+    produced: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Descent:
         self.produced = produced.copy()
         self.block_kw = np.empty((blocks, mtus))
         self.own = np.empty(blocks)
+        self.absent = np.zeros(blocks, dtype=np.bool_)
         self.part = np.empty(blocks, dtype=np.int64)
         self.local = np.empty(blocks, dtype=np.int64)
         for k, part in enumerate(problem.parts):
@@ -101,6 +103,8 @@ class Descent:
         self.first_row = [
             np.searchsorted(part.blocks.batch.block, np.arange(part.place.size + 1)) for part in problem.parts
         ]
+        self.sides = sides(problem.network)
+        self.nothing = np.zeros(mtus)
         self.envelopes = [np.flatnonzero(problem.member[:, n]) for n in range(problem.fixed_kw.shape[0])]
         self.refresh()
 
@@ -134,83 +138,101 @@ class Descent:
         return float(self.own.sum() + self.plant_cost() + self.trades.cost.sum()) + self.penalty * self.excess()
 
     def plant_cost(self) -> float:
-        """Currency for what plants do not produce."""
-        curtailed = (self.problem.available_kw - self.produced).sum(axis=1)
-        return self.hours * float(self.problem.curtailment_cost @ curtailed)
+        """Currency of plants and of the loads that nobody controls."""
+        return float(self.problem.plant_cost(self.produced).sum() + self.problem.unforeseen_cost.sum())
 
-    def cost_at(self, peer: int, place: int, power: Floats) -> PowerCost:
-        """What a block's power costs beside everybody else's, given its present (T,) power."""
-        curve = curves(self.problem.network, self.flows, peer)
-        price, kink = curve.price, curve.kink
-        at = curve.kink_at - (self.net[peer] - power)[:, None]
-        member = self.envelopes[peer]
-        if member.size:
-            beside = self.sums[member] - power
-            upper, lower = self.problem.upper_kw[member] - beside, self.problem.lower_kw[member] - beside
-            below = np.isfinite(lower)
-            price = price - self.penalty * below.sum(axis=0)
-            bounds = np.concatenate([np.where(np.isfinite(upper), upper, 0.0), np.where(below, lower, 0.0)])
-            rises = self.penalty * np.concatenate([np.isfinite(upper), below]).astype(np.float64)
-            at = np.concatenate([at, bounds.T], axis=1)
-            kink = np.concatenate([kink, rises.T], axis=1)
-        change = self.problem.change_price[place] if place >= 0 else 0.0
-        if change:
-            price = price - change
-            at = np.concatenate([at, self.problem.planned_kw[place][:, None]], axis=1)
-            kink = np.concatenate([kink, np.full((price.size, 1), 2.0 * change)], axis=1)
-        return PowerCost(price=price[None], kink_at=at[None], kink=kink[None], target=np.zeros((1, price.size)))
+    def cost_at(self, peer: int, power: Floats, planned: Floats, change: float) -> PowerCost:
+        """What power of a peer costs beside everybody else's.
+
+        Parameters
+        ----------
+        peer : whose
+        power : (T,) kW at present
+        planned : (T,) kW that was foreseen for it
+        change : currency per kWh of departing from that
+        """
+        problem, network = self.problem, self.problem.network
+        members = self.envelopes[peer]
+        mtus = power.size
+        price = np.empty((1, mtus))
+        at, kink = np.empty((2, 1, mtus, KINKS + 2 * members.size + 1))
+        write_cost(
+            peer, self.hours, self.sides, network.cost, (network.import_price, network.export_price), self.flows.kwh,
+            self.net[peer], power, (members, self.sums, problem.lower_kw, problem.upper_kw, self.penalty),
+            (planned, change), price[0], at[0], kink[0],
+        )  # fmt: skip
+        return PowerCost(price=price, kink_at=at, kink=kink, target=self.nothing[None])
 
     def improve(self, place: int) -> float:
-        """Let one block answer; returns the change of all costs, 0 where it found nothing cheaper."""
+        """Let one block answer; returns the change of all costs, 0 where it found nothing cheaper.
+
+        One that is absent comes back whatever it costs.
+        """
         k, local = int(self.part[place]), int(self.local[place])
         peer = int(self.problem.peer[place])
         now = self.block_kw[place].copy()
-        cost = self.cost_at(peer, place, now)
+        cost = self._cost_of(peer, place, now)
         response = self.problem.parts[k].blocks.batch.respond(cost, np.array([local]))
-        power = response.power_kw.sum(axis=0)
-        change = self.problem.change_cost(np.array([place]), np.stack([now, power]))
-        costs = power_cost(_twice(cost), np.stack([now, power]), self.hours)
-        before, after = self.own[place] - change[0] + costs[0], response.own_cost[0] + costs[1]
-        if after >= before - LEAST_GAIN:
+        power = response.power_kw[0] if len(response.power_kw) == 1 else response.power_kw.sum(axis=0)
+        left, came = self._changed(place, now), self._changed(place, power)
+        before = self.own[place] - left + self._spent(cost, now)
+        after = response.own_cost[0] + self._spent(cost, power)
+        if after >= before - LEAST_GAIN and not self.absent[place]:
             return 0.0
+        self.absent[place] = False
         self.power[k][self.first_row[k][local] : self.first_row[k][local + 1]] = response.power_kw
-        self.own[place] = response.own_cost[0] + change[1]
+        self.own[place] = response.own_cost[0] + came
         self.block_kw[place] = power
         self._move(peer, power - now)
         return float(after - before)
 
-    def rearrange(self, chosen: Integers, order: Integers, settling: int) -> float:
+    def _cost_of(self, peer: int, place: int, power: Floats) -> PowerCost:
+        return self.cost_at(peer, power, self.problem.planned_kw[place], float(self.problem.change_price[place]))
+
+    def _spent(self, cost: PowerCost, power: Floats) -> float:
+        return float(spent_on(cost.price[0], cost.kink_at[0], cost.kink[0], power, self.hours))
+
+    def _changed(self, place: int, power: Floats) -> float:
+        """Currency for departing from what was foreseen."""
+        change = self.problem.change_price[place]
+        return self.hours * change * float(np.abs(power - self.problem.planned_kw[place]).sum()) if change else 0.0
+
+    def rearrange(self, order: Integers, settling: int, *, plants: Integers, share: float | None) -> float:
         """Take blocks out, put them back in an order, and let them settle; returns the change of all costs.
 
         Parameters
         ----------
-        chosen : blocks that leave together
-        order : the same, as they come back
+        order : blocks that leave together, as they come back
         settling : most rounds in which each may move again
+        plants : that may move with them
+        share : of what is available that these plants produce when the blocks come back; None for as they are
         """
         total = 0.0
-        for place in chosen:
+        for place in order:
             total += self._leave(int(place))
+        if share is not None:
+            for plant in plants:
+                total += self._set_plant(int(plant), share * self.problem.available_kw[plant])
         for _ in range(1 + settling):
             gain = sum(self.improve(int(place)) for place in order)
+            gain += sum(self.improve_plant(int(plant)) for plant in plants)
             total += gain
             if gain == 0.0:
                 break
         return total
 
     def _leave(self, place: int) -> float:
-        """Set a block's power to zero, at a cost that any schedule of its own undercuts."""
+        """Let a block be absent, as if it were none; returns the change of all costs."""
         peer = int(self.problem.peer[place])
         now = self.block_kw[place].copy()
         none = np.zeros_like(now)
-        cost = self.cost_at(peer, place, now)
-        change = self.problem.change_cost(np.array([place]), np.stack([now, none]))
-        costs = power_cost(_twice(cost), np.stack([now, none]), self.hours)
-        before = self.own[place] - change[0] + costs[0]
-        self.own[place] = ABSENT + change[1]
+        cost = self._cost_of(peer, place, now)
+        before = self.own[place] - self._changed(place, now) + self._spent(cost, now)
+        self.own[place] = self._changed(place, none)
+        self.absent[place] = True
         self.block_kw[place] = none
         self._move(peer, -now)
-        return float(ABSENT + costs[1] - before)
+        return float(self._spent(cost, none) - before)
 
     def saved(self, chosen: Integers) -> "Saved":
         """What ``restore`` needs to undo moves of the chosen blocks."""
@@ -226,6 +248,7 @@ class Descent:
             net=self.net.copy(),
             sums=self.sums.copy(),
             flows=self.flows.copy(),
+            produced=self.produced.copy(),
         )
 
     def restore(self, kept: "Saved") -> None:
@@ -236,13 +259,14 @@ class Descent:
         self.block_kw[kept.chosen] = kept.block_kw
         self.own[kept.chosen] = kept.own
         self.net, self.sums, self.flows = kept.net, kept.sums, kept.flows
+        self.produced = kept.produced
 
-    def improve_plant(self, plant: int) -> bool:
-        """Let one plant produce what pays."""
+    def improve_plant(self, plant: int) -> float:
+        """Let one plant produce what pays; returns the change of all costs, 0 where nothing pays more."""
         problem = self.problem
         peer = int(problem.plant_peer[plant])
         now = -self.produced[plant]
-        cost = self.cost_at(peer, -1, now)
+        cost = self.cost_at(peer, now, problem.plant_planned_kw[plant], float(problem.plant_change_price[plant]))
         # Convex in each MTU: the best of the ends and kinks.
         ends = np.stack([np.zeros_like(now), -problem.available_kw[plant], now], axis=1)
         candidates = np.concatenate(
@@ -255,10 +279,21 @@ class Descent:
         gain = value[:, 2] - value[mtus, best]
         power = np.where(gain > LEAST_GAIN, candidates[mtus, best], now)
         if not (power != now).any():
-            return False
+            return 0.0
         self.produced[plant] = -power
         self._move(peer, power - now)
-        return True
+        return -self.hours * float(gain[gain > LEAST_GAIN].sum())
+
+    def _set_plant(self, plant: int, produced: Floats) -> float:
+        """Let one plant produce what it is told; returns the change of all costs."""
+        problem, peer = self.problem, int(self.problem.plant_peer[plant])
+        now, power = -self.produced[plant], -produced
+        cost = self.cost_at(peer, now, problem.plant_planned_kw[plant], float(problem.plant_change_price[plant]))
+        change = self._spent(cost, power) - self._spent(cost, now)
+        change += self.hours * float(problem.curtailment_cost[plant] * (power - now).sum())
+        self.produced[plant] = produced
+        self._move(peer, power - now)
+        return change
 
     def _move(self, peer: int, change: Floats) -> None:
         self.net[peer] += change
@@ -273,7 +308,7 @@ class Descent:
             if stop is not None and count % 64 == 0 and stop():
                 break
         for plant in range(len(self.produced)):
-            moved += self.improve_plant(plant)
+            moved += self.improve_plant(plant) < 0.0
         self.refresh()
         return moved
 
@@ -295,13 +330,3 @@ class Descent:
             trades=self.trades,
             excess_kwh=self.excess(),
         )
-
-
-def _twice(cost: PowerCost) -> PowerCost:
-    """One block's costs for two of its schedules."""
-    return PowerCost(
-        price=np.repeat(cost.price, 2, axis=0),
-        kink_at=np.repeat(cost.kink_at, 2, axis=0),
-        kink=np.repeat(cost.kink, 2, axis=0),
-        target=np.repeat(cost.target, 2, axis=0),
-    )

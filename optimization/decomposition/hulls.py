@@ -59,13 +59,16 @@ class Hulls:
             first=np.searchsorted(peer, np.arange(peers + 1)).astype(np.int64),
         )
 
-    def add(self, power: Floats, cost: Floats, round_: int) -> Integers:
+    def add(self, power: Floats, cost: Floats, round_: int, blocks: Integers | None = None) -> Integers:
         """Add a (B, T) schedule of each block with its (B,) cost; returns (B,) places taken, -1 where it was known.
+
+        Of given blocks, where there are any given.
 
         Where all places are taken, the column of the least weight makes room, the oldest of several: its weight goes to
         the heaviest one.
         """
-        return np.asarray(_add(self.column, self.cost, self.weight, self.born, power, cost, round_))
+        chosen = np.arange(len(self.weight)) if blocks is None else blocks
+        return np.asarray(_add(self.column, self.cost, self.weight, self.born, chosen, power, cost, round_))
 
     def mixed(self) -> Floats:
         """(B, T) kW of each block."""
@@ -77,10 +80,11 @@ class Hulls:
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def _add(column, cost, weight, born, power, own, round_):  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    blocks, places, mtus = column.shape
-    taken = np.full(blocks, -1, dtype=np.int64)
-    for b in prange(blocks):
+def _add(column, cost, weight, born, chosen, power, own, round_):  # type: ignore[no-untyped-def]  # noqa: PLR0912
+    _, places, mtus = column.shape
+    taken = np.full(chosen.size, -1, dtype=np.int64)
+    for r in prange(chosen.size):
+        b = chosen[r]
         known = False
         place = -1
         for k in range(places):
@@ -88,11 +92,11 @@ def _add(column, cost, weight, born, power, own, round_):  # type: ignore[no-unt
                 if place < 0:
                     place = k
                 continue
-            if abs(cost[b, k] - own[b]) > 1e-9:
+            if abs(cost[b, k] - own[r]) > 1e-9:
                 continue
             far = 0.0
             for t in range(mtus):
-                far = max(far, abs(column[b, k, t] - power[b, t]))
+                far = max(far, abs(column[b, k, t] - power[r, t]))
             if far < 1e-9:
                 known = True
                 break
@@ -111,10 +115,10 @@ def _add(column, cost, weight, born, power, own, round_):  # type: ignore[no-unt
             weight[b, place] = 0.0
         if round_ == 0:
             weight[b, place] = 1.0
-        column[b, place] = power[b]
-        cost[b, place] = own[b]
+        column[b, place] = power[r]
+        cost[b, place] = own[r]
         born[b, place] = round_
-        taken[b] = place
+        taken[r] = place
     return taken
 
 

@@ -27,7 +27,6 @@ import numpy as np
 from optimization.decomposition.exchange import sweep
 from optimization.decomposition.hulls import Hulls, step, step_plants
 from optimization.decomposition.problem import Problem
-from optimization.devices.oracle import power_cost
 from optimization.dual_prices import project
 from optimization.quantities import Floats
 
@@ -73,7 +72,8 @@ class Consensus:
     Attributes
     ----------
     prices : those of the best bound
-    lower_bound : currency, proven
+    value : currency, of the dual function at these prices, as the answers' costs say it; where an oracle answers within
+        an interval the proven bound is less
     hulls : of the blocks, with the weights of the mixed schedules
     produced : (D, T) kW of the plants
     net_kw : (N, T) kW
@@ -82,7 +82,7 @@ class Consensus:
     """
 
     prices: Prices
-    lower_bound: float
+    value: float
     hulls: Hulls
     produced: Floats
     net_kw: Floats
@@ -119,7 +119,6 @@ class Master:
         self.count = problem.member.sum(axis=1)
         self.covered = problem.member.sum(axis=0)
         self.best = (-np.inf, start)
-        self.bound = -np.inf
         self.round = 0
 
     def prices(self) -> Prices:
@@ -129,36 +128,37 @@ class Master:
         envelope = np.where((envelope > 0) & np.isinf(upper) | (envelope < 0) & np.isinf(lower), 0.0, envelope)
         return Prices(peer=project(self.problem.network, self.price), envelope=envelope)
 
-    def ask(self) -> float:
-        """One round of the oracles at the present prices: new columns; returns the dual value, as their costs say it.
+    def ask(self, *, share: tuple[int, int] = (0, 1)) -> float | None:
+        """Ask the oracles for their answers to the present prices: the next columns.
 
-        Where all oracles are exact that is the bound which they prove.
+        Parameters
+        ----------
+        share : as of ``Problem.answers``; all blocks in the first round
+
+        Returns
+        -------
+        The dual value, as the answers' costs say it, or None where only a share was asked. Where all oracles are exact
+        it is a proven bound.
         """
         prices = self.prices()
         problem = self.problem
-        hours = problem.community.horizon.hours
         paid = prices.of_members(problem)
-        bound = float(sum(term.sum() for term in static_bounds(problem, prices, paid)))
-        width = 0.0
-        power, cost = np.empty((problem.peer.size, paid.shape[1])), np.empty(problem.peer.size)
-        for part, response, mixed in problem.answers(paid):
-            change = problem.change_price[part.place]
-            bound += float(response.bound.sum())
-            spent = response.own_cost + power_cost(problem.cost_of(part.place, paid[part.blocks.peer]), mixed, hours)
-            width += float((spent - response.bound).sum())
-            bound += float(hours * (change[:, None] * problem.planned_kw[part.place]).sum())
-            power[part.place] = mixed
-            cost[part.place] = response.own_cost + problem.change_cost(part.place, mixed)
+        value = float(sum(term.sum() for term in static_bounds(problem, prices, paid)))
+        power, cost = np.zeros((problem.peer.size, paid.shape[1])), np.zeros(problem.peer.size)
+        for answer in problem.answers(paid, share=share):
+            value += float((answer.cost + problem.foreseen(answer.place)).sum())
+            own = answer.response.own_cost + problem.change_cost(answer.place, answer.power_kw)
+            if self.round:
+                self.hulls.add(answer.power_kw, own, self.round, answer.place)
+            power[answer.place], cost[answer.place] = answer.power_kw, own
         if self.round == 0:
             self.begin(power, cost, problem.available_kw)
-        else:
-            self.hulls.add(power, cost, self.round)
-        self.bound = max(self.bound, bound)
-        # Where an oracle answers within an interval, its cost says more of the prices than its bound.
-        if bound + width > self.best[0]:
-            self.best = (bound + width, prices)
         self.round += 1
-        return bound + width
+        if share[1] > 1:
+            return None
+        if value > self.best[0]:
+            self.best = (value, prices)
+        return value
 
     def begin(self, power: Floats, cost: Floats, produced: Floats) -> None:
         """Begin with (B, T) schedules of all blocks, their (B,) own costs and the (D, T) production of all plants."""
@@ -167,7 +167,7 @@ class Master:
         np.subtract.at(self.net, self.problem.plant_peer, produced)
         self.produced[:] = produced
         self.agreed[:] = self.net
-        self.round = 1
+        self.round = max(1, self.round)
 
     def agree(self, iterations: int) -> tuple[float, float]:
         """Alternate between homes, trades and envelopes; returns the primal and dual residual in kW."""
@@ -237,14 +237,24 @@ class Master:
 def static_bounds(problem: Problem, prices: Prices, paid: Floats) -> tuple[Floats, Floats]:
     """The terms of the bound that no whole number decides: (N,) of loads and plants, (K,) of envelopes."""
     hours = problem.community.horizon.hours
-    bound = hours * (paid * problem.fixed_kw).sum(axis=1)
+    bound = hours * (paid * problem.fixed_kw).sum(axis=1) + problem.unforeseen_cost
     if len(problem.available_kw):
-        gain = np.minimum(problem.curtailment_cost[:, None], -paid[problem.plant_peer])
-        np.add.at(bound, problem.plant_peer, hours * (problem.available_kw * gain).sum(axis=1))
+        np.add.at(bound, problem.plant_peer, _plant_bounds(problem, paid[problem.plant_peer]))
     mu = prices.envelope
     upper = np.where(mu > 0, mu * np.where(np.isfinite(problem.upper_kw), problem.upper_kw, 0.0), 0.0)
     lower = np.where(mu < 0, mu * np.where(np.isfinite(problem.lower_kw), problem.lower_kw, 0.0), 0.0)
     return bound, -hours * (upper + lower).sum(axis=1)
+
+
+def _plant_bounds(problem: Problem, paid: Floats) -> Floats:
+    """(D,) currency that plants cost at least at (D, T) prices: in each MTU the best of ends and what was foreseen."""
+    available, foreseen = problem.available_kw, np.clip(-problem.plant_planned_kw, 0.0, problem.available_kw)
+    cost, change = problem.curtailment_cost[:, None], problem.plant_change_price[:, None]
+    values = [
+        cost * (available - produced) - paid * produced + change * np.abs(produced + problem.plant_planned_kw)
+        for produced in (np.zeros_like(available), foreseen, available)
+    ]
+    return np.asarray(problem.community.horizon.hours * np.min(values, axis=0).sum(axis=1))
 
 
 def home_bounds(problem: Problem, prices: Prices) -> Floats:
@@ -254,10 +264,8 @@ def home_bounds(problem: Problem, prices: Prices) -> Floats:
     """
     paid = prices.of_members(problem)
     bound, limits = static_bounds(problem, prices, paid)
-    hours = problem.community.horizon.hours
-    for part, response, _ in problem.answers(paid):
-        foreseen = problem.change_price[part.place] * problem.planned_kw[part.place].sum(axis=1)
-        np.add.at(bound, part.blocks.peer, response.bound + hours * foreseen)
+    for answer in problem.answers(paid):
+        np.add.at(bound, answer.peer, answer.response.bound + problem.foreseen(answer.place))
     for k in np.flatnonzero(problem.member.sum(axis=1) == 1):
         bound[int(np.argmax(problem.member[k]))] += limits[k]
     return np.asarray(bound)
@@ -293,14 +301,15 @@ def find_prices(
     master = Master(problem, stiffness=stiffness, start=start)
     history: list[float] = []
     for _ in range(rounds):
-        history.append(master.ask())
+        master.ask()
+        history.append(master.best[0])
         primal, dual = master.agree(iterations)
         master.balance(primal, dual)
         if len(history) >= LEAST_ROUNDS and (_settled(history) or (stop is not None and stop())):
             break
     return Consensus(
         prices=master.best[1],
-        lower_bound=master.bound,
+        value=master.best[0],
         hulls=master.hulls,
         produced=master.produced,
         net_kw=master.net,
@@ -313,5 +322,5 @@ def _settled(history: list[float]) -> bool:
     """Whether the best of the dual values hardly grows any more."""
     if len(history) <= SETTLED_ROUNDS:
         return False
-    best, before = max(history), max(history[:-SETTLED_ROUNDS])
+    best, before = history[-1], history[-1 - SETTLED_ROUNDS]
     return best - before <= SETTLED_GAIN * abs(best)

@@ -8,7 +8,7 @@ import numpy as np
 from optimization.community import Community
 from optimization.devices import Curtailable, FixedLoad
 from optimization.devices.batches import Blocks, batches
-from optimization.devices.oracle import Integers, PowerCost, Response
+from optimization.devices.oracle import Integers, PowerCost, Response, power_cost
 from optimization.devices.thermostats import Switched
 from optimization.quantities import Floats
 from optimization.trading import Network
@@ -29,6 +29,26 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What some blocks would do at prices.
+
+    Attributes
+    ----------
+    place : (B,) the blocks among all
+    peer : (B,) their peers
+    response : of their batch
+    power_kw : (B, T) of each block
+    cost : (B,) currency of own cost and power; what was foreseen left out, as ``cost_of`` does
+    """
+
+    place: Integers
+    peer: Integers
+    response: Response
+    power_kw: Floats
+    cost: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A community in arrays.
 
@@ -43,8 +63,11 @@ class Problem:
     plant_peer : (D,)
     available_kw : (D, T)
     curtailment_cost : (D,) currency/kWh
+    plant_planned_kw : (D, T) kW foreseen for a plant, as consumption; 0 where nothing was
+    plant_change_price : (D,) currency per kWh of departing from it; 0 where nothing was foreseen
+    unforeseen_cost : (N,) currency by which loads that nobody controls depart from what was foreseen for them
     planned_kw : (B, T) kW foreseen for a block; 0 where nothing was
-    change_price : (B,) currency per kWh of departing from it; 0 where nothing was foreseen
+    change_price : (B,) currency per kWh of departing from it; 0 where nothing was foreseen for some device of it
     member : (K, N) whether an envelope sums a peer
     lower_kw, upper_kw : (K, T) envelopes
     """
@@ -58,6 +81,9 @@ class Problem:
     plant_peer: Integers
     available_kw: Floats
     curtailment_cost: Floats
+    plant_planned_kw: Floats
+    plant_change_price: Floats
+    unforeseen_cost: Floats
     planned_kw: Floats
     change_price: Floats
     member: Floats
@@ -88,6 +114,7 @@ class Problem:
             for blocks, start, end in zip(deciding, cuts[:-1], cuts[1:], strict=True)
         )
         planned, change = _planned(community, parts, order.size)
+        plant_planned, plant_change = _plants_planned(community, [d for _, _, d in plants])
         return cls(
             community=community,
             network=Network.of(community),
@@ -98,6 +125,9 @@ class Problem:
             plant_peer=np.array([n for n, _, _ in plants], dtype=np.int64),
             available_kw=np.array([d.available_kw for _, _, d in plants]).reshape(-1, horizon.mtus),
             curtailment_cost=np.array([d.curtailment_cost for _, _, d in plants]),
+            plant_planned_kw=plant_planned,
+            plant_change_price=plant_change,
+            unforeseen_cost=_unforeseen(community),
             planned_kw=planned,
             change_price=change,
             member=np.array(
@@ -107,12 +137,26 @@ class Problem:
             upper_kw=np.array([e.upper_kw for e in community.envelopes]).reshape(-1, horizon.mtus),
         )
 
-    def answers(self, price: Floats) -> Iterator[tuple[Part, Response, Floats]]:
-        """Each part's best response to the (N, T) prices, with the (B, T) power of its blocks."""
+    def answers(self, price: Floats, *, share: tuple[int, int] = (0, 1)) -> Iterator[Answer]:
+        """The blocks' best responses to the (N, T) prices, part by part.
+
+        Parameters
+        ----------
+        price : (N, T) currency/kWh
+        share : (which, of how many): every so many-th block of each part answers
+        """
+        which, parts = share
         for part in self.parts:
-            cost = self.cost_of(part.place, price[part.blocks.peer])
-            response = part.blocks.batch.respond(cost)
-            yield part, response, block_power(part.blocks.batch.block, response.power_kw, part.place.size)
+            asked = np.arange(which % parts, part.place.size, parts)
+            if not asked.size:
+                continue
+            batch, place = part.blocks.batch, part.place[asked]
+            cost = self.cost_of(place, price[part.blocks.peer[asked]])
+            response = batch.respond(cost, None if parts == 1 else asked)
+            block = batch.block if parts == 1 else _ranks(batch.block, asked)
+            power = block_power(block, response.power_kw, asked.size)
+            spent = response.own_cost + power_cost(cost, power, self.community.horizon.hours)
+            yield Answer(place=place, peer=part.blocks.peer[asked], response=response, power_kw=power, cost=spent)
 
     def refined(self, resolution: int) -> "Problem":
         """The same with on/off thermostats answered for on finer temperature cells, for a tighter bound."""
@@ -137,10 +181,30 @@ class Problem:
             target=np.zeros_like(price),
         )
 
+    def foreseen(self, place: Integers) -> Floats:
+        """(B,) currency that ``cost_of`` leaves out: of departing from what was foreseen by all of it."""
+        hours = self.community.horizon.hours
+        return np.asarray(hours * self.change_price[place] * self.planned_kw[place].sum(axis=1))
+
+    def plant_cost(self, produced: Floats) -> Floats:
+        """(D,) currency for what plants could produce and do not, and for departing from what was foreseen."""
+        hours = self.community.horizon.hours
+        change = np.abs(produced + self.plant_planned_kw).sum(axis=1)
+        curtailed = (self.available_kw - produced).sum(axis=1)
+        return np.asarray(hours * (self.curtailment_cost * curtailed + self.plant_change_price * change))
+
     def change_cost(self, place: Integers, power: Floats) -> Floats:
         """(B,) currency for departing from what was foreseen."""
         hours = self.community.horizon.hours
         return np.asarray(hours * self.change_price[place] * np.abs(power - self.planned_kw[place]).sum(axis=1))
+
+
+def _ranks(block: Integers, asked: Integers) -> Integers:
+    """The rank among the asked blocks of each device's block that is one of them."""
+    rank = np.full(int(block.max()) + 1, -1, dtype=np.int64)
+    rank[asked] = np.arange(asked.size)
+    ranks = rank[block]
+    return np.asarray(ranks[ranks >= 0])
 
 
 def block_power(block: Integers, power: Floats, blocks: int) -> Floats:
@@ -153,13 +217,43 @@ def block_power(block: Integers, power: Floats, blocks: int) -> Floats:
 
 
 def _planned(community: Community, parts: tuple[Part, ...], blocks: int) -> tuple[Floats, Floats]:
+    """(B, T) and (B,); a chain is bound by what was foreseen for it only where that is known of all its programmes.
+
+    Departures of programmes of one chain may cancel in their sum: what the sum costs is at most what they do.
+    """
     planned = np.zeros((blocks, community.horizon.mtus))
     change = np.zeros(blocks)
     if community.change_price == 0.0 or not community.planned_kw:
         return planned, change
+    change[:] = community.change_price
     for part in parts:
         for device, block in zip(part.blocks.batch.devices, part.blocks.batch.block, strict=True):
             if device.id in community.planned_kw:
                 planned[part.place[block]] += community.planned_kw[device.id]
-                change[part.place[block]] = community.change_price
+            else:
+                change[part.place[block]] = 0.0
+    planned[change == 0.0] = 0.0
     return planned, change
+
+
+def _plants_planned(community: Community, plants: list[Curtailable]) -> tuple[Floats, Floats]:
+    planned, change = np.zeros((len(plants), community.horizon.mtus)), np.zeros(len(plants))
+    for row, plant in enumerate(plants):
+        if plant.id in community.planned_kw:
+            planned[row], change[row] = community.planned_kw[plant.id], community.change_price
+    return planned, change
+
+
+def _unforeseen(community: Community) -> Floats:
+    return np.array(
+        [
+            community.change_price
+            * community.horizon.hours
+            * sum(
+                float(np.abs(device.power_kw - community.planned_kw[device.id]).sum())
+                for device in peer.devices
+                if isinstance(device, FixedLoad) and device.id in community.planned_kw
+            )
+            for peer in community.peers
+        ]
+    )

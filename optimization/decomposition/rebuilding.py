@@ -1,7 +1,8 @@
 """Homes torn out and put back: what descent cannot see, because several blocks would have to move at once.
 
 A few blocks, of one home or of two that may trade, leave together and come back one after the other in a random order,
-each as it then likes best, until none of them wants to move. The result is kept where it is cheaper, else undone.
+each as it then likes best, until none of them wants to move. Their homes' plants move with them, now and then from
+producing all or nothing. The result is kept where it is cheaper, else undone.
 (Ruin and recreate, with exact recreation.)
 
 References
@@ -19,8 +20,11 @@ from optimization.devices.oracle import Integers
 
 MOST_BLOCKS = 10
 MOST_SETTLING = 3
-PATIENCE = 60
+PLANTS_CHANCE = 0.25
+PATIENCE = 12
 """Failed attempts per home after which the search ends."""
+
+LEAST_PATIENCE = 60
 
 
 def rebuild(
@@ -46,14 +50,22 @@ def rebuild(
     random = np.random.default_rng(seed)
     problem = descent.problem
     homes = np.unique(problem.peer)
+    if not homes.size:
+        return 0
     value = descent.value()
     gained = failed = 0
     for attempt in range(limit):
-        if value - bound <= gap * abs(value) or failed > PATIENCE * homes.size or (stop is not None and stop()):
+        if (
+            value - bound <= gap * abs(value)
+            or failed > max(LEAST_PATIENCE, PATIENCE * homes.size)
+            or (stop is not None and stop())
+        ):
             break
         chosen = _blocks(descent, random, homes)
         kept = descent.saved(chosen)
-        now = value + descent.rearrange(chosen, random.permutation(chosen), MOST_SETTLING)
+        plants = np.flatnonzero(np.isin(problem.plant_peer, problem.peer[chosen]))
+        share = float(random.integers(0, 2)) if plants.size and random.random() < PLANTS_CHANCE else None
+        now = value + descent.rearrange(random.permutation(chosen), MOST_SETTLING, plants=plants, share=share)
         if now < value - 1e-9:
             value, failed = now, 0
             gained += 1

@@ -24,6 +24,9 @@ _FIRST_STAGE = 120
 _SCHEDULE_CELLS = 64
 """Cells for the schedule where the resolution is ``QUICK``."""
 
+ROUGH = 12
+"""Cells where only the schedule matters: it is as good as with ``QUICK``, the bound far below it."""
+
 _ROUNDS = 3
 """Rounds a stage that narrow the bound, where the resolution is more than ``QUICK``, else one; the first gain most."""
 
@@ -190,6 +193,6 @@ def _mtu_costs(cost: PowerCost, power_kw: Floats, hours: float) -> Floats:
 def _effort(resolution: int) -> tuple[int, int, int, int, float]:
     """The ``effort`` of ``switch``: at once, or from a coarse stage on in rounds."""
     if resolution <= QUICK:
-        return resolution, resolution, _SCHEDULE_CELLS, 1, _ENOUGH
+        return resolution, resolution, _SCHEDULE_CELLS, int(resolution == QUICK), _ENOUGH
     first = min(resolution, _FIRST_STAGE)
     return first, resolution, first, _ROUNDS, _ENOUGH

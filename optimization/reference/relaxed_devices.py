@@ -233,7 +233,7 @@ def _fresh(device: Programme, left_out: Any, ends_before: Share | None, rules: l
     for k, phase in enumerate(device.phases):
         mtus = np.arange(device.first_mtu, device.end_mtu - phase.mtus + 1, dtype=float)
         if not mtus.size:
-            begins[k] = Share(mtus=np.zeros(1), share=np.zeros(1))
+            begins[k] = Share(mtus=np.zeros(1), share=cp.Constant(np.zeros(1)))
             rules.append(left_out == 1)
             continue
         begins[k] = Share(mtus=mtus, share=cp.Variable(mtus.size, nonneg=True))
@@ -251,7 +251,7 @@ def _begun(device: Programme, horizon: Horizon, rules: list[Any]) -> Mapping[int
     progress = device.progress
     assert progress is not None  # for the type checker: the caller has looked
     begun = -progress.elapsed_mtus - progress.paused_mtus
-    begins = {progress.phase: Share(mtus=np.array([float(begun)]), share=np.ones(1))}
+    begins = {progress.phase: Share(mtus=np.array([float(begun)]), share=cp.Constant(np.ones(1)))}
     mtus = np.arange(horizon.mtus + 1, dtype=float)
     for k in range(progress.phase + 1, len(device.phases)):
         phase, before = device.phases[k], device.phases[k - 1]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from controller import planning, problem
-from controller.microgrid import Bounds, Device, DeviceState, Member, Order, SetpointKind, Storage
+from controller.flexibility import Storage
+from controller.microgrid import Bounds, Device, DeviceState, Member, Order, SetpointKind
 from controller.snapshot import Limit, Snapshot
 from optimization.community import Battery, Curtailable, FixedLoad, Interruptible
 from optimization.errors import ProblemError, SolverError

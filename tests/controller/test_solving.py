@@ -5,7 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from controller.solving import ReferenceSolver
+from controller.errors import InputError
+from controller.solving import DecompositionSolver, ReferenceSolver
+from optimization.certificate import certify
 from optimization.clearing import Infeasible
 from optimization.community import Community, Envelope, FixedLoad, Horizon, Peer, Tariff
 from optimization.errors import SolverError
@@ -65,3 +67,36 @@ def test_a_closed_solver_begins_anew(solver):
         return await solver.solve(community())
 
     assert asyncio.run(ask()).objective == pytest.approx(0.125)
+
+
+@pytest.mark.slow
+class TestDecomposition:
+    @pytest.fixture
+    def ask(self):
+        """Asks a solver of its own."""
+        solvers = []
+
+        def ask(problem, **options):
+            solvers.append(DecompositionSolver(**options))
+            return asyncio.run(solvers[-1].solve(problem))
+
+        yield ask
+        for solver in solvers:
+            solver.close()
+
+    @pytest.mark.parametrize("deadline_s", [None, 60.0, 1e-6])
+    def test_it_answers_by_the_deadline_or_without_one_and_what_it_answers_is_feasible(self, ask, deadline_s):
+        clearing = ask(community(), deadline_s=deadline_s)
+        certificate = certify(community(), clearing)
+        assert certificate.feasible
+        assert clearing.lower_bound <= certificate.objective + 1e-9
+        assert certificate.objective == pytest.approx(0.125)  # nothing here can be moved
+
+    def test_it_names_what_conflicts(self, ask):
+        assert isinstance(ask(community(1.0)), Infeasible)
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, -1.0, float("nan")])
+def test_a_deadline_lies_ahead(deadline_s):
+    with pytest.raises(InputError, match="deadline"):
+        DecompositionSolver(deadline_s=deadline_s)

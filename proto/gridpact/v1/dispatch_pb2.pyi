@@ -113,10 +113,13 @@ class DeviceSchedule(message.Message):
     DEVICE_FIELD_NUMBER: builtins.int
     POWER_W_FIELD_NUMBER: builtins.int
     SHORTFALL_WH_FIELD_NUMBER: builtins.int
+    DISCOMFORT_MILLI_K_H_FIELD_NUMBER: builtins.int
     device: builtins.str
     """microgrids/{microgrid}/members/{member}/devices/{device}"""
     shortfall_wh: builtins.int
     """What could not be given, in Wh; 0 where the task is fulfilled."""
+    discomfort_milli_k_h: builtins.int
+    """How far and long a thermostat's temperature leaves its band."""
     @builtins.property
     def power_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
         """One value an MTU, consumption positive."""
@@ -127,10 +130,11 @@ class DeviceSchedule(message.Message):
         device: builtins.str = ...,
         power_w: abc.Iterable[builtins.int] | None = ...,
         shortfall_wh: builtins.int = ...,
+        discomfort_milli_k_h: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "power_w", b"power_w", "shortfall_wh", b"shortfall_wh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "discomfort_milli_k_h", b"discomfort_milli_k_h", "power_w", b"power_w", "shortfall_wh", b"shortfall_wh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

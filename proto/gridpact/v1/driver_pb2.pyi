@@ -110,17 +110,30 @@ class Telemetry(message.Message):
     CLOSED_DURATION_FIELD_NUMBER: builtins.int
     STORED_WH_FIELD_NUMBER: builtins.int
     FAILSAFE_FIELD_NUMBER: builtins.int
+    TEMPERATURE_MILLI_C_FIELD_NUMBER: builtins.int
+    STATE_DURATION_FIELD_NUMBER: builtins.int
+    STARTS_TODAY_FIELD_NUMBER: builtins.int
     power_w: builtins.int
     relay_closed: builtins.bool
     stored_wh: builtins.int
     """Energy stored in a battery."""
     failsafe: builtins.bool
     """Whether the failsafe acts."""
+    temperature_milli_c: builtins.int
+    """Of a thermostat."""
+    starts_today: builtins.int
+    """How often it was switched on since midnight in the microgrid's time zone. Where it is missing, the same."""
     @builtins.property
     def measure_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
     def closed_duration(self) -> duration_pb2.Duration:
         """How long the relay has been closed since the device was registered."""
+
+    @builtins.property
+    def state_duration(self) -> duration_pb2.Duration:
+        """How long the device has been on, or off, without a break. Where it is missing, the setpoints that were sent count as
+        done.
+        """
 
     def __init__(
         self,
@@ -131,19 +144,30 @@ class Telemetry(message.Message):
         closed_duration: duration_pb2.Duration | None = ...,
         stored_wh: builtins.int | None = ...,
         failsafe: builtins.bool = ...,
+        temperature_milli_c: builtins.int | None = ...,
+        state_duration: duration_pb2.Duration | None = ...,
+        starts_today: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_stored_wh", b"_stored_wh", "closed_duration", b"closed_duration", "measure_time", b"measure_time", "relay_closed", b"relay_closed", "stored_wh", b"stored_wh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_starts_today", b"_starts_today", "_stored_wh", b"_stored_wh", "_temperature_milli_c", b"_temperature_milli_c", "closed_duration", b"closed_duration", "measure_time", b"measure_time", "relay_closed", b"relay_closed", "starts_today", b"starts_today", "state_duration", b"state_duration", "stored_wh", b"stored_wh", "temperature_milli_c", b"temperature_milli_c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_stored_wh", b"_stored_wh", "closed_duration", b"closed_duration", "failsafe", b"failsafe", "measure_time", b"measure_time", "power_w", b"power_w", "relay_closed", b"relay_closed", "stored_wh", b"stored_wh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_starts_today", b"_starts_today", "_stored_wh", b"_stored_wh", "_temperature_milli_c", b"_temperature_milli_c", "closed_duration", b"closed_duration", "failsafe", b"failsafe", "measure_time", b"measure_time", "power_w", b"power_w", "relay_closed", b"relay_closed", "starts_today", b"starts_today", "state_duration", b"state_duration", "stored_wh", b"stored_wh", "temperature_milli_c", b"temperature_milli_c"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__relay_closed: _TypeAlias = typing.Literal["relay_closed"]  # noqa: Y015
     _WhichOneofArgType__relay_closed: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed"]  # noqa: Y015
+    _WhichOneofReturnType__starts_today: _TypeAlias = typing.Literal["starts_today"]  # noqa: Y015
+    _WhichOneofArgType__starts_today: _TypeAlias = typing.Literal["_starts_today", b"_starts_today"]  # noqa: Y015
     _WhichOneofReturnType__stored_wh: _TypeAlias = typing.Literal["stored_wh"]  # noqa: Y015
     _WhichOneofArgType__stored_wh: _TypeAlias = typing.Literal["_stored_wh", b"_stored_wh"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_milli_c: _TypeAlias = typing.Literal["temperature_milli_c"]  # noqa: Y015
+    _WhichOneofArgType__temperature_milli_c: _TypeAlias = typing.Literal["_temperature_milli_c", b"_temperature_milli_c"]  # noqa: Y015
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__relay_closed) -> _WhichOneofReturnType__relay_closed | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starts_today) -> _WhichOneofReturnType__starts_today | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_wh) -> _WhichOneofReturnType__stored_wh | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_milli_c) -> _WhichOneofReturnType__temperature_milli_c | None: ...
 
 @typing.final
 class CommandReport(message.Message):

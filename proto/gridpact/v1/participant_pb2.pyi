@@ -33,7 +33,12 @@ class OperationModeBasedControl(message.Message):
     RATED_POWER_W_FIELD_NUMBER: builtins.int
     ALLOWED_FIELD_NUMBER: builtins.int
     REQUIRED_DURATION_FIELD_NUMBER: builtins.int
+    MIN_ON_DURATION_FIELD_NUMBER: builtins.int
+    MIN_OFF_DURATION_FIELD_NUMBER: builtins.int
+    MAX_STARTS_PER_DAY_FIELD_NUMBER: builtins.int
     rated_power_w: builtins.int
+    max_starts_per_day: builtins.int
+    """In a day of the microgrid's time zone; absent for any number."""
     @builtins.property
     def allowed(self) -> types_pb2.Interval:
         """Inside this the appliance may run."""
@@ -42,18 +47,29 @@ class OperationModeBasedControl(message.Message):
     def required_duration(self) -> duration_pb2.Duration:
         """How long it must run in there, a whole number of MTUs."""
 
+    @builtins.property
+    def min_on_duration(self) -> duration_pb2.Duration:
+        """Least length of a run, and of the rest between two; rounded up to whole MTUs."""
+
+    @builtins.property
+    def min_off_duration(self) -> duration_pb2.Duration: ...
     def __init__(
         self,
         *,
         rated_power_w: builtins.int = ...,
         allowed: types_pb2.Interval | None = ...,
         required_duration: duration_pb2.Duration | None = ...,
+        min_on_duration: duration_pb2.Duration | None = ...,
+        min_off_duration: duration_pb2.Duration | None = ...,
+        max_starts_per_day: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["allowed", b"allowed", "required_duration", b"required_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day", "allowed", b"allowed", "max_starts_per_day", b"max_starts_per_day", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "required_duration", b"required_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["allowed", b"allowed", "rated_power_w", b"rated_power_w", "required_duration", b"required_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day", "allowed", b"allowed", "max_starts_per_day", b"max_starts_per_day", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "rated_power_w", b"rated_power_w", "required_duration", b"required_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_starts_per_day: _TypeAlias = typing.Literal["max_starts_per_day"]  # noqa: Y015
+    _WhichOneofArgType__max_starts_per_day: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_starts_per_day) -> _WhichOneofReturnType__max_starts_per_day | None: ...
 
 @typing.final
 class FillRateBasedControl(message.Message):
@@ -69,6 +85,9 @@ class FillRateBasedControl(message.Message):
     CHARGE_EFFICIENCY_PPM_FIELD_NUMBER: builtins.int
     DISCHARGE_EFFICIENCY_PPM_FIELD_NUMBER: builtins.int
     CYCLE_COST_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    SELF_DISCHARGE_PPM_PER_HOUR_FIELD_NUMBER: builtins.int
+    RESERVE_WH_FIELD_NUMBER: builtins.int
+    FINAL_VALUE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
     max_charge_w: builtins.int
     max_discharge_w: builtins.int
     capacity_wh: builtins.int
@@ -81,6 +100,12 @@ class FillRateBasedControl(message.Message):
     discharge_efficiency_ppm: builtins.int
     cycle_cost_micro_per_kwh: builtins.int
     """Wear, per kWh discharged."""
+    self_discharge_ppm_per_hour: builtins.int
+    """Part of the stored energy that is lost in an hour, 0 to 999,000."""
+    reserve_wh: builtins.int
+    """Kept back: the plan does not draw on it."""
+    final_value_micro_per_kwh: builtins.int
+    """Worth of what is stored at the end of the horizon, on top of the wanted energy."""
     def __init__(
         self,
         *,
@@ -92,10 +117,13 @@ class FillRateBasedControl(message.Message):
         charge_efficiency_ppm: builtins.int = ...,
         discharge_efficiency_ppm: builtins.int = ...,
         cycle_cost_micro_per_kwh: builtins.int = ...,
+        self_discharge_ppm_per_hour: builtins.int = ...,
+        reserve_wh: builtins.int = ...,
+        final_value_micro_per_kwh: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["capacity_wh", b"capacity_wh", "charge_efficiency_ppm", b"charge_efficiency_ppm", "cycle_cost_micro_per_kwh", b"cycle_cost_micro_per_kwh", "discharge_efficiency_ppm", b"discharge_efficiency_ppm", "final_wh", b"final_wh", "max_charge_w", b"max_charge_w", "max_discharge_w", b"max_discharge_w", "stored_wh", b"stored_wh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["capacity_wh", b"capacity_wh", "charge_efficiency_ppm", b"charge_efficiency_ppm", "cycle_cost_micro_per_kwh", b"cycle_cost_micro_per_kwh", "discharge_efficiency_ppm", b"discharge_efficiency_ppm", "final_value_micro_per_kwh", b"final_value_micro_per_kwh", "final_wh", b"final_wh", "max_charge_w", b"max_charge_w", "max_discharge_w", b"max_discharge_w", "reserve_wh", b"reserve_wh", "self_discharge_ppm_per_hour", b"self_discharge_ppm_per_hour", "stored_wh", b"stored_wh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,15 +134,332 @@ class PowerEnvelopeBasedControl(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     RATED_POWER_W_FIELD_NUMBER: builtins.int
+    CURTAILMENT_COST_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
     rated_power_w: builtins.int
+    curtailment_cost_micro_per_kwh: builtins.int
+    """What curtailing costs, per kWh not produced."""
     def __init__(
         self,
         *,
         rated_power_w: builtins.int = ...,
+        curtailment_cost_micro_per_kwh: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["rated_power_w", b"rated_power_w"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["curtailment_cost_micro_per_kwh", b"curtailment_cost_micro_per_kwh", "rated_power_w", b"rated_power_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PowerProfilePhase(message.Message):
+    """A stretch of a cycle that nothing interrupts."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    POWER_W_FIELD_NUMBER: builtins.int
+    MIN_PAUSE_DURATION_FIELD_NUMBER: builtins.int
+    MAX_PAUSE_DURATION_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def power_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """One value for each MTU, positive: a stretch without power is a pause between two phases."""
+
+    @builtins.property
+    def min_pause_duration(self) -> duration_pb2.Duration:
+        """Between the end of the phase before and this one's begin; without meaning for the first. Whole MTUs."""
+
+    @builtins.property
+    def max_pause_duration(self) -> duration_pb2.Duration:
+        """At least the minimum; absent for the minimum."""
+
+    def __init__(
+        self,
+        *,
+        power_w: abc.Iterable[builtins.int] | None = ...,
+        min_pause_duration: duration_pb2.Duration | None = ...,
+        max_pause_duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["max_pause_duration", b"max_pause_duration", "min_pause_duration", b"min_pause_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["max_pause_duration", b"max_pause_duration", "min_pause_duration", b"min_pause_duration", "power_w", b"power_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PowerProfileBasedControl(message.Message):
+    """A cycle that is started once: washer, dryer, dish washer (S2: power profile based control). Its setpoints close the
+    relay in the MTUs in which a phase runs, and open it before, between and after.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PHASES_FIELD_NUMBER: builtins.int
+    ALLOWED_FIELD_NUMBER: builtins.int
+    FOLLOWS_FIELD_NUMBER: builtins.int
+    MIN_DELAY_DURATION_FIELD_NUMBER: builtins.int
+    MAX_DELAY_DURATION_FIELD_NUMBER: builtins.int
+    follows: builtins.str
+    """The device of the same member after whose cycle this one runs; empty for none. No two follow the same, none itself.
+    microgrids/{microgrid}/members/{member}/devices/{device}
+    """
+    @builtins.property
+    def phases(self) -> containers.RepeatedCompositeFieldContainer[PowerProfilePhase]:
+        """One after the other."""
+
+    @builtins.property
+    def allowed(self) -> types_pb2.Interval:
+        """Inside this the cycle is begun and ended."""
+
+    @builtins.property
+    def min_delay_duration(self) -> duration_pb2.Duration:
+        """Between that one's end and this one's begin, whole MTUs."""
+
+    @builtins.property
+    def max_delay_duration(self) -> duration_pb2.Duration:
+        """Absent for any delay."""
+
+    def __init__(
+        self,
+        *,
+        phases: abc.Iterable[PowerProfilePhase] | None = ...,
+        allowed: types_pb2.Interval | None = ...,
+        follows: builtins.str = ...,
+        min_delay_duration: duration_pb2.Duration | None = ...,
+        max_delay_duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["allowed", b"allowed", "max_delay_duration", b"max_delay_duration", "min_delay_duration", b"min_delay_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["allowed", b"allowed", "follows", b"follows", "max_delay_duration", b"max_delay_duration", "min_delay_duration", b"min_delay_duration", "phases", b"phases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ChargingLevel(message.Message):
+    """Powers between which a charging point is free, both belonging to it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    LOWER_W_FIELD_NUMBER: builtins.int
+    UPPER_W_FIELD_NUMBER: builtins.int
+    lower_w: builtins.int
+    upper_w: builtins.int
+    def __init__(
+        self,
+        *,
+        lower_w: builtins.int = ...,
+        upper_w: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["lower_w", b"lower_w", "upper_w", b"upper_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ElectricVehicle(message.Message):
+    """One stay of a vehicle at its charging point (S2: fill rate based control with operation modes)."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STAY_FIELD_NUMBER: builtins.int
+    CAPACITY_WH_FIELD_NUMBER: builtins.int
+    STORED_WH_FIELD_NUMBER: builtins.int
+    REQUIRED_WH_FIELD_NUMBER: builtins.int
+    LEVELS_FIELD_NUMBER: builtins.int
+    MAX_DISCHARGE_W_FIELD_NUMBER: builtins.int
+    RESERVE_WH_FIELD_NUMBER: builtins.int
+    CHARGE_EFFICIENCY_PPM_FIELD_NUMBER: builtins.int
+    DISCHARGE_EFFICIENCY_PPM_FIELD_NUMBER: builtins.int
+    CYCLE_COST_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    capacity_wh: builtins.int
+    stored_wh: builtins.int
+    """On arrival; telemetry says it from then on."""
+    required_wh: builtins.int
+    """On departure."""
+    max_discharge_w: builtins.int
+    """What it can give back; 0 for none."""
+    reserve_wh: builtins.int
+    """What giving back leaves in it."""
+    charge_efficiency_ppm: builtins.int
+    """Parts per million of the energy, 10,000 to 1,000,000."""
+    discharge_efficiency_ppm: builtins.int
+    cycle_cost_micro_per_kwh: builtins.int
+    """Wear, per kWh given back."""
+    @builtins.property
+    def stay(self) -> types_pb2.Interval:
+        """From arrival to departure. Outside it the vehicle is not asked for anything."""
+
+    @builtins.property
+    def levels(self) -> containers.RepeatedCompositeFieldContainer[ChargingLevel]:
+        """Ascending and not overlapping, one for each number of phases, say; idle is always allowed."""
+
+    def __init__(
+        self,
+        *,
+        stay: types_pb2.Interval | None = ...,
+        capacity_wh: builtins.int = ...,
+        stored_wh: builtins.int = ...,
+        required_wh: builtins.int = ...,
+        levels: abc.Iterable[ChargingLevel] | None = ...,
+        max_discharge_w: builtins.int = ...,
+        reserve_wh: builtins.int = ...,
+        charge_efficiency_ppm: builtins.int = ...,
+        discharge_efficiency_ppm: builtins.int = ...,
+        cycle_cost_micro_per_kwh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["stay", b"stay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["capacity_wh", b"capacity_wh", "charge_efficiency_ppm", b"charge_efficiency_ppm", "cycle_cost_micro_per_kwh", b"cycle_cost_micro_per_kwh", "discharge_efficiency_ppm", b"discharge_efficiency_ppm", "levels", b"levels", "max_discharge_w", b"max_discharge_w", "required_wh", b"required_wh", "reserve_wh", b"reserve_wh", "stay", b"stay", "stored_wh", b"stored_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ComfortPeriod(message.Message):
+    """Comfort for a stretch of the horizon."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: builtins.int
+    LOWER_MILLI_C_FIELD_NUMBER: builtins.int
+    UPPER_MILLI_C_FIELD_NUMBER: builtins.int
+    lower_milli_c: builtins.int
+    upper_milli_c: builtins.int
+    @builtins.property
+    def interval(self) -> types_pb2.Interval: ...
+    def __init__(
+        self,
+        *,
+        interval: types_pb2.Interval | None = ...,
+        lower_milli_c: builtins.int = ...,
+        upper_milli_c: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "lower_milli_c", b"lower_milli_c", "upper_milli_c", b"upper_milli_c"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Thermostat(message.Message):
+    """A load that holds a temperature: water heater, heat pump, air conditioner, refrigerator. One heat capacity that loses
+    heat to its surroundings through one conductance.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RATED_POWER_W_FIELD_NUMBER: builtins.int
+    MODULATING_FIELD_NUMBER: builtins.int
+    MIN_POWER_W_FIELD_NUMBER: builtins.int
+    HEAT_CAPACITY_WH_PER_K_FIELD_NUMBER: builtins.int
+    LOSS_MILLI_W_PER_K_FIELD_NUMBER: builtins.int
+    PERFORMANCE_PPM_FIELD_NUMBER: builtins.int
+    AMBIENT_MILLI_C_FIELD_NUMBER: builtins.int
+    TEMPERATURE_MILLI_C_FIELD_NUMBER: builtins.int
+    LOWER_MILLI_C_FIELD_NUMBER: builtins.int
+    UPPER_MILLI_C_FIELD_NUMBER: builtins.int
+    COMFORT_FIELD_NUMBER: builtins.int
+    MIN_ON_DURATION_FIELD_NUMBER: builtins.int
+    MIN_OFF_DURATION_FIELD_NUMBER: builtins.int
+    DISCOMFORT_COST_MICRO_PER_K_H_FIELD_NUMBER: builtins.int
+    START_COST_MICRO_FIELD_NUMBER: builtins.int
+    rated_power_w: builtins.int
+    """Electric, while on; the most where it modulates."""
+    modulating: builtins.bool
+    """Where it modulates: any power from min_power_w to the rated one, or rest. Else it is on or off."""
+    min_power_w: builtins.int
+    heat_capacity_wh_per_k: builtins.int
+    loss_milli_w_per_k: builtins.int
+    performance_ppm: builtins.int
+    """Heat per electric energy in parts per million: 1,000,000 for a heating rod; negative where it cools; never zero."""
+    ambient_milli_c: builtins.int
+    """Temperature of the surroundings where an order has no forecast of it."""
+    temperature_milli_c: builtins.int
+    """At registration; telemetry says it from then on."""
+    lower_milli_c: builtins.int
+    """Comfort at the end of each MTU, where no period says otherwise."""
+    upper_milli_c: builtins.int
+    discomfort_cost_micro_per_k_h: builtins.int
+    """Per kelvin and hour outside the band; 0 for the service's own."""
+    start_cost_micro: builtins.int
+    @builtins.property
+    def comfort(self) -> containers.RepeatedCompositeFieldContainer[ComfortPeriod]:
+        """In order of time, not overlapping."""
+
+    @builtins.property
+    def min_on_duration(self) -> duration_pb2.Duration:
+        """Least length of a run and of a rest; rounded up to whole MTUs."""
+
+    @builtins.property
+    def min_off_duration(self) -> duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        rated_power_w: builtins.int = ...,
+        modulating: builtins.bool = ...,
+        min_power_w: builtins.int = ...,
+        heat_capacity_wh_per_k: builtins.int = ...,
+        loss_milli_w_per_k: builtins.int = ...,
+        performance_ppm: builtins.int = ...,
+        ambient_milli_c: builtins.int = ...,
+        temperature_milli_c: builtins.int = ...,
+        lower_milli_c: builtins.int = ...,
+        upper_milli_c: builtins.int = ...,
+        comfort: abc.Iterable[ComfortPeriod] | None = ...,
+        min_on_duration: duration_pb2.Duration | None = ...,
+        min_off_duration: duration_pb2.Duration | None = ...,
+        discomfort_cost_micro_per_k_h: builtins.int = ...,
+        start_cost_micro: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["ambient_milli_c", b"ambient_milli_c", "comfort", b"comfort", "discomfort_cost_micro_per_k_h", b"discomfort_cost_micro_per_k_h", "heat_capacity_wh_per_k", b"heat_capacity_wh_per_k", "loss_milli_w_per_k", b"loss_milli_w_per_k", "lower_milli_c", b"lower_milli_c", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "min_power_w", b"min_power_w", "modulating", b"modulating", "performance_ppm", b"performance_ppm", "rated_power_w", b"rated_power_w", "start_cost_micro", b"start_cost_micro", "temperature_milli_c", b"temperature_milli_c", "upper_milli_c", b"upper_milli_c"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Generator(message.Message):
+    """A generator that can be started and stopped. Its power is negative, as it flows out of the device."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MIN_POWER_W_FIELD_NUMBER: builtins.int
+    MAX_POWER_W_FIELD_NUMBER: builtins.int
+    QUADRATIC_COST_MICRO_PER_KW2_H_FIELD_NUMBER: builtins.int
+    LINEAR_COST_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    RUNNING_COST_MICRO_PER_H_FIELD_NUMBER: builtins.int
+    START_COST_MICRO_FIELD_NUMBER: builtins.int
+    MIN_UP_DURATION_FIELD_NUMBER: builtins.int
+    MIN_DOWN_DURATION_FIELD_NUMBER: builtins.int
+    min_power_w: builtins.int
+    """What it produces at least and at most while it is up."""
+    max_power_w: builtins.int
+    quadratic_cost_micro_per_kw2_h: builtins.int
+    """Of producing g kW: half of the quadratic cost times g squared, the linear cost times g, and the running cost, per
+    hour.
+    """
+    linear_cost_micro_per_kwh: builtins.int
+    running_cost_micro_per_h: builtins.int
+    start_cost_micro: builtins.int
+    @builtins.property
+    def min_up_duration(self) -> duration_pb2.Duration:
+        """Least length of a run and of a rest; rounded up to whole MTUs."""
+
+    @builtins.property
+    def min_down_duration(self) -> duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        min_power_w: builtins.int = ...,
+        max_power_w: builtins.int = ...,
+        quadratic_cost_micro_per_kw2_h: builtins.int = ...,
+        linear_cost_micro_per_kwh: builtins.int = ...,
+        running_cost_micro_per_h: builtins.int = ...,
+        start_cost_micro: builtins.int = ...,
+        min_up_duration: duration_pb2.Duration | None = ...,
+        min_down_duration: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["min_down_duration", b"min_down_duration", "min_up_duration", b"min_up_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["linear_cost_micro_per_kwh", b"linear_cost_micro_per_kwh", "max_power_w", b"max_power_w", "min_down_duration", b"min_down_duration", "min_power_w", b"min_power_w", "min_up_duration", b"min_up_duration", "quadratic_cost_micro_per_kw2_h", b"quadratic_cost_micro_per_kw2_h", "running_cost_micro_per_h", b"running_cost_micro_per_h", "start_cost_micro", b"start_cost_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -128,6 +473,10 @@ class Flexibility(message.Message):
     OPERATION_MODE_FIELD_NUMBER: builtins.int
     FILL_RATE_FIELD_NUMBER: builtins.int
     POWER_ENVELOPE_FIELD_NUMBER: builtins.int
+    POWER_PROFILE_FIELD_NUMBER: builtins.int
+    ELECTRIC_VEHICLE_FIELD_NUMBER: builtins.int
+    THERMOSTAT_FIELD_NUMBER: builtins.int
+    GENERATOR_FIELD_NUMBER: builtins.int
     device: builtins.str
     """microgrids/{microgrid}/members/{member}/devices/{device}"""
     @builtins.property
@@ -136,6 +485,14 @@ class Flexibility(message.Message):
     def fill_rate(self) -> FillRateBasedControl: ...
     @builtins.property
     def power_envelope(self) -> PowerEnvelopeBasedControl: ...
+    @builtins.property
+    def power_profile(self) -> PowerProfileBasedControl: ...
+    @builtins.property
+    def electric_vehicle(self) -> ElectricVehicle: ...
+    @builtins.property
+    def thermostat(self) -> Thermostat: ...
+    @builtins.property
+    def generator(self) -> Generator: ...
     def __init__(
         self,
         *,
@@ -143,12 +500,16 @@ class Flexibility(message.Message):
         operation_mode: OperationModeBasedControl | None = ...,
         fill_rate: FillRateBasedControl | None = ...,
         power_envelope: PowerEnvelopeBasedControl | None = ...,
+        power_profile: PowerProfileBasedControl | None = ...,
+        electric_vehicle: ElectricVehicle | None = ...,
+        thermostat: Thermostat | None = ...,
+        generator: Generator | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["control", b"control", "fill_rate", b"fill_rate", "operation_mode", b"operation_mode", "power_envelope", b"power_envelope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["control", b"control", "electric_vehicle", b"electric_vehicle", "fill_rate", b"fill_rate", "generator", b"generator", "operation_mode", b"operation_mode", "power_envelope", b"power_envelope", "power_profile", b"power_profile", "thermostat", b"thermostat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["control", b"control", "device", b"device", "fill_rate", b"fill_rate", "operation_mode", b"operation_mode", "power_envelope", b"power_envelope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["control", b"control", "device", b"device", "electric_vehicle", b"electric_vehicle", "fill_rate", b"fill_rate", "generator", b"generator", "operation_mode", b"operation_mode", "power_envelope", b"power_envelope", "power_profile", b"power_profile", "thermostat", b"thermostat"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_control: _TypeAlias = typing.Literal["operation_mode", "fill_rate", "power_envelope"]  # noqa: Y015
+    _WhichOneofReturnType_control: _TypeAlias = typing.Literal["operation_mode", "fill_rate", "power_envelope", "power_profile", "electric_vehicle", "thermostat", "generator"]  # noqa: Y015
     _WhichOneofArgType_control: _TypeAlias = typing.Literal["control", b"control"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_control) -> _WhichOneofReturnType_control | None: ...
 
@@ -242,6 +603,44 @@ class ProductionForecast(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ThermalForecast(message.Message):
+    """What surrounds a thermostat's temperature. Each series has one value for each MTU of the horizon, or none at all."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    AMBIENT_MILLI_C_FIELD_NUMBER: builtins.int
+    DRAW_W_FIELD_NUMBER: builtins.int
+    PERFORMANCE_PPM_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    @builtins.property
+    def ambient_milli_c(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Empty for the registered one."""
+
+    @builtins.property
+    def draw_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Heat drawn off, as hot water or through an opened door; negative where it is brought in. Empty for none."""
+
+    @builtins.property
+    def performance_ppm(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Heat per electric energy, of the registered one's sign. Empty for the registered one."""
+
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        ambient_milli_c: abc.Iterable[builtins.int] | None = ...,
+        draw_w: abc.Iterable[builtins.int] | None = ...,
+        performance_ppm: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["ambient_milli_c", b"ambient_milli_c", "device", b"device", "draw_w", b"draw_w", "performance_ppm", b"performance_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Order(message.Message):
     """A member's wish for a window and the outlook behind it. Payload of SubmitOrderRequest.order."""
 
@@ -252,6 +651,7 @@ class Order(message.Message):
     LOAD_W_FIELD_NUMBER: builtins.int
     PRODUCTION_FIELD_NUMBER: builtins.int
     PARTNERS_FIELD_NUMBER: builtins.int
+    THERMAL_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     member: builtins.str
@@ -266,6 +666,8 @@ class Order(message.Message):
     def partners(self) -> containers.RepeatedCompositeFieldContainer[Partner]:
         """At most 6. A link comes about where both name each other."""
 
+    @builtins.property
+    def thermal(self) -> containers.RepeatedCompositeFieldContainer[ThermalForecast]: ...
     def __init__(
         self,
         *,
@@ -274,10 +676,11 @@ class Order(message.Message):
         load_w: abc.Iterable[builtins.int] | None = ...,
         production: abc.Iterable[ProductionForecast] | None = ...,
         partners: abc.Iterable[Partner] | None = ...,
+        thermal: abc.Iterable[ThermalForecast] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["load_w", b"load_w", "member", b"member", "partners", b"partners", "production", b"production", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["load_w", b"load_w", "member", b"member", "partners", b"partners", "production", b"production", "thermal", b"thermal", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,6 +67,14 @@ def test_the_shipped_table_loads() -> None:
     assert all(appliance.share == 0 for appliance in appliances.values() if not appliance.flexible)
 
 
+def test_a_compressor_and_a_pump_are_spared() -> None:
+    appliances = {appliance.name: appliance for appliance in load_catalogue(DATA / "appliances.json")}
+    cooler, pump, heater = (appliances[name] for name in ("air conditioner", "pool pump", "water heater"))
+    assert (cooler.run_minutes, cooler.rest_minutes, cooler.starts_per_day) == (30, 30, None)
+    assert (pump.run_minutes, pump.rest_minutes, pump.starts_per_day) == (60, 0, 3)
+    assert (heater.run_minutes, heater.rest_minutes, heater.starts_per_day) == (0, 0, None)
+
+
 @pytest.mark.parametrize("name", CORRECTED)
 def test_a_published_row_with_more_hours_than_its_window_is_refused_by_name(write: Write, name: str) -> None:
     row = next(row for row in PUBLISHED if row[0] == name)
@@ -135,6 +143,10 @@ def test_a_row_asks_for_at_most_its_window_even_over_midnight(
         ("share", 1.1, "a number from 0 to 1"),
         ("share", -0.1, "a number from 0 to 1"),
         ("share", None, "a number"),
+        ("min_run_hours", 3.25, "a number from 0 to 3"),  # longer than it runs at all
+        ("min_run_hours", 0.1, "a multiple of a quarter of an hour"),
+        ("min_rest_hours", 25, "a number from 0 to 24"),
+        ("starts_per_day", 0, "a whole number from 1 to 96"),
     ],
 )
 def test_a_malformed_field_is_named_with_file_got_and_wanted(

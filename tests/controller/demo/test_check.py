@@ -236,6 +236,18 @@ def earlier_window(books: Books) -> None:
     books.device(HEATER)["end"] = books.instant(books.running(HEATER)[-1]) + 899
 
 
+def short_run(books: Books) -> None:
+    books.device(HEATER)["min_on_s"] = 3 * 3600 + 900
+
+
+def short_rest(books: Books) -> None:
+    """Its last quarter of an hour comes a quarter later; or its first one earlier, where the day leaves no room."""
+    acted, running = books.schedule["acted_w"][HEATER], books.running(HEATER)
+    moved, to = (running[-1], running[-1] + 1) if running[-1] + 1 < 68 else (running[0], running[0] - 1)
+    acted[moved], acted[to] = 0, 1500
+    books.device(HEATER)["min_off_s"] = 1800
+
+
 def overfull(books: Books) -> None:
     books.schedule["acted_w"][BATTERY] = [2000] * 96
 
@@ -303,6 +315,8 @@ CORRUPTIONS: dict[Callable[[Books], None], set[str]] = {
     outside_window: {APPLIANCES},
     later_window: {APPLIANCES},
     earlier_window: {APPLIANCES},
+    short_run: {APPLIANCES},
+    short_rest: {APPLIANCES},
     overfull: {BATTERIES},
     overdrawn: {BATTERIES},
     missing_window: {WINDOWS},

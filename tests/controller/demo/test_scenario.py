@@ -17,7 +17,7 @@ from controller.demo.catalogue import load_catalogue
 from controller.demo.grid import ALIASES, DATA, load_grid
 from controller.demo.scenario import MTUS, PARTNERS, SELLERS, Scenario, Tariff, build_scenario
 from controller.errors import InputError
-from controller.microgrid import Plant, Relay, Storage
+from controller.flexibility import Plant, Relay, Storage
 from controller.wire import fields
 
 Write = Callable[..., Path]

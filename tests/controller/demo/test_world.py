@@ -9,7 +9,8 @@ from controller.demo.catalogue import load_catalogue
 from controller.demo.grid import load_grid
 from controller.demo.scenario import MTUS, Scenario, Tariff, build_scenario
 from controller.demo.world import World, bounds_of, clock_at, failsafe_of
-from controller.microgrid import Device, Plant, Relay, Storage
+from controller.flexibility import Plant, Relay, Storage
+from controller.microgrid import Device
 from device_drivers.setpoint import Bounds, Power, ProductionLimit, RelayState
 
 LEAD_S = 1800

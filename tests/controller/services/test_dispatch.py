@@ -5,7 +5,8 @@ import threading
 import pytest
 from grpc import StatusCode
 
-from gridpact.v1 import dispatch_pb2, operator_pb2
+from controller.wire import fields
+from gridpact.v1 import dispatch_pb2, operator_pb2, participant_pb2
 from optimization.errors import SolverError
 
 NAME = "microgrids/village"
@@ -27,6 +28,37 @@ class TestRequestPlan:
         ]
         assert {len(schedule.power_w) for schedule in plan.schedules} == {8}
         assert sum(1 for power in plan.schedules[1].power_w if power == 1501) == 3
+
+    def test_it_says_what_a_task_falls_short_by_and_how_far_a_temperature_is_off(self, site):
+        stay = fields.interval_message(site.start, site.start + 3600)
+        vehicle = participant_pb2.ElectricVehicle(
+            stay=stay,
+            capacity_wh=40_000,
+            required_wh=20_000,
+            levels=[participant_pb2.ChargingLevel(lower_w=1380, upper_w=4000)],
+            charge_efficiency_ppm=1_000_000,
+            discharge_efficiency_ppm=1_000_000,
+        )
+        cellar = participant_pb2.Thermostat(
+            rated_power_w=100,
+            heat_capacity_wh_per_k=100,
+            performance_ppm=-1_000_000,
+            temperature_milli_c=10_000,
+            upper_milli_c=9000,
+        )
+        for name, control in (("car", {"electric_vehicle": vehicle}), ("cellar", {"thermostat": cellar})):
+            flexibility = participant_pb2.Flexibility(device=f"{NAME}/members/bob/devices/{name}", **control)
+            site.participant("bob").UpdateFlexibility(
+                participant_pb2.UpdateFlexibilityRequest(flexibility=flexibility, request_id=site.request_id())
+            )
+        plan = site.aggregator.RequestPlan(plan_request(site)).plan
+        found = {schedule.device.rpartition("/")[2]: schedule for schedule in plan.schedules}
+        assert list(found["car"].power_w) == [4000] * 4 + [0] * 4
+        assert found["car"].shortfall_wh == 16_000
+        # A quarter of a degree in a quarter of an hour: 0.75, 0.5 and 0.25 K too warm at three ends.
+        assert list(found["cellar"].power_w)[:4] == [100] * 4
+        assert found["cellar"].discomfort_milli_k_h == 375
+        assert (found["boiler"].shortfall_wh, found["boiler"].discomfort_milli_k_h) == (0, 0)
 
     def test_its_net_power_is_that_of_loads_and_devices(self, site):
         plan = site.aggregator.RequestPlan(plan_request(site)).plan

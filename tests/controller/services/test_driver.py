@@ -5,6 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import RpcError, StatusCode
 
+from controller.store import registry
 from gridpact.v1 import driver_pb2 as pb
 
 DEVICE = "microgrids/village/members/{}/devices/{}"
@@ -241,8 +242,23 @@ class TestTelemetry:
                 "power_w": 130,
                 "closed_s": 3,
                 "stored_wh": 901,
+                "closed": None,
+                "held_s": None,
+                "starts_today": None,
+                "temperature_milli_c": None,
             }
         ]
+
+    def test_a_device_says_how_long_how_often_and_how_warm(self, site, connect):
+        stream = connect("bob/boiler")
+        values = {"relay_closed": False, "starts_today": 0, "temperature_milli_c": -5}
+        stream.say(telemetry=telemetry(site, state_duration=Duration(seconds=1800), **values))
+        stream.beat()
+        site.advance()
+        (row,) = site.rows("device_states")
+        assert (row["closed"], row["held_s"], row["starts_today"], row["temperature_milli_c"]) == (0, 1800, 0, -5)
+        state = site.database.run(registry.device_states, "village")["bob/boiler"]
+        assert (state.closed, state.held_s) == (False, 1800)
 
     def test_an_older_one_that_comes_late_does_not_count(self, site, connect):
         stream = connect("eve/battery")
@@ -278,6 +294,9 @@ class TestTelemetry:
             ({"stored_wh": 10**12 + 1}, "stored_wh"),
             ({"closed_duration": Duration(seconds=-1)}, "closed_duration"),
             ({"measure_time": Timestamp(seconds=0)}, "measure_time"),
+            ({"state_duration": Duration(seconds=-1)}, "state_duration"),
+            ({"starts_today": -1}, "starts_today"),
+            ({"temperature_milli_c": 10**6 + 1}, "temperature_milli_c"),
         ],
     )
     def test_an_absurd_number_ends_the_stream(self, site, connect, refusal_of, change, field):

@@ -72,6 +72,9 @@ class TestUpdateFlexibility:
             "start": site.start,
             "end": site.start + 3600,
             "required_s": 1800,
+            "min_on_s": 0,
+            "min_off_s": 0,
+            "max_starts_per_day": None,
         }
 
     @pytest.mark.parametrize(
@@ -148,6 +151,36 @@ class TestUpdateFlexibility:
         flexibility = participant_pb2.Flexibility(device=self.BOILER)
         answer = site.refused(site.participant("bob").UpdateFlexibility, self.request(site, flexibility))
         assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("flexibility.control",))
+
+    def programme(self, site, device, follows=""):
+        control = participant_pb2.PowerProfileBasedControl(
+            phases=[participant_pb2.PowerProfilePhase(power_w=[2000, 400])],
+            follows=follows and f"{NAME}/members/bob/devices/{follows}",
+        )
+        control.allowed.start_time.seconds = site.start
+        control.allowed.end_time.seconds = site.start + 7200
+        return participant_pb2.Flexibility(device=f"{NAME}/members/bob/devices/{device}", power_profile=control)
+
+    def test_a_chain_of_programmes_is_registered_first_one_first(self, site):
+        bob = site.participant("bob")
+        for flexibility in (self.programme(site, "washer"), self.programme(site, "dryer", "washer")):
+            assert bob.UpdateFlexibility(self.request(site, flexibility)).flexibility == flexibility
+
+    def test_what_follows_no_programme_is_refused(self, site):
+        for before in ("washer", "boiler"):
+            request = self.request(site, self.programme(site, "dryer", before))
+            answer = site.refused(site.participant("bob").UpdateFlexibility, request)
+            assert answer.fields == ("flexibility.power_profile.follows",)
+            assert "a programme of the same member" in answer.descriptions[0]
+
+    def test_a_second_follower_and_a_ring_are_refused(self, site):
+        bob = site.participant("bob")
+        for chain in (("washer",), ("dryer", "washer"), ("iron", "dryer")):
+            bob.UpdateFlexibility(self.request(site, self.programme(site, *chain)))
+        rival = site.refused(bob.UpdateFlexibility, self.request(site, self.programme(site, "press", "washer")))
+        assert "which bob/dryer follows already" in rival.descriptions[0]
+        ring = site.refused(bob.UpdateFlexibility, self.request(site, self.programme(site, "washer", "iron")))
+        assert ring.descriptions[0].endswith("wanted no ring")
 
     def test_a_malformed_name_is_invalid(self, site):
         flexibility = self.plant(1)
@@ -237,6 +270,52 @@ class TestSubmitOrder:
     def test_a_foreign_or_unknown_device_is_not_found(self, site, device):
         answer = self.refused(site, "ada", production=[forecast(device, [1] * 8)])
         assert answer.code is StatusCode.NOT_FOUND
+
+    @pytest.fixture
+    def heated(self, site):
+        """The village, in which ada has a thermostat."""
+        thermostat = participant_pb2.Thermostat(
+            rated_power_w=2000,
+            heat_capacity_wh_per_k=175,
+            performance_ppm=1_000_000,
+            temperature_milli_c=50_000,
+            lower_milli_c=45_000,
+            upper_milli_c=65_000,
+        )
+        flexibility = participant_pb2.Flexibility(device=f"{NAME}/members/ada/devices/tank", thermostat=thermostat)
+        site.participant("ada").UpdateFlexibility(
+            participant_pb2.UpdateFlexibilityRequest(flexibility=flexibility, request_id=site.request_id())
+        )
+        return site
+
+    def thermal(self, device="ada/devices/tank", **series):
+        return participant_pb2.ThermalForecast(device=f"{NAME}/members/{device}", **series)
+
+    def test_what_surrounds_a_thermostat_is_frozen_with_the_window(self, heated):
+        self.submit(heated, "ada", thermal=[self.thermal(draw_w=[500] * 8, ambient_milli_c=[-1000] * 8)])
+        heated.live(until=heated.start + 1500)
+        for number, mtus in ((0, 8), (1, 6)):
+            found = json.loads(heated.row(number).snapshot)["orders"]["ada"]["thermal"]["ada/tank"]
+            assert found == {"draw_w": [500] * mtus, "ambient_milli_c": [-1000] * mtus, "performance_ppm": []}
+
+    @pytest.mark.parametrize(
+        ("series", "field"),
+        [
+            ({"draw_w": [1] * 7}, "draw_w"),
+            ({"ambient_milli_c": [0] * 9}, "ambient_milli_c"),
+            ({"ambient_milli_c": [0] * 7 + [10**6 + 1]}, "ambient_milli_c[7]"),
+            ({"performance_ppm": [10**8 + 1] + [1] * 7}, "performance_ppm[0]"),
+            ({"draw_w": [-(10**6) - 1] + [1] * 7}, "draw_w[0]"),
+        ],
+    )
+    def test_a_thermal_forecast_that_is_none_is_named(self, heated, series, field):
+        answer = self.refused(heated, "ada", thermal=[self.thermal(**series)])
+        assert answer.fields == (f"order.thermal[0].{field}",)
+
+    def test_a_thermostat_is_forecast_once_and_is_ones_own(self, heated):
+        assert self.refused(heated, "ada", thermal=[self.thermal()] * 2).fields == ("order.thermal[1].device",)
+        for device in ("ada/devices/pv", "eve/devices/tank"):
+            assert self.refused(heated, "ada", thermal=[self.thermal(device)]).code is StatusCode.NOT_FOUND
 
     def test_six_partners_are_allowed_and_seven_are_not(self, site):
         partners = [partner(f"{NAME}/members/m{number}") for number in range(7)]

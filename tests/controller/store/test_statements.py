@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import StoreError
-from controller.microgrid import Device, DeviceSetpoint, DeviceState, MeterReading, Plant, Relay, SetpointKind, Trade
+from controller.flexibility import Plant, Relay
+from controller.microgrid import Device, DeviceSetpoint, DeviceState, MeterReading, SetpointKind, Trade
 from controller.store import evidence, market, meters, registry, schema
 
 WINDOW = "microgrids/village/windows/20260302T060000Z"

@@ -1,0 +1,1 @@
+"""Communities and plans as files: reading, sampling, showing, explaining."""

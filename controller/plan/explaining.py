@@ -1,0 +1,191 @@
+"""Why a device runs when it does, from a plan alone: prices, its cheapest schedule, running at once, its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from controller.errors import InputError
+from controller.plan.fields import kind_of
+from controller.plan.planned import Planned
+from controller.plan.reasons import Reason, reasons
+from controller.plan.result import finite, numbers, shortfall_unit
+from controller.plan.stretches import runs
+from optimization.community import Community, Peer, Thermostatic
+from optimization.devices import Battery, Device, ElectricVehicle, Interruptible, Programme
+from optimization.devices.batches import group
+from optimization.devices.oracle import Batch, priced
+from optimization.quantities import DeviceId, Floats
+
+HASTE = 1e-6
+"""Currency/kWh by which a thermostat's energy counts where no price does: it should use no more than it needs."""
+
+SUGGESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way in which a device could run, valued at the plan's prices.
+
+    Attributes
+    ----------
+    power_kw : (T,)
+    energy_cost : currency for the power of the device, and of those that it is chained with
+    own_cost : currency of wear, starts, waiting, fuel and shortfall of the same
+    """
+
+    power_kw: Floats
+    energy_cost: float
+    own_cost: float
+
+    @property
+    def cost(self) -> float:
+        """Currency in all."""
+        return self.energy_cost + self.own_cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a device runs when it does.
+
+    Attributes
+    ----------
+    device, kind, peer : what it is, and whose
+    together : the programmes of its chain, itself among them, whose costs count together; empty for none
+    planned : as the plan has it
+    cheapest : as it would cost least at the plan's prices
+    at_once : as early as its rules allow; None for what has no task
+    price : (T,) currency/kWh of its peer
+    shortfall : what it could not be given, with unit; empty for none
+    reasons : what holds it, for people
+    """
+
+    device: Device
+    kind: str
+    peer: Peer
+    together: tuple[DeviceId, ...]
+    planned: Way
+    cheapest: Way
+    at_once: Way | None
+    price: Floats
+    shortfall: str
+    reasons: tuple[Reason, ...]
+
+
+def explain(plan: Planned, device_id: str) -> Explanation:
+    """The explanation of one device of a plan.
+
+    Raises
+    ------
+    InputError
+        If the plan has no such device.
+    """
+    peer, device = _found(plan.file.community, device_id)
+    chain = _chain(peer, device)
+    horizon, community = plan.file.community.horizon, plan.file.community
+    batch: Batch
+    (batch,) = group(chain, horizon, community.shortfall_price)
+    row = [each.id for each in batch.devices].index(device.id)
+    price = plan.price[peer.id]
+    planned = np.array([plan.device_kw[each.id] for each in batch.devices])
+
+    def way(power: Floats) -> Way:
+        return Way(
+            power_kw=power[row],
+            energy_cost=horizon.hours * float((power @ price).sum()),
+            own_cost=float(batch.own_cost(power).sum()),
+        )
+
+    own = way(planned)
+    cheapest = way(batch.respond(priced(price[None, :])).power_kw)
+    eager = _eager_price(device, price)
+    short = plan.shortfall.get(device.id, 0.0)
+    return Explanation(
+        device=device,
+        kind=kind_of(device),
+        peer=peer,
+        together=tuple(each.id for each in chain) if len(chain) > 1 else (),
+        planned=own,
+        # An on/off thermostat's answer is proven within an interval only, and the plan's may be the better one.
+        cheapest=min(cheapest, own, key=lambda each: each.cost),
+        at_once=None if eager is None else way(batch.respond(priced(eager[None, :])).power_kw),
+        price=price,
+        shortfall=f"{short:.3g} {shortfall_unit(device)}" if short else "",
+        reasons=reasons(plan, peer, device),
+    )
+
+
+def _found(community: Community, device_id: str) -> tuple[Peer, Device]:
+    for peer, device in community.devices():
+        if device.id == device_id:
+            return peer, device
+    known = [str(device.id) for _, device in community.devices()]
+    # Of a peer that is meant, its own devices are nearer than what others call alike.
+    own = [str(device.id) for peer in community.peers if device_id.startswith(peer.id) for device in peer.devices]
+    near = get_close_matches(device_id, own or known, n=SUGGESTIONS, cutoff=0.0)
+    raise InputError(f"device: got unknown {device_id!r}, wanted one such as {', '.join(map(repr, near))}")
+
+
+def _chain(peer: Peer, device: Device) -> tuple[Device, ...]:
+    """The programmes that precede and follow a device, first one first; the device alone where there are none."""
+    if not isinstance(device, Programme):
+        return (device,)
+    programmes = {each.id: each for each in peer.devices if isinstance(each, Programme)}
+    after = {each.follows: each for each in programmes.values() if each.follows is not None}
+    first = device
+    while first.follows is not None:
+        first = programmes[first.follows]
+    chain = [first]
+    while chain[-1].id in after:
+        chain.append(after[chain[-1].id])
+    return tuple(chain)
+
+
+def _eager_price(device: Device, price: Floats) -> Floats | None:
+    """(T,) prices under which nothing but time counts; None for a device that has nothing to be done with."""
+    if isinstance(device, Battery | ElectricVehicle | Interruptible | Programme):
+        return np.zeros_like(price)
+    return np.full_like(price, HASTE) if isinstance(device, Thermostatic) else None
+
+
+def as_json(plan: Planned, explanation: Explanation) -> Mapping[str, Any]:
+    """The explanation as one JSON object."""
+    calendar, hours = plan.file.calendar, plan.file.community.horizon.hours
+    power, price = explanation.planned.power_kw, explanation.price
+    return {
+        "device": explanation.device.id,
+        "kind": explanation.kind,
+        "peer": explanation.peer.id,
+        "together": list(explanation.together),
+        "status": plan.status,
+        "currency": plan.file.currency,
+        "runs": [
+            {
+                "from": calendar.local(first).isoformat(),
+                "to": calendar.local(end).isoformat(),
+                "first_mtu": first,
+                "end_mtu": end,
+                "energy_kwh": finite(hours * float(power[first:end].sum())),
+                "mean_price": finite(float(price[first:end].mean())),
+            }
+            for first, end in runs(power)
+        ],
+        "energy_kwh": finite(hours * float(power.sum())),
+        "planned": _way(explanation.planned),
+        "cheapest": _way(explanation.cheapest),
+        "at_once": None if explanation.at_once is None else _way(explanation.at_once),
+        "prices": numbers(price),
+        "shortfall": explanation.shortfall or None,
+        "reasons": [{"limit": each.limit, "text": each.text} for each in explanation.reasons],
+    }
+
+
+def _way(way: Way) -> dict[str, Any]:
+    return {
+        "cost": finite(way.cost),
+        "energy_cost": finite(way.energy_cost),
+        "own_cost": finite(way.own_cost),
+        "power_kw": numbers(way.power_kw),
+    }
