@@ -27,13 +27,14 @@ import numpy as np
 from optimization.certificate import FEASIBILITY_TOLERANCE_KW, certify
 from optimization.clearing import Clearing, Infeasible, Outcome
 from optimization.community import Community
-from optimization.decomposition.blending import blend
+from optimization.decomposition.blending import blend, feasible_kw
 from optimization.decomposition.descent import Descent, Schedules
 from optimization.decomposition.dither import choose
-from optimization.decomposition.master import STIFFNESS, Consensus, Prices, find_prices, lower_bound
+from optimization.decomposition.master import SETTLED_GAIN, STIFFNESS, Consensus, Prices, find_prices, lower_bound
 from optimization.decomposition.pilot import pilot
 from optimization.decomposition.problem import Problem
 from optimization.decomposition.rebuilding import rebuild
+from optimization.devices import Battery
 from optimization.devices.oracle import Integers, pulled
 from optimization.devices.thermostats import FINE, QUICK, ROUGH
 from optimization.errors import SolverError
@@ -53,6 +54,9 @@ REFINED_SHARE = 0.65
 
 POLISHED_SHARE = 0.9
 """Of the time, after which sweeps end."""
+
+PRICES_GAP = 0.05
+"""Growth of the bound that is not waited for, relative to the gap that is wanted."""
 
 WORTHWHILE = 1e-5
 """Relative gain of a sweep below which the next is not worth its while."""
@@ -142,6 +146,7 @@ def schedule_with_prices(
         rounds=options.rounds,
         iterations=options.iterations,
         start=options.start or pilot(community, iterations=options.iterations),
+        gain=max(SETTLED_GAIN, PRICES_GAP * options.gap),
         stop=lambda: spent() >= PRICES_SHARE,
     )
     resolution = options.resolution if spent() < REFINED_SHARE else QUICK
@@ -197,11 +202,16 @@ def _by_energy(power: Floats) -> Integers:
 def _rounded(problem: Problem, consensus: Consensus) -> tuple[Floats, ...]:
     """Per part, (R, T) kW of its devices: a column for each block."""
     hulls = consensus.hulls
-    chosen = choose(hulls, problem.peer, _by_energy(hulls.mixed()))
+    chosen = choose(hulls, problem.peer, _by_energy(consensus.mixed_kw))
     power = hulls.column[np.arange(chosen.size), chosen]
     rows = []
     for part in problem.parts:
         mine = power[part.place]
+        if isinstance(part.blocks.batch.devices[0], Battery):
+            rows.append(
+                feasible_kw(part.blocks.batch.devices, consensus.mixed_kw[part.place], problem.community.horizon)
+            )
+            continue
         if len(part.blocks.batch.devices) != part.place.size:
             # A chain's column is the sum of its programmes; those that make it up are the nearest ones.
             mine = part.blocks.batch.respond(pulled(mine, 1e3)).power_kw

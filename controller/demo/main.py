@@ -35,7 +35,7 @@ from controller.demo.world import World, clock_at
 from controller.errors import ControllerError, InputError
 from controller.pki import Authority
 from controller.sealing import seeded_salts
-from controller.solving import ReferenceSolver
+from controller.solving import DecompositionSolver
 from controller.store.database import Database
 from controller.store.evidence import StoredOutbox
 
@@ -44,6 +44,9 @@ CHAIN_GAS_LIMIT = 30_000_000
 OPERATOR_FUNDS_WEI = 9 * 10**15
 """Below 2^53, so that readers of JSON in any language have it exactly."""
 LEASE_S = 1200
+
+DECLARED_GAP = 0.005
+"""Relative gap at which the search for a window's schedule may end."""
 """Twenty minutes: in virtual time, drivers come back every quarter of an hour."""
 MARK = "day.json"
 OURS = {
@@ -100,7 +103,7 @@ def run_demo(order: Order, progress: Progress) -> DayResult:
 async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progress) -> DayResult:
     clock = VirtualClock(scenario.microgrid.start - SET_UP_LEAD_S)
     database = Database(f"sqlite:///{staging / 'run' / 'gridpact.sqlite'}")
-    solver = ReferenceSolver()
+    solver = DecompositionSolver(gap=DECLARED_GAP)
     secret = f"gridpact demo {order.seed}".encode()
     genesis, anchorer, deployment = await asyncio.to_thread(_chain, scenario, secret, database)
     authority = Authority()

@@ -2,11 +2,10 @@
 
 Block by block a community of batteries gets stuck where each one's home is just balanced: only together could they
 serve each other's homes better. With all whole numbers given what remains is convex, and the consensus of ``master``
-solves it: over the hulls of the batteries alone, whose mixtures are schedules themselves. (What enters a battery is a
-concave function of its power, so a mixture stores at least the mixture of what its parts store; what would then
-overflow is not charged.)
+solves it: with the batteries' own proximal steps. What these leave beyond a battery's limits it does not do.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from optimization.decomposition.descent import Descent
 from optimization.decomposition.master import Master, Prices
 from optimization.decomposition.problem import Part, Problem
-from optimization.devices import Battery
+from optimization.devices import Battery, Device
 from optimization.quantities import Floats, Horizon
 
 LEAST_GAIN = 1e-7
@@ -39,17 +38,14 @@ def blend(descent: Descent, start: Prices, *, rounds: int, iterations: int, stif
     order = np.argsort(places)
     master.begin(descent.block_kw[places[order]], descent.own[places[order]], descent.produced)
     for _ in range(rounds):
-        master.ask()
         primal, dual = master.agree(iterations)
         master.balance(primal, dual)
     before = descent.value()
     saved, produced = [descent.power[k].copy() for k in kept], descent.produced.copy()
-    mixed = master.hulls.mixed()
+    mixed = master.mixed()
     horizon = reduced.community.horizon
     for k, part in zip(kept, reduced.parts, strict=True):
-        batteries = [device for device in part.blocks.batch.devices if isinstance(device, Battery)]
-        near = [_kept(d, p, horizon) for d, p in zip(batteries, mixed[part.place], strict=True)]
-        descent.replace_part(k, np.array(near))
+        descent.replace_part(k, feasible_kw(part.blocks.batch.devices, mixed[part.place], horizon))
     descent.produced = np.clip(master.produced, 0.0, reduced.available_kw)
     descent.refresh()
     if descent.value() < before - LEAST_GAIN:
@@ -81,6 +77,12 @@ def _only(descent: Descent, kept: list[int]) -> Problem:
         planned_kw=problem.planned_kw[places[order]],
         change_price=problem.change_price[places[order]],
     )
+
+
+def feasible_kw(devices: Sequence[Device], power: Floats, horizon: Horizon) -> Floats:
+    """(S, T) kW that S batteries can keep to, near given ones."""
+    batteries = [device for device in devices if isinstance(device, Battery)]
+    return np.array([_kept(battery, row, horizon) for battery, row in zip(batteries, power, strict=True)])
 
 
 def _kept(battery: Battery, power: Floats, horizon: Horizon) -> Floats:

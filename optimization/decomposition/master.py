@@ -27,6 +27,7 @@ import numpy as np
 from optimization.decomposition.exchange import sweep
 from optimization.decomposition.hulls import Hulls, step, step_plants
 from optimization.decomposition.problem import Problem
+from optimization.decomposition.reservoirs import Reservoirs
 from optimization.dual_prices import project
 from optimization.quantities import Floats
 
@@ -41,7 +42,7 @@ LEAST_ROUNDS = 6
 
 SETTLED_ROUNDS = 10
 SETTLED_GAIN = 2e-5
-"""The search ends where the best value has grown by less than this, relatively, in so many rounds."""
+"""The search ends where the value has grown by less than this, relatively, in so many rounds."""
 
 ENVELOPE_STIFFNESS = 4.0
 """The pull of an envelope's copy, relative to that of the trades."""
@@ -74,7 +75,8 @@ class Consensus:
     prices : those of the best bound
     value : currency, of the dual function at these prices, as the answers' costs say it; where an oracle answers within
         an interval the proven bound is less
-    hulls : of the blocks, with the weights of the mixed schedules
+    hulls : of the blocks but the batteries, with the weights of the mixed schedules
+    mixed_kw : (B, T) kW of all blocks, as they are mixed
     produced : (D, T) kW of the plants
     net_kw : (N, T) kW
     rounds : how many were run
@@ -84,6 +86,7 @@ class Consensus:
     prices: Prices
     value: float
     hulls: Hulls
+    mixed_kw: Floats
     produced: Floats
     net_kw: Floats
     rounds: int
@@ -104,6 +107,8 @@ class Master:
         self.problem = problem
         self.rho = stiffness
         self.hulls = Hulls.of(problem.peer, peers=peers, mtus=mtus, columns=COLUMNS)
+        self.reservoirs = Reservoirs.of(problem)
+        self.switched = np.setdiff1d(np.arange(problem.peer.size), self.reservoirs.place)
         self.produced = np.zeros(problem.available_kw.shape)
         self.plant_first = np.searchsorted(problem.plant_peer, np.arange(peers + 1)).astype(np.int64)
         tariff = problem.community.tariff
@@ -128,46 +133,46 @@ class Master:
         envelope = np.where((envelope > 0) & np.isinf(upper) | (envelope < 0) & np.isinf(lower), 0.0, envelope)
         return Prices(peer=project(self.problem.network, self.price), envelope=envelope)
 
-    def ask(self, *, share: tuple[int, int] = (0, 1)) -> float | None:
+    def ask(self) -> float:
         """Ask the oracles for their answers to the present prices: the next columns.
-
-        Parameters
-        ----------
-        share : as of ``Problem.answers``; all blocks in the first round
 
         Returns
         -------
-        The dual value, as the answers' costs say it, or None where only a share was asked. Where all oracles are exact
-        it is a proven bound.
+        The dual value, as the answers' costs say it. Where all oracles are exact it is a proven bound.
         """
         prices = self.prices()
         problem = self.problem
         paid = prices.of_members(problem)
         value = float(sum(term.sum() for term in static_bounds(problem, prices, paid)))
-        power, cost = np.zeros((problem.peer.size, paid.shape[1])), np.zeros(problem.peer.size)
-        for answer in problem.answers(paid, share=share):
+        power, cost = np.empty((problem.peer.size, paid.shape[1])), np.empty(problem.peer.size)
+        for answer in problem.answers(paid):
             value += float((answer.cost + problem.foreseen(answer.place)).sum())
-            own = answer.response.own_cost + problem.change_cost(answer.place, answer.power_kw)
-            if self.round:
-                self.hulls.add(answer.power_kw, own, self.round, answer.place)
-            power[answer.place], cost[answer.place] = answer.power_kw, own
+            power[answer.place] = answer.power_kw
+            cost[answer.place] = answer.response.own_cost + problem.change_cost(answer.place, answer.power_kw)
         if self.round == 0:
             self.begin(power, cost, problem.available_kw)
+        else:
+            self.hulls.add(power[self.switched], cost[self.switched], self.round, self.switched)
         self.round += 1
-        if share[1] > 1:
-            return None
         if value > self.best[0]:
             self.best = (value, prices)
         return value
 
     def begin(self, power: Floats, cost: Floats, produced: Floats) -> None:
         """Begin with (B, T) schedules of all blocks, their (B,) own costs and the (D, T) production of all plants."""
-        self.hulls.add(power, cost, 0)
+        self.hulls.add(power[self.switched], cost[self.switched], 0, self.switched)
+        self.reservoirs.power_kw[:] = power[self.reservoirs.place]
         np.add.at(self.net, self.problem.peer, power)
         np.subtract.at(self.net, self.problem.plant_peer, produced)
         self.produced[:] = produced
         self.agreed[:] = self.net
         self.round = max(1, self.round)
+
+    def mixed(self) -> Floats:
+        """(B, T) kW of all blocks, as they are mixed."""
+        power = self.hulls.mixed()
+        power[self.reservoirs.place] = self.reservoirs.power_kw
+        return power
 
     def agree(self, iterations: int) -> tuple[float, float]:
         """Alternate between homes, trades and envelopes; returns the primal and dual residual in kW."""
@@ -184,6 +189,7 @@ class Master:
             stiffness = np.ascontiguousarray(self.rho * share[:, 0])
             self.pressure = shift
             step(hulls.column, hulls.cost, hulls.weight, hulls.first, self.net, target, stiffness, hours, 2)
+            self.reservoirs.step(self.net, target, stiffness)
             if len(self.produced):
                 step_plants(
                     self.produced,
@@ -285,6 +291,7 @@ def find_prices(
     iterations: int = 10,
     stiffness: float = STIFFNESS,
     start: Prices | None = None,
+    gain: float = SETTLED_GAIN,
     stop: Callable[[], bool] | None = None,
 ) -> Consensus:
     """Prices of a good lower bound, and schedules mixed at them.
@@ -296,6 +303,7 @@ def find_prices(
     iterations : of alternating directions in between
     stiffness : rho at first
     start : prices to begin with, as of an earlier plan
+    gain : the search ends where the value has grown by less, relatively, in ``SETTLED_ROUNDS`` rounds
     stop : asked before each round; true ends the search
     """
     master = Master(problem, stiffness=stiffness, start=start)
@@ -305,12 +313,13 @@ def find_prices(
         history.append(master.best[0])
         primal, dual = master.agree(iterations)
         master.balance(primal, dual)
-        if len(history) >= LEAST_ROUNDS and (_settled(history) or (stop is not None and stop())):
+        if len(history) >= LEAST_ROUNDS and (_settled(history, gain) or (stop is not None and stop())):
             break
     return Consensus(
         prices=master.best[1],
         value=master.best[0],
         hulls=master.hulls,
+        mixed_kw=master.mixed(),
         produced=master.produced,
         net_kw=master.net,
         rounds=master.round,
@@ -318,9 +327,9 @@ def find_prices(
     )
 
 
-def _settled(history: list[float]) -> bool:
+def _settled(history: list[float], gain: float) -> bool:
     """Whether the best of the dual values hardly grows any more."""
     if len(history) <= SETTLED_ROUNDS:
         return False
     best, before = history[-1], history[-1 - SETTLED_ROUNDS]
-    return best - before <= SETTLED_GAIN * abs(best)
+    return best - before <= gain * abs(best)

@@ -137,26 +137,15 @@ class Problem:
             upper_kw=np.array([e.upper_kw for e in community.envelopes]).reshape(-1, horizon.mtus),
         )
 
-    def answers(self, price: Floats, *, share: tuple[int, int] = (0, 1)) -> Iterator[Answer]:
-        """The blocks' best responses to the (N, T) prices, part by part.
-
-        Parameters
-        ----------
-        price : (N, T) currency/kWh
-        share : (which, of how many): every so many-th block of each part answers
-        """
-        which, parts = share
+    def answers(self, price: Floats) -> Iterator[Answer]:
+        """The blocks' best responses to the (N, T) prices, part by part."""
         for part in self.parts:
-            asked = np.arange(which % parts, part.place.size, parts)
-            if not asked.size:
-                continue
-            batch, place = part.blocks.batch, part.place[asked]
-            cost = self.cost_of(place, price[part.blocks.peer[asked]])
-            response = batch.respond(cost, None if parts == 1 else asked)
-            block = batch.block if parts == 1 else _ranks(batch.block, asked)
-            power = block_power(block, response.power_kw, asked.size)
+            batch = part.blocks.batch
+            cost = self.cost_of(part.place, price[part.blocks.peer])
+            response = batch.respond(cost)
+            power = block_power(batch.block, response.power_kw, part.place.size)
             spent = response.own_cost + power_cost(cost, power, self.community.horizon.hours)
-            yield Answer(place=place, peer=part.blocks.peer[asked], response=response, power_kw=power, cost=spent)
+            yield Answer(place=part.place, peer=part.blocks.peer, response=response, power_kw=power, cost=spent)
 
     def refined(self, resolution: int) -> "Problem":
         """The same with on/off thermostats answered for on finer temperature cells, for a tighter bound."""
@@ -197,14 +186,6 @@ class Problem:
         """(B,) currency for departing from what was foreseen."""
         hours = self.community.horizon.hours
         return np.asarray(hours * self.change_price[place] * np.abs(power - self.planned_kw[place]).sum(axis=1))
-
-
-def _ranks(block: Integers, asked: Integers) -> Integers:
-    """The rank among the asked blocks of each device's block that is one of them."""
-    rank = np.full(int(block.max()) + 1, -1, dtype=np.int64)
-    rank[asked] = np.arange(asked.size)
-    ranks = rank[block]
-    return np.asarray(ranks[ranks >= 0])
 
 
 def block_power(block: Integers, power: Floats, blocks: int) -> Floats:

@@ -24,7 +24,7 @@ PLANTS_CHANCE = 0.25
 PATIENCE = 12
 """Failed attempts per home after which the search ends."""
 
-LEAST_PATIENCE = 60
+LEAST_PATIENCE = 150
 
 
 def rebuild(

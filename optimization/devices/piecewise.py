@@ -1,7 +1,7 @@
 r"""Piecewise-linear functions of one number, convex or not: what value functions of stores are made of.
 
 A function is two arrays, its breakpoints :math:`x_0 \le x_1 \le \dots` and its values there; outside it is infinite.
-Two breakpoints at one place are a jump, where the lower value holds.
+Two breakpoints at one place are a jump, where the lower value holds. In a gap of its domain it is ``NOWHERE``.
 
 The operation that dynamic programming needs is the infimal convolution with a convex cost :math:`c`,
 
@@ -23,6 +23,9 @@ from numba import njit
 
 FLAT = 1e-13
 """A breakpoint this near to the line between its neighbours, relative to one and its value, is none."""
+
+NOWHERE = 1e15
+"""What a function is taken to be in a gap of its domain: far above any cost."""
 
 _CONCAVE = 1e-12
 """A bend by less than this, relative to one and the value, does not end a convex run: it is rounding."""
@@ -141,8 +144,8 @@ def moved(xs, ys, count, by, cost, lower, upper, out_x, out_y):  # type: ignore[
 
 
 @njit(cache=True, error_model="numpy")
-def lessen(ax, ay, a_count, bx, by, b_count, out_x, out_y):  # type: ignore[no-untyped-def]
-    """Lessens the first of two functions whose domains touch to the second; its number of breakpoints.
+def lessen(ax, ay, a_count, bx, by, b_count, out_x, out_y):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
+    """Lessens the first of two functions to the second; its number of breakpoints.
 
     Only what lies within reach of the second is looked at. ``out`` is room for three times the breakpoints of both; the
     first function needs room for those of its own and of ``out``.
@@ -186,12 +189,31 @@ def lessen(ax, ay, a_count, bx, by, b_count, out_x, out_y):  # type: ignore[no-u
         elif has_b:
             count = append(x, _on_piece(bx, by, j, x), out_x, out_y, count)
             count = append(step, _on_piece(bx, by, j, step), out_x, out_y, count)
+        else:
+            if count == 0:
+                count = append(x, ay[i], out_x, out_y, count)
+            count = append(x, NOWHERE, out_x, out_y, count)
+            count = append(step, NOWHERE, out_x, out_y, count)
         x = step
         while i < last and ax[i + 1] <= x:
             i += 1
         while j + 1 < b_count and bx[j + 1] <= x:
             j += 1
-    return _spliced(ax, ay, a_count, first, last, out_x, out_y, count) if lessened else a_count
+    if not lessened:
+        return a_count
+    count = _joined(out_x, out_y, count, ax[last], ay[last])
+    return _spliced(ax, ay, a_count, first, last, out_x, out_y, count)
+
+
+@njit(cache=True, error_model="numpy")
+def _joined(xs, ys, count, x, y):  # type: ignore[no-untyped-def]
+    """Joins a breakpoint on to a function that may end before; the number of breakpoints."""
+    if count > 0 and xs[count - 1] >= x:
+        return count
+    if count > 0:
+        count = append(xs[count - 1], NOWHERE, xs, ys, count)
+        count = append(x, NOWHERE, xs, ys, count)
+    return append(x, y, xs, ys, count)
 
 
 @njit(cache=True, error_model="numpy")

@@ -15,9 +15,11 @@ value of being in state s at the end of t is
     H_t(s) = h_t(s) + \min_m \min_p\ C_{t+1}(p) + w_m p + H_{t+1}(\kappa s + r_{t+1} f_m p + d_{t+1})
 
 an infimal convolution for each mode (``piecewise``). Modes that touch and whose costs together are convex count as one
-(``store_moves``), so that H stays convex wherever nothing is whole-numbered: then each MTU merges two sorted lists of
-slopes. H is kept where it is needed: on states that can be reached, and from which the bounds of later MTUs can be
-kept.
+(``store_moves``). Where one mode is left in each MTU the problem is convex, and ``store_relaxation`` solves it.
+
+Elsewhere it gives value functions that are too low. Following those, with the modes as they are, gives a schedule of
+cost U, most often a good one. H is then kept where it is needed: on states that can be reached, from which the bounds
+of later MTUs can be kept, and through which a schedule could cost less than U.
 
 A store with minimum times has a value function for each number of MTUs that it has been on or off.
 
@@ -34,12 +36,19 @@ import numpy as np
 from numba import njit, prange
 
 from optimization.devices.piecewise import convex_run, convolved, lessen, moved, settled
-from optimization.devices.store_moves import Moves, cost_at, write_moves
-from optimization.devices.store_state import Integers, change
+from optimization.devices.store_moves import cost_above_idle, idle_cost, room_for_moves, write_moves
+from optimization.devices.store_relaxation import follow_places, narrow, relaxed_value, room_for_convex
+from optimization.devices.store_state import Integers, change, own_cost, state_cost
 from optimization.quantities import Floats
 
 SLACK = 1e-12
 """By how much, relative to one and the state, a bound may be missed: what rounding moves."""
+
+ALIKE = 1e-10
+"""A schedule dearer than a bound by no more than this, relative to one and itself, is cheapest."""
+
+MARGIN = 1e-9
+"""By how much, relative to one and what it costs, a schedule may be dearer than one through a state left out."""
 
 CHUNKS = 64
 """Chunks of blocks that threads share."""
@@ -140,21 +149,24 @@ def _include(xs, ys, count, fall, cost, pieces, extra, low, high, least_x, least
 
 
 @njit(cache=True, error_model="numpy")
-def _carry(stores, r, t, rows, moves, values, q, low, high):  # type: ignore[no-untyped-def]
+def _carry(stores, r, t, moves, values, q, low, high):  # type: ignore[no-untyped-def]
     """Writes the value of beginning an MTU with a count of running; number of breakpoints, -1 for no room."""
     have = 0
     on, count = _counted(q, stores.min_on[r])
-    for row in range(rows):
+    for row in range(moves.rows[t]):
         allowed, nxt, extra = _step(
-            stores.timed[r], stores.min_on[r], stores.min_off[r], stores.start_cost[r], on, count, row > 0
+            stores.timed[r], stores.min_on[r], stores.min_off[r], stores.start_cost[r],
+            on, count, moves.mode[t, row] > 0,
         )  # fmt: skip
         if not allowed:
             continue
-        begin = values.begin[t, nxt]
-        number = values.length[t, nxt]
+        begin, number = values.begin[t, nxt], values.length[t, nxt]
+        if number == 0:
+            continue
+        first, end = moves.begin[t, row], moves.begin[t, row + 1]
         have = _include(
             values.x[begin : begin + number], values.y[begin : begin + number], number,
-            moves.fall[row], moves.cost[row], moves.breakpoints[row], extra, low, high,
+            moves.fall[first:end], moves.cost[first:end], end - first, extra, low, high,
             values.worth_x[q], values.worth_y[q], have, values.other,
         )  # fmt: skip
         if have < 0:
@@ -185,7 +197,7 @@ def _step(timed, least_on, least_off, start_cost, on, count, to_on):  # type: ig
 
 
 @njit(cache=True, error_model="numpy")
-def _evaluate(stores, r, prices, b, moves, values):  # type: ignore[no-untyped-def]
+def _evaluate(stores, r, moves, values):  # type: ignore[no-untyped-def]
     """Writes the value functions after every MTU of the stay, last one first; False where room is too small."""
     first, end = stores.first[r], stores.end[r]
     counts = stores.min_on[r] + stores.min_off[r] if stores.timed[r] else 1
@@ -210,11 +222,10 @@ def _evaluate(stores, r, prices, b, moves, values):  # type: ignore[no-untyped-d
             used += values.length[t, q]
         if t == first:
             break
-        rows = write_moves(stores, r, prices, b, t, moves)
         low = stores.keep[r] * values.low[t - 1] + stores.drift[r, t]
         high = stores.keep[r] * values.high[t - 1] + stores.drift[r, t]
         for q in range(counts):
-            have = _carry(stores, r, t, rows, moves, values, q, low, high)
+            have = _carry(stores, r, t, moves, values, q, low, high)
             if have < 0:
                 return False
             values.worth_count[q] = have
@@ -222,15 +233,15 @@ def _evaluate(stores, r, prices, b, moves, values):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, error_model="numpy")
-def _best_move(xs, ys, count, moves, row, state, slack):  # type: ignore[no-untyped-def]
-    """The least value after a move of a row from a state, and the power of the move."""
-    best, best_power = np.inf, 0.0
-    pieces = moves.breakpoints[row]
-    for i in range(max(1, pieces - 1)):
-        j = min(i + 1, pieces - 1)
-        width = moves.fall[row, j] - moves.fall[row, i]
-        low = max(state - moves.fall[row, j] - slack, xs[0])
-        high = min(state - moves.fall[row, i] + slack, xs[count - 1])
+def _best_move(xs, ys, count, moves, begin, end, state, slack):  # type: ignore[no-untyped-def]
+    """The least value after a move between breakpoints from a state, and cost and power of the move."""
+    best, best_cost, best_power = np.inf, 0.0, 0.0
+    fall, cost, power = moves.fall, moves.cost, moves.power
+    for i in range(begin, max(begin + 1, end - 1)):
+        j = min(i + 1, end - 1)
+        width = fall[j] - fall[i]
+        low = max(state - fall[j] - slack, xs[0])
+        high = min(state - fall[i] + slack, xs[count - 1])
         if low > high:
             continue
         at = np.searchsorted(xs, low)
@@ -239,11 +250,12 @@ def _best_move(xs, ys, count, moves, row, state, slack):  # type: ignore[no-unty
             (low - xs[at - 1]) / (xs[at] - xs[at - 1])
         )  # fmt: skip
         while True:
-            share = min(max((state - x - moves.fall[row, i]) / width, 0.0), 1.0) if width > 0.0 else 0.0
-            value = y + moves.cost[row, i] + (moves.cost[row, j] - moves.cost[row, i]) * share
-            if value < best:
-                best = value
-                best_power = moves.power[row, i] + (moves.power[row, j] - moves.power[row, i]) * share
+            share = min(max((state - x - fall[i]) / width, 0.0), 1.0) if width > 0.0 else 0.0
+            paid = cost[i] + (cost[j] - cost[i]) * share
+            if y + paid < best:
+                best = y + paid
+                best_cost = paid
+                best_power = power[i] + (power[j] - power[i]) * share
             if x >= high and (at >= count or xs[at] > high):
                 break
             if at < count and xs[at] <= high:
@@ -252,39 +264,87 @@ def _best_move(xs, ys, count, moves, row, state, slack):  # type: ignore[no-unty
             else:
                 y += (ys[at] - y) * ((high - x) / (xs[at] - x)) if at < count else 0.0
                 x = high
-    return best, best_power
+    return best, best_cost, best_power
 
 
 @njit(cache=True, error_model="numpy")
-def _follow(stores, r, prices, b, moves, values, power):  # type: ignore[no-untyped-def]
-    """Writes the cheapest powers of the stay; their value."""
-    state, worth = stores.initial[r], 0.0
+def _follow(stores, r, moves, values, mixed, power):  # type: ignore[no-untyped-def]
+    """Writes the powers of the stay that values make cheapest, those of mixed modes if so asked.
+
+    Returns the value of the first of them and what all of them cost; infinite where mixed modes lead nowhere. A cost
+    that is taken as linear between powers is counted so.
+    """
+    state, worth, total = stores.initial[r], 0.0, 0.0
     on = bool(stores.running[r])
     count = min(stores.elapsed[r], stores.min_on[r] if on else stores.min_off[r])
     for t in range(stores.first[r], stores.end[r]):
-        rows = write_moves(stores, r, prices, b, t, moves)
         state = stores.keep[r] * state + stores.drift[r, t]
         slack = SLACK * (1.0 + abs(state))
-        best, best_power, best_next = np.inf, 0.0, 0
-        for row in range(rows):
+        best, best_cost, best_power, best_next = np.inf, 0.0, 0.0, 0
+        for row in range(moves.rows[t]):
             allowed, nxt, extra = _step(
-                stores.timed[r], stores.min_on[r], stores.min_off[r], stores.start_cost[r], on, count, row > 0
+                stores.timed[r], stores.min_on[r], stores.min_off[r], stores.start_cost[r],
+                on, count, moves.mode[t, row] > 0,
             )  # fmt: skip
             if not allowed:
                 continue
-            begin = values.begin[t, nxt]
-            number = values.length[t, nxt]
+            begin = values.begin[t, 0 if mixed else nxt]
+            number = values.length[t, 0 if mixed else nxt]
+            if number == 0:
+                continue
             xs, ys = values.x[begin : begin + number], values.y[begin : begin + number]
-            value, chosen = _best_move(xs, ys, number, moves, row, state, slack)
+            value, paid, chosen = _best_move(
+                xs, ys, number, moves, moves.begin[t, row], moves.begin[t, row + 1], state, slack
+            )  # fmt: skip
             if value + extra < best:
-                best, best_power, best_next = value + extra, chosen, nxt
+                best, best_cost, best_power, best_next = value + extra, paid + extra, chosen, nxt
         if t == stores.first[r]:
             worth = best
+        if best == np.inf:
+            return best, best
         power[t] = best_power
         state += change(stores, r, t, best_power)[0]
+        total += best_cost + state_cost(stores, r, t, state)
         if stores.timed[r]:
             on, count = _counted(best_next, stores.min_on[r])
-    return worth
+    return worth, total
+
+
+@njit(cache=True, error_model="numpy")
+def _priced(stores, r, prices, b, power):  # type: ignore[no-untyped-def]
+    """Currency of a schedule by itself, and by which its power is dearer than none."""
+    cost = 0.0
+    for t in range(stores.first[r], stores.end[r]):
+        cost += cost_above_idle(power[t], prices, b, t)
+    return own_cost(stores, r, power), prices.hours * cost
+
+
+@njit(cache=True, error_model="numpy")
+def _more_room(stores, r, values, room):  # type: ignore[no-untyped-def]
+    """Twice the room for values."""
+    counts = stores.min_on[r] + stores.min_off[r] if stores.timed[r] else 1
+    more = _room(values.low.size, counts, 2 * room)
+    more.low[:] = values.low
+    more.high[:] = values.high
+    return more
+
+
+@njit(cache=True, error_model="numpy")
+def _cheapest_whole(stores, r, prices, b, moves, convex, values, room, power):  # type: ignore[no-untyped-def]
+    """Writes the cheapest powers of a store with modes that mixing would leave out; value, and room as it has grown."""
+    done = False
+    while not done:
+        least, done = relaxed_value(stores, r, moves, convex, values, True)
+        if not done:
+            values, room = _more_room(stores, r, values, room), 2 * room
+    total = _follow(stores, r, moves, values, True, power)[1]
+    if total < np.inf:
+        if total - least <= ALIKE * (1.0 + abs(total)):
+            return least, values, room
+        narrow(stores, r, moves, convex, values, total + MARGIN * (1.0 + abs(total)), MARGIN)
+    while not _evaluate(stores, r, moves, values):
+        values, room = _more_room(stores, r, values, room), 2 * room
+    return _follow(stores, r, moves, values, False, power)[0], values, room
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -301,40 +361,38 @@ def cheapest(stores, rows, prices, breakpoints):  # type: ignore[no-untyped-def]
     Returns
     -------
     power : (B, T) kW
-    value : (B,) currency of the schedule, without what the state's cost is at its zero
+    value : (B,) currency that no schedule goes below, but for what is constant and what no power costs
+    own, paid : (B,) currency of the schedule by itself, but for what is constant, and of its power above none
+    idle : (B,) currency that no power costs
     """
     blocks, mtus = prices.price.shape
     power = np.zeros((blocks, mtus))
-    value = np.zeros(blocks)
+    value, own, paid, idle = np.empty(blocks), np.empty(blocks), np.empty(blocks), np.empty(blocks)
     widest = stores.low_kw.shape[1]
-    longest = widest * (prices.kink.shape[2] + prices.bend_kw.shape[2] + 2)
+    bends = prices.kink.shape[2] + prices.bend_kw.shape[2]
     counts = 1
     for i in range(blocks):
         r = rows[i]
         if stores.timed[r]:
             counts = max(counts, stores.min_on[r] + stores.min_off[r])
-    for chunk in prange(CHUNKS):
-        moves = Moves(
-            np.empty(widest, dtype=np.int64),
-            np.empty((widest, longest)),
-            np.empty((widest, longest)),
-            np.empty((widest, longest)),
-        )
+    chunks = min(CHUNKS, blocks)
+    for chunk in prange(chunks):
+        moves = room_for_moves(mtus, widest, bends)
+        convex = room_for_convex(mtus, widest, bends)
         room = breakpoints
-        values = _room(mtus if chunk < blocks else 0, counts, room)
-        for i in range(chunk, blocks, CHUNKS):
+        values = _room(mtus, counts, room)
+        for i in range(chunk, blocks, chunks):
             r = rows[i]
-            for t in range(mtus):
-                if not stores.first[r] <= t < stores.end[r]:
-                    value[i] += prices.hours * cost_at(
-                        0.0, prices.price[i, t], prices.kink_at, prices.kink, i, t, prices.weight, prices.target[i, t]
-                    )
-            if stores.first[r] >= stores.end[r]:
-                continue
-            _bound_states(stores, r, values)
-            while not _evaluate(stores, r, prices, i, moves, values):
-                room *= 2
-                values = _room(mtus, counts, room)
+            value[i] = 0.0
+            idle[i] = idle_cost(prices, i)
+            if stores.first[r] < stores.end[r]:
                 _bound_states(stores, r, values)
-            value[i] += _follow(stores, r, prices, i, moves, values, power[i])
-    return power, value
+                if write_moves(stores, r, prices, i, moves) and not stores.timed[r]:
+                    value[i] = relaxed_value(stores, r, moves, convex, values, False)[0]
+                    follow_places(stores, r, moves, convex, power[i])
+                else:
+                    value[i], values, room = _cheapest_whole(
+                        stores, r, prices, i, moves, convex, values, room, power[i]
+                    )  # fmt: skip
+            own[i], paid[i] = _priced(stores, r, prices, i, power[i])
+    return power, value, own, paid, idle

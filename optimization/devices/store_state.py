@@ -97,17 +97,31 @@ def _starts(stores, r, power):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def state_cost(stores, r, t, state):  # type: ignore[no-untyped-def]
+    """Currency that a state at the end of an MTU costs."""
+    cost = stores.slope[r, t] * state
+    cost += stores.under[r, t] * max(0.0, stores.lower[r, t] - state)
+    return cost + stores.over[r, t] * max(0.0, state - stores.upper[r, t])
+
+
+@njit(cache=True, error_model="numpy")
+def own_cost(stores, r, power):  # type: ignore[no-untyped-def]
+    """Currency that a feasible (T,) schedule of a store costs by itself, but for what is constant."""
+    cost = 0.0
+    now = stores.initial[r]
+    for t in range(stores.first[r], stores.end[r]):
+        by, wear = change(stores, r, t, power[t])
+        now = stores.keep[r] * now + stores.drift[r, t] + by
+        cost += state_cost(stores, r, t, now) + wear
+    if stores.timed[r]:
+        cost += stores.start_cost[r] * _starts(stores, r, power)
+    return cost
+
+
+@njit(cache=True, error_model="numpy")
 def own_costs(stores, rows, power):  # type: ignore[no-untyped-def]
     """(B,) currency that feasible (B, T) schedules of some stores cost by themselves, but for what is constant."""
-    cost = np.zeros(rows.size)
-    state = states(stores, rows, power)
+    cost = np.empty(rows.size)
     for i in range(rows.size):
-        r = rows[i]
-        for t in range(stores.first[r], stores.end[r]):
-            now = state[i, t]
-            cost[i] += stores.slope[r, t] * now + change(stores, r, t, power[i, t])[1]
-            cost[i] += stores.under[r, t] * max(0.0, stores.lower[r, t] - now)
-            cost[i] += stores.over[r, t] * max(0.0, now - stores.upper[r, t])
-        if stores.timed[r]:
-            cost[i] += stores.start_cost[r] * _starts(stores, r, power[i])
+        cost[i] = own_cost(stores, rows[i], power[i])
     return cost

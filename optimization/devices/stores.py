@@ -18,7 +18,11 @@ from optimization.devices.vehicle import ElectricVehicle
 from optimization.quantities import Floats, Horizon
 
 ROUNDING = 1e-9
-"""Bounds are lower by this, relative to one and themselves, than exact arithmetic would prove."""
+"""Bounds are lower by this than exact arithmetic would prove, relative to one and themselves (or, where that is less,
+to what they are above the cost of no power)."""
+
+_ROUNDING_OF_SUMS = 1e-13
+"""And by this, relative to what no power costs: nothing is computed with that but the sum."""
 
 _BREAKPOINTS = 128
 _LEAST_KEEP = 1e-9
@@ -110,10 +114,12 @@ class StoreBatch:
             weight=cost.weight,
             hours=hours,
         )
-        power, value = cheapest(self.stores, rows, prices, _BREAKPOINTS)
-        own = own_costs(self.stores, rows, power) + self.constant[rows]
-        least = np.minimum(value + self.constant[rows], own + power_cost(cost, power, hours)) - error
-        return Response(power_kw=power, own_cost=own, bound=least - ROUNDING * (1.0 + np.abs(least)))
+        power, value, own, paid, idle = cheapest(self.stores, rows, prices, _BREAKPOINTS)
+        constant = self.constant[rows]
+        least = np.minimum(value, own + paid) + constant
+        smaller = np.minimum(np.abs(least), np.abs(least + idle))
+        rounding = ROUNDING * (1.0 + smaller) + _ROUNDING_OF_SUMS * np.abs(idle)
+        return Response(power_kw=power, own_cost=own + constant, bound=least + idle - error - rounding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +244,7 @@ class Modulating(StoreBatch):
         hours, mtus, count = horizon.hours, horizon.mtus, len(devices)
         dynamics = [d.dynamics(horizon) for d in devices]
         discomfort = np.repeat(hours * _column([d.discomfort_cost for d in devices]), mtus, axis=1)
-        timed = [d.min_on_mtus > 1 or d.min_off_mtus > 1 or d.start_cost > 0.0 for d in devices]
+        timed = [d.min_on_mtus > 1 or d.min_off_mtus > 1 or d.start_cost > 0.0 or _bound_at_first(d) for d in devices]
         stores = Stores(
             first=np.zeros(count, dtype=np.int64),
             end=np.full(count, mtus, dtype=np.int64),
@@ -272,6 +278,11 @@ def _elapsed(device: Thermostatic) -> int:
     """MTUs that a load has been on or off, where it matters."""
     least = device.min_on_mtus if device.running else device.min_off_mtus
     return least if device.elapsed_mtus is None else min(device.elapsed_mtus, least)
+
+
+def _bound_at_first(device: Thermostatic) -> bool:
+    """Whether a run or a rest is carried in that must go on."""
+    return _elapsed(device) < (device.min_on_mtus if device.running else device.min_off_mtus)
 
 
 def _row(numbers: Sequence[float]) -> Floats:

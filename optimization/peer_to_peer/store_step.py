@@ -152,7 +152,7 @@ def _added(old_worth, old_energy, old_count, kinks, gains, kink_count, worth, en
 
 @njit(cache=True, error_model="numpy")
 def store_step(  # type: ignore[no-untyped-def]
-    target, weight, initial, least, most, worth_of_state, limits, gain, loss, cycle, charge, discharge, worth
+    target, weight, initial, least, most, worth_of_state, limits, gain, loss, cycle, keep, charge, discharge, worth
 ):
     """Writes a store's schedule and the worth of its energy; the kW by which its bounds cannot be met, else 0.
 
@@ -165,6 +165,7 @@ def store_step(  # type: ignore[no-untyped-def]
     limits : most charge and discharge, kW
     gain, loss : what is stored of a unit charged, what is taken out of the store for a unit discharged
     cycle : currency/kWh discharged
+    keep : part of the energy that is left after an MTU; a unit before it is worth that part of a unit after it
     charge, discharge, worth : (T,) written
     """
     mtus = target.size
@@ -184,6 +185,9 @@ def store_step(  # type: ignore[no-untyped-def]
     count = 1
     missed = 0.0
     for t in range(mtus):
+        for i in range(count):
+            old_worth[i] /= keep
+            old_energy[i] *= keep
         kink_count = _kinks(kinks, burn, ramp, target[t], weight, charge_most, discharge_most, gain, loss, cycle)
         for j in range(kink_count):
             c, d = _mixed(kinks[j], burn, ramp, target[t], weight, charge_most, discharge_most, gain, loss, cycle)
@@ -217,6 +221,7 @@ def store_step(  # type: ignore[no-untyped-def]
         charge[t], discharge[t] = _mixed(
             later, burn, ramp, target[t], weight, charge_most, discharge_most, gain, loss, cycle
         )
+        later *= keep
     return missed
 
 
@@ -229,7 +234,7 @@ def _answer(  # type: ignore[no-untyped-def]
     for s in range(begin, stop):
         missed[s] = store_step(
             target[:, s].copy(), 1.0 / step[s], initial[s], least[s], most[s], worth_of_state[s],
-            (charge_most[s], discharge_most[s]), gain[s], loss[s], cycle[s], charge[s], discharge[s], worth[s],
+            (charge_most[s], discharge_most[s]), gain[s], loss[s], cycle[s], 1.0, charge[s], discharge[s], worth[s],
         )  # fmt: skip
 
 

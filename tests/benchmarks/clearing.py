@@ -25,6 +25,7 @@ from tests.benchmarks.trial import Job
 
 ROOT = Path(__file__).parents[2]
 EVIDENCE = ROOT / "docs" / "evidence" / "clearing.jsonl"
+SCHEDULING = EVIDENCE.with_name("scheduling.jsonl")
 
 PREPARATION_S = 600.0
 """What drawing a market and bringing it into a solver's form may take beside its solves."""
@@ -157,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.report:
         from tests.benchmarks.report import write_report
 
-        write_report(options.jsonl or EVIDENCE, ROOT / "docs")
+        write_report(options.jsonl or EVIDENCE, ROOT / "docs", scheduling=SCHEDULING if SCHEDULING.exists() else None)
         return 0
 
     def put(line: Line) -> None:

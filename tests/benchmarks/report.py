@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.benchmarks.families import FAMILIES
 from tests.benchmarks.picture import Curve, chart
+from tests.benchmarks.scheduling_report import section
 from tests.benchmarks.solvers import SOLVERS
 
 Line = dict[str, Any]
@@ -42,8 +43,14 @@ def read(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
 
 
-def write_report(evidence: Path, docs: Path) -> None:
-    """Write ``benchmarks.md`` and ``benchmarks.svg``.
+def write_report(evidence: Path, docs: Path, *, scheduling: Path | None = None) -> None:
+    """Write ``benchmarks.md`` and ``benchmarks.svg``, with ``scheduling.svg``.
+
+    Parameters
+    ----------
+    evidence : lines of clearings
+    docs : folder to write to
+    scheduling : lines of schedulings; None for a page without them
 
     Raises
     ------
@@ -65,6 +72,11 @@ def write_report(evidence: Path, docs: Path) -> None:
         chosen = [run for run in runs if run["family"] == name]
         if chosen:
             parts.append(_family(name, chosen))
+    if scheduling is not None:
+        text, scaling = section(read(scheduling))
+        parts.append(text)
+        if scaling:
+            (docs / "scheduling.svg").write_text(scaling, "utf-8")
     (docs / "benchmarks.md").write_text("\n".join(part for part in parts if part), "utf-8")
 
 

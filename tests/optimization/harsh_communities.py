@@ -267,8 +267,4 @@ def _envelopes(random: Random, names: list[str], mtus: int) -> list[Envelope]:
 def _planned(random: Random, community: Community) -> dict[DeviceId, Floats]:
     """What some devices were planned to do; seldom what they can."""
     mtus = community.horizon.mtus
-    return {
-        device.id: random.integers(-4, 8, mtus) * 0.5
-        for _, device in community.devices()
-        if random.random() < 0.6
-    }
+    return {device.id: random.integers(-4, 8, mtus) * 0.5 for _, device in community.devices() if random.random() < 0.6}

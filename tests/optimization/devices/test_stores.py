@@ -217,11 +217,29 @@ def test_a_load_rests_as_long_as_it_must_though_it_is_cold() -> None:
     assert power[2] == pytest.approx(2.0)
 
 
+def test_a_load_without_a_least_power_rests_out_a_rest_that_it_brings() -> None:
+    power = cheapest_load(load(elapsed_mtus=0, initial_c=10.0), [0.1, 0.1, 0.1, 0.1])
+    np.testing.assert_allclose(power, [0.0, 2.0, 2.0, 2.0])
+
+
 def test_a_load_that_has_just_started_stays_on() -> None:
     power = cheapest_load(
         load(min_kw=1.0, min_on_mtus=3, running=True, elapsed_mtus=1, initial_c=30.0), [0.1, 0.1, 0.1, 0.1]
     )
     np.testing.assert_allclose(power, [1.0, 1.0, 0.0, 0.0])
+
+
+def test_penalties_from_far_away_do_not_drown_prices() -> None:
+    near, distant = priced(np.array([[0.3, 0.1, 0.2, 0.5]])), 4000.0
+    cost = replace(
+        near,
+        price=near.price - 1000.0,
+        kink_at=np.full((1, 4, 1), -distant),
+        kink=np.full((1, 4, 1), 1000.0),
+    )
+    answer = Batteries.of([battery()], HOURLY, SHORTFALL).respond(cost)
+    np.testing.assert_allclose(answer.power_kw, [[0.0, 2.0, 0.5, -2.0]], atol=1e-9)
+    assert answer.bound[0] == pytest.approx(4 * 1000.0 * distant + 0.2 + 0.1 - 1.0, abs=1e-5)
 
 
 def test_blocks_are_answered_for_alone_as_in_company() -> None:
