@@ -10,7 +10,7 @@ from controller.plan.reading import CommunityFile
 from optimization.certificate import Certificate
 from optimization.clearing import Clearing
 from optimization.community import Battery, Device, ElectricVehicle, Floats, Interruptible, Thermostatic
-from optimization.members import Member
+from optimization.members import Member, trade_price
 
 Status = Literal["OPTIMAL", "FEASIBLE", "RELAXED", "INFEASIBLE", "UNSOLVED"]
 
@@ -136,15 +136,18 @@ def _trades(plan: Plan, clearing: Clearing) -> list[dict[str, Any]]:
     index = {peer.id: row for row, peer in enumerate(plan.file.community.peers)}
     trades = []
     for link, energies in zip(plan.file.community.links, clearing.trade_kwh, strict=True):
-        for mtu in np.flatnonzero(energies > NEGLIGIBLE_KWH):
-            price = clearing.price[index[link.seller], mtu] + link.seller_preference
+        traded = np.flatnonzero(energies > NEGLIGIBLE_KWH)
+        if not traded.size:
+            continue
+        price = trade_price(plan.file.community, clearing, index[link.seller], link)
+        for mtu in traded:
             trades.append(
                 {
                     "seller": link.seller,
                     "buyer": link.buyer,
                     "mtu": int(mtu),
                     "energy_kwh": finite(float(energies[mtu])),
-                    "price": finite(float(price)),
+                    "price": finite(float(price[mtu])),
                 }
             )
     return trades

@@ -10,7 +10,7 @@ from optimization.certificate import certify
 from optimization.clearing import Clearing
 from optimization.community import Community, Envelope, Link, PeerId
 from optimization.devices import Curtailable, FixedLoad, Interruptible, Phase, Programme
-from optimization.members import alone_bounds, member_costs, members_of
+from optimization.members import alone_bounds, member_costs, members_of, trade_price
 from optimization.quantities import DeviceId
 from optimization.scheduling import ScheduleOptions, schedule
 from tests.optimization.small_communities import small_community
@@ -149,3 +149,18 @@ def test_nobody_in_a_sampled_community_pays_more_than_alone(seed: int) -> None:
     gains = sum(member.alone - member.cost for member in members)
     # Nothing is paid but between members, unless they lose together.
     assert total == pytest.approx(max(0.0, -gains), abs=1e-9)
+
+
+@pytest.mark.parametrize("price", [0.0, 0.05, 0.2, 0.9])
+def test_a_trade_is_paid_within_the_tariff(make_community: MakeCommunity, price: float) -> None:
+    link = Link(
+        seller=PeerId("ann"), buyer=PeerId("bob"), seller_preference=0.02, buyer_preference=0.01, network_charge=0.03
+    )
+    community = make_community({"ann": (), "bob": ()}, import_price=[0.3, 0.3], export_price=[0.1, 0.1], links=[link])
+    none = np.zeros((2, 2))
+    clearing = Clearing(
+        device_kw={}, state_kwh={}, shortfall={}, trade_kwh=np.zeros((1, 2)), import_kwh=none, export_kwh=none,
+        price=np.full((2, 2), price), objective=0.0, lower_bound=0.0,
+    )  # fmt: skip
+    paid = trade_price(community, clearing, 0, link)
+    assert paid == pytest.approx(min(max(price + 0.02, 0.1), 0.27))
