@@ -55,7 +55,7 @@ def members_of(
     community: Community,
     clearing: Clearing,
     *,
-    rounds: int = 30,
+    rounds: int = 80,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Member, ...]:
     """Each member's costs and uplift, in the order of the peers.
@@ -111,7 +111,8 @@ def trade_price(community: Community, clearing: Clearing, seller: int, link: Lin
 def _own_costs(community: Community, clearing: Clearing) -> Floats:
     """(N,) currency that each member's devices cost by themselves."""
     problem = Problem.of(community)
-    power = np.array([clearing.device_kw[device.id] for _, device in community.devices()])
+    mtus = community.horizon.mtus
+    power = np.array([clearing.device_kw[device.id] for _, device in community.devices()]).reshape(-1, mtus)
     cost = problem.unforeseen_cost.copy()
     np.add.at(cost, problem.plant_peer, problem.plant_cost(-power[problem.plant_row]))
     for part in problem.parts:

@@ -6,7 +6,8 @@ r"""Clearing with devices: the community's whole mixed-integer problem, with a p
 3. Polishing (``decomposition.descent``): block by block the exact best response to what the neighbourhood leaves, then
    batteries all together (``decomposition.blending``), then homes torn out and put back in other orders
    (``decomposition.rebuilding``), while the budget lasts. Each step is taken only where it costs less.
-4. What is found is re-counted by ``certificate``, with the bound.
+4. A home or two, where convexity tells little, are finished by ``reference`` in one search tree of bounded size.
+5. What is found is re-counted by ``certificate``, with the bound.
 
 Work is counted in rounds and steps, so equal input gives equal output. A deadline enters as a callable that tells how
 much of the time is spent; a schedule that it cut short is the best so far, with its gap. The first schedule is always
@@ -40,6 +41,7 @@ from optimization.devices.thermostats import FINE, QUICK, ROUGH
 from optimization.errors import SolverError
 from optimization.limits import conflict
 from optimization.quantities import DeviceId, Floats
+from optimization.reference.dispatch import dispatch
 from optimization.states import shortfall_of, states_of
 
 Spent = Callable[[], float]
@@ -61,6 +63,13 @@ PRICES_GAP = 0.05
 WORTHWHILE = 1e-5
 """Relative gain of a sweep below which the next is not worth its while."""
 
+
+EXACT_SIZE = 400
+"""Blocks times MTUs of a community so small that a search tree ends: a home or two, where convexity tells little."""
+
+EXACT_NODES = 500
+EXACT_SHARE = 0.3
+"""Of the time, after which that search is not begun any more."""
 
 ESCALATION = 100.0
 ESCALATIONS = 2
@@ -88,10 +97,10 @@ class ScheduleOptions:
     """
 
     gap: float = 1e-4
-    rounds: int = 80
+    rounds: int = 160
     iterations: int = 10
     sweeps: int = 12
-    rebuilds: int = 3000
+    rebuilds: int = 2000
     resolution: int = FINE
     start: Prices | None = None
 
@@ -167,6 +176,8 @@ def schedule_with_prices(
         outcome = _impossible(community, found)
     else:
         outcome = _clearing(community, bound, found, consensus.prices)
+        if spent() < EXACT_SHARE and problem.peer.size * community.horizon.mtus <= EXACT_SIZE:
+            outcome = _finished(community, outcome, options.gap)
     return Schedule(outcome=outcome, prices=consensus.prices, rounds=consensus.rounds, rebuilt=rebuilt)
 
 
@@ -193,6 +204,8 @@ def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: 
             blending = blend(descent, prices, rounds=20, iterations=options.iterations, stiffness=STIFFNESS)
         if not blending and before - descent.value() <= WORTHWHILE * abs(before):
             break
+    # What a consensus leaves unused by a hair beside a limit is used: exactly, battery by battery.
+    descent.sweep(order)
 
 
 def _by_energy(power: Floats) -> Integers:
@@ -239,6 +252,20 @@ def _impossible(community: Community, found: Schedules) -> Infeasible:
             f"schedule: got {found.excess_kwh:.3g} kWh beyond the limits at best, wanted none or a proof of a conflict"
         )
     return Infeasible(reason=reason)
+
+
+def _finished(community: Community, found: Clearing, gap: float) -> Clearing:
+    """A small community's clearing after a search in one tree: the better schedule, the higher bound."""
+    if found.objective - found.lower_bound <= gap * abs(found.objective):
+        return found
+    try:
+        other = dispatch(community, gap=gap, node_limit=EXACT_NODES)
+    except SolverError:
+        return found
+    if not isinstance(other, Clearing) or not certify(community, other).feasible:
+        return found
+    better = replace(other, price=found.price) if other.objective < found.objective else found
+    return replace(better, lower_bound=max(found.lower_bound, min(other.lower_bound, better.objective)))
 
 
 def _clearing(community: Community, bound: float, found: Schedules, prices: Prices) -> Clearing:

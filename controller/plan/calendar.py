@@ -77,8 +77,8 @@ class Calendar:
         return self.instant(first, 1), self.instant(end, 1 + across)
 
     def time_after_start(self, clock: str) -> datetime:
-        """The instant of a clock time alone: on the day that it names, else the first after the horizon's begin."""
-        return self._stated(clock) or self._nearest(clock, after=self.start)
+        """The instant of a clock time alone: on the day that it names, else the first from the horizon's begin on."""
+        return self._stated(clock) or self._nearest(clock, after=self.start, strictly=False)
 
     def _stated(self, clock: str) -> datetime | None:
         return self.instant(clock, int(clock[DAYLESS:])) if len(clock) > DAYLESS else None

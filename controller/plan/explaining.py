@@ -1,7 +1,7 @@
 """Why a device runs when it does, from a plan alone: prices, its cheapest schedule, running at once, its limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,10 +14,10 @@ from controller.plan.reasons import Reason, reasons
 from controller.plan.result import finite, numbers, shortfall_unit
 from controller.plan.stretches import runs
 from optimization.community import Community, Peer, Thermostatic
-from optimization.devices import Battery, Device, ElectricVehicle, Interruptible, Programme
+from optimization.devices import Device, ElectricVehicle, Interruptible, Programme
 from optimization.devices.batches import group
 from optimization.devices.oracle import Batch, priced
-from optimization.quantities import DeviceId, Floats
+from optimization.quantities import DeviceId, Floats, Horizon
 
 HASTE = 1e-6
 """Currency/kWh by which a thermostat's energy counts where no price does: it should use no more than it needs."""
@@ -100,7 +100,7 @@ def explain(plan: Planned, device_id: str) -> Explanation:
 
     own = way(planned)
     cheapest = way(batch.respond(priced(price[None, :])).power_kw)
-    eager = _eager_price(device, price)
+    eager = _eager(chain, horizon, community.shortfall_price)
     short = plan.shortfall.get(device.id, 0.0)
     return Explanation(
         device=device,
@@ -110,7 +110,7 @@ def explain(plan: Planned, device_id: str) -> Explanation:
         planned=own,
         # An on/off thermostat's answer is proven within an interval only, and the plan's may be the better one.
         cheapest=min(cheapest, own, key=lambda each: each.cost),
-        at_once=None if eager is None else way(batch.respond(priced(eager[None, :])).power_kw),
+        at_once=None if eager is None else way(eager),
         price=price,
         shortfall=f"{short:.3g} {shortfall_unit(device)}" if short else "",
         reasons=reasons(plan, peer, device),
@@ -143,11 +143,23 @@ def _chain(peer: Peer, device: Device) -> tuple[Device, ...]:
     return tuple(chain)
 
 
-def _eager_price(device: Device, price: Floats) -> Floats | None:
-    """(T,) prices under which nothing but time counts; None for a device that has nothing to be done with."""
-    if isinstance(device, Battery | ElectricVehicle | Interruptible | Programme):
-        return np.zeros_like(price)
-    return np.full_like(price, HASTE) if isinstance(device, Thermostatic) else None
+def _eager(chain: tuple[Device, ...], horizon: Horizon, shortfall_price: float) -> Floats | None:
+    """(R, T) kW of devices that do what they have to as early as they may; None where there is nothing they have to."""
+    price = np.zeros((1, horizon.mtus))
+    match chain[0]:
+        case ElectricVehicle() as car:
+            # It takes what it has to leave with, and no more.
+            enough = max(car.required_kwh, car.initial_kwh)
+            chain = (replace(car, capacity_kwh=enough, min_kwh=min(car.min_kwh, enough), max_discharge_kw=0.0),)
+        case Thermostatic():
+            price[:] = HASTE
+        case Interruptible() | Programme():
+            pass
+        case _:
+            return None
+    batch: Batch
+    (batch,) = group(chain, horizon, shortfall_price)
+    return batch.respond(priced(price)).power_kw
 
 
 def as_json(plan: Planned, explanation: Explanation) -> Mapping[str, Any]:

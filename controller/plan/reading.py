@@ -247,7 +247,7 @@ def _members(reader: Reader, everybody: frozenset[PeerId], sections: Mapping[str
         raise InputError(f"{reader.place}: got targets {given}, wanted one of {', '.join(TARGETS)}")
     field = reader.field(given[0])
     if given[0] == "section":
-        if field.value not in sections:
+        if field.text() not in sections:
             raise field.wrong("the section of a peer")
         return frozenset(sections[field.text()])
     if given[0] == "peers" and field.value == "all":

@@ -44,6 +44,9 @@ SETTLED_ROUNDS = 10
 SETTLED_GAIN = 2e-5
 """The search ends where the value has grown by less than this, relatively, in so many rounds."""
 
+SETTLED_RESIDUAL = 5e-3
+"""Residual, relative to the homes' net power, above which the search goes on whatever the value does."""
+
 ENVELOPE_STIFFNESS = 4.0
 """The pull of an envelope's copy, relative to that of the trades."""
 
@@ -157,6 +160,15 @@ class Master:
         if value > self.best[0]:
             self.best = (value, prices)
         return value
+
+    def probe(self) -> None:
+        """Ask at the tariff's own prices too: for who trades little they are right, and the answers are columns."""
+        tariff, middle = self.problem.community.tariff, self.price.copy()
+        self.ask()
+        for price in (tariff.import_price, tariff.export_price):
+            self.price[:] = price
+            self.ask()
+        self.price = middle
 
     def begin(self, power: Floats, cost: Floats, produced: Floats) -> None:
         """Begin with (B, T) schedules of all blocks, their (B,) own costs and the (D, T) production of all plants."""
@@ -307,13 +319,17 @@ def find_prices(
     stop : asked before each round; true ends the search
     """
     master = Master(problem, stiffness=stiffness, start=start)
+    if start is None:
+        master.probe()
     history: list[float] = []
     for _ in range(rounds):
         master.ask()
         history.append(master.best[0])
         primal, dual = master.agree(iterations)
         master.balance(primal, dual)
-        if len(history) >= LEAST_ROUNDS and (_settled(history, gain) or (stop is not None and stop())):
+        size = float(np.sqrt((master.net**2).mean()))
+        settled = _settled(history, gain, max(primal, dual), size)
+        if len(history) >= LEAST_ROUNDS and (settled or (stop is not None and stop())):
             break
     return Consensus(
         prices=master.best[1],
@@ -327,9 +343,9 @@ def find_prices(
     )
 
 
-def _settled(history: list[float], gain: float) -> bool:
-    """Whether the best of the dual values hardly grows any more."""
-    if len(history) <= SETTLED_ROUNDS:
+def _settled(history: list[float], gain: float, residual: float, size: float) -> bool:
+    """Whether the best of the dual values hardly grows any more, and not because the consensus is far off still."""
+    if len(history) <= SETTLED_ROUNDS or residual > SETTLED_RESIDUAL * (1.0 + size):
         return False
     best, before = history[-1], history[-1 - SETTLED_ROUNDS]
     return best - before <= gain * abs(best)

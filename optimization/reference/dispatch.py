@@ -48,7 +48,9 @@ TOLERANCE = 1e-9
 at which a shortfall's price times what is given away showed in the objective (1e-4 of 14)."""
 
 
-def dispatch(community: Community, *, gap: float = 0.01, time_limit: float | None = None) -> Outcome:
+def dispatch(
+    community: Community, *, gap: float = 0.01, time_limit: float | None = None, node_limit: int | None = None
+) -> Outcome:
     """The cheapest trades and schedules of a community, within a declared gap.
 
     Parameters
@@ -58,6 +60,7 @@ def dispatch(community: Community, *, gap: float = 0.01, time_limit: float | Non
         distance of 1e-6 currency too
     time_limit : seconds after which that search ends with what it has, at whatever gap; None for no limit. Finding the
         prices of what it has comes after it and has no limit of its own.
+    node_limit : nodes of the search tree after which it ends so; None for no limit
 
     Returns
     -------
@@ -70,7 +73,7 @@ def dispatch(community: Community, *, gap: float = 0.01, time_limit: float | Non
         time limit, equal input gives equal output.
     """
     model, written = _build(community)
-    search = _solve(model, gap=gap, time_limit=time_limit)
+    search = _solve(model, gap=gap, time_limit=time_limit, node_limit=node_limit)
     if search is None:
         return Infeasible(reason=conflict(community))
     bound = search.best_objective_bound
@@ -192,7 +195,7 @@ def _bounds(model: Any, envelope: Envelope, t: int) -> Any:
     return pyo.inequality(None if np.isinf(lower) else lower, total, None if np.isinf(upper) else upper)
 
 
-def _solve(model: Any, *, gap: float, time_limit: float | None) -> Any:
+def _solve(model: Any, *, gap: float, time_limit: float | None, node_limit: int | None = None) -> Any:
     """HiGHS' results, or None when it proved that there is no solution."""
     solver = Highs()
     solver.config.load_solution = False
@@ -205,6 +208,8 @@ def _solve(model: Any, *, gap: float, time_limit: float | None) -> Any:
         "dual_feasibility_tolerance": TOLERANCE,
         "random_seed": 0,
     }
+    if node_limit is not None:
+        solver.highs_options |= {"mip_max_nodes": node_limit}
     results = solver.solve(model)
     match results.termination_condition:
         case TerminationCondition.optimal:
@@ -217,6 +222,9 @@ def _solve(model: Any, *, gap: float, time_limit: float | None) -> Any:
             return results
         case TerminationCondition.maxTimeLimit:
             raise SolverError(f"HiGHS: got no schedule within {time_limit} s, wanted one")
+        case _ if node_limit is not None and _has_incumbent(solver):
+            results.solution_loader.load_vars()
+            return results
         case other:
             raise SolverError(f"HiGHS: got {other}, wanted an optimum or a proof of infeasibility")
 

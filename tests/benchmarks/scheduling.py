@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
+from optimization.scheduling import ScheduleOptions
 from tests.benchmarks.clearing import EVIDENCE as CLEARING
 from tests.benchmarks.clearing import ROOT, machine, written
 from tests.benchmarks.clearing import SCHEDULING as EVIDENCE
@@ -35,6 +36,7 @@ WARMING = SchedulingJob(
     links="neighbours",
     tolls=1.0,
     limit_s=10.0,
+    wanted_gap=0.01,
     timeout=PREPARATION_S,
 )
 """What is done first and not told."""
@@ -67,7 +69,9 @@ def tried(job: SchedulingJob) -> Line:
 def monolith_of(job: SchedulingJob, ours: Line, most: float) -> SchedulingJob:
     """The same community for HiGHS, with ``MONOLITH_FACTOR`` times as long, at most some seconds."""
     limit_s = min(MONOLITH_FACTOR * ours["seconds"], most)
-    return replace(job, solver="monolith", limit_s=limit_s, timeout=limit_s + PREPARATION_S)
+    return replace(
+        job, solver="monolith", wanted_gap=ScheduleOptions().gap, limit_s=limit_s, timeout=limit_s + PREPARATION_S
+    )
 
 
 def jobs(options: argparse.Namespace) -> Iterator[SchedulingJob]:
@@ -83,6 +87,7 @@ def jobs(options: argparse.Namespace) -> Iterator[SchedulingJob]:
             links=links,
             tolls=1.0 if links == "none" else tolls,
             limit_s=options.deadline,
+            wanted_gap=options.gap,
             timeout=options.timeout,
         )
 
@@ -109,6 +114,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--links", nargs="+", choices=["none", "neighbours", "all"], default=["neighbours"])
     parser.add_argument("--tolls", type=float, nargs="+", default=[1.0], help="factors on what links cost")
     parser.add_argument("--deadline", type=float, help="seconds for ours; default: as many as its steps take")
+    parser.add_argument("--gap", type=float, default=ScheduleOptions().gap, help="relative gap that is enough")
     parser.add_argument("--monolith", action="store_true", help="give HiGHS the whole model for ten times as long")
     parser.add_argument("--monolith-most", type=float, default=600.0, help="seconds that HiGHS gets at most")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds after which a trial of ours is ended")

@@ -23,6 +23,7 @@ def job(**changes: Any) -> SchedulingJob:
         links="neighbours",
         tolls=1.0,
         limit_s=20.0,
+        wanted_gap=1e-4,
         timeout=550.0,
     )
     return replace(given, **changes)
@@ -38,6 +39,7 @@ def line(**changes: Any) -> Line:
         "links": "neighbours",
         "tolls": 1.0,
         "limit_s": None,
+        "wanted_gap": 0.01,
         "timeout": 900.0,
         "load": 0.1,
         "load_after": 1.4,
