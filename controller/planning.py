@@ -4,7 +4,7 @@ The way there is ``problem``; nowhere else do the two worlds meet.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from controller.setpoints import discomforts_milli_k_h, shortfalls_wh, told
 from controller.snapshot import Snapshot
 from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify, net_kw
 from optimization.clearing import Clearing
-from optimization.community import Community
+from optimization.community import Battery, Community, DeviceId
 from optimization.errors import SolverError
 from optimization.rounding import (
     UNBOUNDED_WH,
@@ -29,6 +29,8 @@ from optimization.rounding import (
 MICRO = 1_000_000
 KILO = 1000.0
 LEAST_INTEGER = -(2**63)
+ROUNDED_W = 1e-3
+"""Below this a watt's fraction is a solver's tolerance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,10 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
             net_w[n] += watts
             power_w[device.id] = tuple(int(w) for w in watts)
             setpoints[device.id] = (kind, tuple(int(v) for v in values))
+    for n, device_id, extra in _left_over(snapshot, community, clearing, power_w, up):
+        net_w[n] += extra
+        power_w[device_id] = tuple(int(w) for w in power_w[device_id] + extra)
+        setpoints[device_id] = (SetpointKind.POWER, power_w[device_id])
     plan = Plan(
         start=snapshot.window.start,
         net_w=tuple(int(w) for w in net_w.sum(axis=0)),
@@ -144,6 +150,38 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
         discomfort_milli_k_h=discomforts_milli_k_h(snapshot, community, clearing),
     )
     return plan, net_w
+
+
+def _left_over(
+    snapshot: Snapshot,
+    community: Community,
+    clearing: Clearing,
+    power_w: Mapping[str, tuple[int, ...]],
+    up: npt.NDArray[np.bool_],
+) -> Iterator[tuple[int, str, Integers]]:
+    """The (T,) W that batteries take beyond what was rounded down, so that together they use what they were given.
+
+    Among batteries under the same limits only: what one leaves of a section's limit is not for another's.
+    """
+    grid = snapshot.microgrid.name
+    limited = {target: members_under(snapshot, target) for target in sorted(bounds_w(snapshot)) if target != grid}
+    groups: dict[tuple[str, ...], list[tuple[int, str]]] = defaultdict(list)
+    for n, peer in enumerate(community.peers):
+        for device in peer.devices:
+            if isinstance(device, Battery):
+                under = tuple(target for target, members in limited.items() if peer.id in members)
+                groups[under].append((n, device.id))
+    for batteries in groups.values():
+        exact = np.array([clearing.device_kw[DeviceId(id_)] for _, id_ in batteries]) * KILO
+        down = ~np.array([up[n] for n, _ in batteries])
+        rest = np.where(down, exact - np.array([power_w[id_] for _, id_ in batteries]), 0.0)
+        whole = np.floor(rest.sum(axis=0) + ROUNDED_W)
+        # The largest remainders first, equal ones in the order of the devices.
+        rank = np.argsort(np.argsort(-rest, axis=0, kind="stable"), axis=0, kind="stable")
+        extra = ((rank < whole) & (rest > ROUNDED_W)).astype(np.int64)
+        for (n, id_), row in zip(batteries, extra, strict=True):
+            if row.any():
+                yield n, id_, row
 
 
 def _round_up(snapshot: Snapshot, community: Community, clearing: Clearing) -> npt.NDArray[np.bool_]:

@@ -13,9 +13,6 @@ from controller.flexibility import Plant, Relay, Storage
 from controller.microgrid import GRID_ACCOUNT, Device, Trade
 from controller.settlement import amount_micro
 
-ROUNDED_WH = 1
-"""What several devices' setpoints, each rounded inwards by up to a watt, may leave of a limit in an MTU."""
-
 MTU_S = MTU_MINUTES * 60
 
 
@@ -183,7 +180,7 @@ def _summary(
         "peak_scheduled_w": max(net_wh) * 60 // MTU_MINUTES,
         "peak_metered_w": max(metered),
         "envelope_binding_mtus": sum(
-            wh >= _bounds(outcome, grid.name, at)[1] * MTU_MINUTES // 60 - ROUNDED_WH
+            wh == _bounds(outcome, grid.name, at)[1] * MTU_MINUTES // 60
             for wh, at in zip(net_wh, mtus, strict=True)
             if diary.evening[0] <= at < diary.evening[1]
         ),

@@ -56,8 +56,7 @@ def dispatch(
     Parameters
     ----------
     community : the problem
-    gap : relative distance to the proven lower bound at which the search for whole numbers may end; it ends at a
-        distance of 1e-6 currency too
+    gap : relative distance to the proven lower bound at which the search for whole numbers may end
     time_limit : seconds after which that search ends with what it has, at whatever gap; None for no limit. Finding the
         prices of what it has comes after it and has no limit of its own.
     node_limit : nodes of the search tree after which it ends so; None for no limit
@@ -203,6 +202,8 @@ def _solve(model: Any, *, gap: float, time_limit: float | None, node_limit: int 
     solver.highs_options = {
         "threads": 1,
         "mip_rel_gap": gap,
+        # Else it ends at 1e-6 currency, which is more than a small gap of a cost of a few cents.
+        "mip_abs_gap": TOLERANCE,
         "mip_feasibility_tolerance": TOLERANCE,
         "primal_feasibility_tolerance": TOLERANCE,
         "dual_feasibility_tolerance": TOLERANCE,

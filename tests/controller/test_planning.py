@@ -219,6 +219,45 @@ class TestBounds:
             problem.build(replace(frozen, limits=limits))
 
 
+class TestLeftOver:
+    """What rounding batteries down leaves of a limit that they share."""
+
+    @pytest.fixture
+    def left_over(self, frozen, site):
+        """The watts handed out to eve's and bob's battery at given powers, with more limits."""
+        eve = next(device for device in frozen.devices if device.id == "eve/battery")
+        snapshot = replace(frozen, devices=(*frozen.devices, replace(eve, id="bob/battery", member="bob")))
+        community = problem.build(snapshot)
+        clearing = site.solver.reference(community)
+
+        def left_over(eve_kw, bob_kw, *, up=False, limits=()):
+            batteries = {"eve/battery": np.full(8, eve_kw), "bob/battery": np.full(8, bob_kw)}
+            moved = replace(clearing, device_kw={**clearing.device_kw, **batteries})
+            rounded = {id_: tuple(int(w) for w in np.floor(np.round(kw * 1e3, 6))) for id_, kw in batteries.items()}
+            sides = np.full((len(community.peers), 8), up)
+            found = planning._left_over(replace(snapshot, limits=limits), community, moved, rounded, sides)
+            return {id_: set(extra.tolist()) for _, id_, extra in found}
+
+        return left_over
+
+    def test_goes_to_the_largest_remainder(self, left_over):
+        assert left_over(1.0007, 1.0004) == {"eve/battery": {1}}
+        assert left_over(1.0003, 0.5007) == {"bob/battery": {1}}
+
+    def test_is_nothing_below_a_watt_and_at_whole_watts(self, left_over):
+        assert left_over(1.0004, 1.0005) == {}
+        assert left_over(1.0, -0.5) == {}
+
+    def test_is_not_shared_across_a_sections_limit(self, left_over, frozen):
+        at = frozen.window.start
+        bounds = Bounds(start=at, end=at + 7200, lower_w=None, upper_w=9000)
+        limit = Limit(id="a", target="microgrids/village/members/eve", periods=(bounds,), digest="")
+        assert left_over(1.0007, 1.0004, limits=(limit,)) == {}
+
+    def test_stays_where_powers_are_rounded_up(self, left_over):
+        assert left_over(1.0007, 1.0004, up=True) == {}
+
+
 class TestDecide:
     def test_the_order_of_mappings_changes_nothing(self, frozen, decide):
         mixed = random.Random(7)

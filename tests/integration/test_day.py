@@ -44,8 +44,6 @@ PICTURES = {"picture-load", "picture-schedule", "picture-devices", "picture-trad
 MTUS = 96
 QUARTER_S = 900
 LEAST_BINDING = 8
-ROUNDED_WH = 1
-"""Five batteries' setpoints, each rounded inwards by up to a watt, may leave this of the limit in a quarter-hour."""
 
 Record = dict[str, Any]
 
@@ -333,9 +331,7 @@ class TestEnvelope:
 
     def test_binds_in_the_evening_and_the_peak_was_planned_higher_before(self, day: Day) -> None:
         scheduled, evening = self.scheduled_wh(day), self.bounds(day, "evening")
-        binding = [
-            at for at, (_, upper_w) in evening.items() if upper_w // 4 - ROUNDED_WH <= scheduled[at] <= upper_w // 4
-        ]
+        binding = [at for at, (_, upper_w) in evening.items() if scheduled[at] == upper_w // 4]
         assert len(binding) >= LEAST_BINDING
         start = day.schedule["start"]
         planned = {start + k * QUARTER_S: w for k, w in enumerate(day.json("day")["load"]["without_limit_w"])}

@@ -68,9 +68,7 @@ def solved(community: Community, *, gap: float = 0.0) -> Clearing:
     certificate = certify(community, clearing)
     assert certificate.primal_residual_kw < 1e-6, certificate.violated
     assert certificate.objective == pytest.approx(clearing.objective, abs=1e-6)
-    # HiGHS ends a search at a distance of 1e-6 currency whatever the gap, which is more of a cost of a few cents.
-    assert 0.0 <= certificate.gap < float("inf")
-    assert certificate.objective - certificate.lower_bound <= gap * abs(certificate.objective) + 2e-6
+    assert certificate.gap <= gap + 1e-6
     return clearing
 
 
