@@ -35,7 +35,9 @@ _CONCAVE = 1e-12
 def append(x, y, xs, ys, count):  # type: ignore[no-untyped-def]
     """Appends a breakpoint to a function, without those that say nothing; the number of breakpoints."""
     flat = FLAT * (1.0 + abs(y))
-    if count > 0 and x - xs[count - 1] <= FLAT * (1.0 + abs(x)) and abs(y - ys[count - 1]) <= flat:
+    # Both ends of a gap stay however narrow it is: a piece from one of them to a value would be steep beyond counting.
+    near = count > 0 and y < 0.5 * NOWHERE and x - xs[count - 1] <= FLAT * (1.0 + abs(x))
+    if near and abs(y - ys[count - 1]) <= flat:
         return count
     if count > 1:
         before = xs[count - 1] - xs[count - 2]

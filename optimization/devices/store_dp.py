@@ -36,7 +36,7 @@ import numpy as np
 from numba import njit, prange
 
 from optimization.devices.piecewise import convex_run, convolved, lessen, moved, settled
-from optimization.devices.store_moves import cost_above_idle, idle_cost, room_for_moves, write_moves
+from optimization.devices.store_moves import between, cost_above_idle, idle_cost, room_for_moves, write_moves
 from optimization.devices.store_relaxation import follow_places, narrow, relaxed_value, room_for_convex
 from optimization.devices.store_state import Integers, change, own_cost, state_cost
 from optimization.quantities import Floats
@@ -255,7 +255,7 @@ def _best_move(xs, ys, count, moves, begin, end, state, slack):  # type: ignore[
             if y + paid < best:
                 best = y + paid
                 best_cost = paid
-                best_power = power[i] + (power[j] - power[i]) * share
+                best_power = between(power[i], power[j], share)
             if x >= high and (at >= count or xs[at] > high):
                 break
             if at < count and xs[at] <= high:

@@ -100,6 +100,13 @@ def room_for_moves(mtus, modes, bends):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def between(start, end, share):  # type: ignore[no-untyped-def]
+    """A power between two others, not beyond them by rounding either."""
+    power = start + (end - start) * share
+    return min(max(power, min(start, end)), max(start, end))
+
+
+@njit(cache=True, error_model="numpy")
 def cost_above_idle(power, prices, b, t):  # type: ignore[no-untyped-def]
     """Currency per hour by which a power in an MTU is dearer than none.
 

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from optimization.devices.store_moves import between
 from optimization.devices.store_state import change
 from optimization.quantities import Floats
 
@@ -258,7 +259,7 @@ def follow_places(stores, r, moves, convex, power):  # type: ignore[no-untyped-d
             width = moves.fall[a + 1] - moves.fall[a]
             share = min(max(0.0, state - convex.place[begin + j] - moves.fall[a]), width) / width
             if share < 1.0:
-                chosen = moves.power[a] + (moves.power[a + 1] - moves.power[a]) * share
+                chosen = between(moves.power[a], moves.power[a + 1], share)
                 break
             a += 1
             chosen = moves.power[a]

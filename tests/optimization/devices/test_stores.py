@@ -1,7 +1,9 @@
 """Batteries, vehicles and modulating loads get their cheapest schedule: against HiGHS, and by hand."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from tests.optimization.devices.store_cases import (
 )
 from tests.optimization.devices.store_milp import cheapest_kwh_store, cheapest_modulating
 
+SCALE = float(os.environ.get("GRIDPACT_CAMPAIGN", "1"))
 SHORTFALL = 100.0
 HOURLY = Horizon(mtus=4, mtu_minutes=60)
 
@@ -145,13 +148,23 @@ def test_tied_and_negative_prices_cost_what_highs_finds(kind: str, seed: int, pr
     check(KINDS[kind](np.random.default_rng(seed), horizon), horizon, priced(np.array([price])))
 
 
+def check_seed(kind: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, 1])
+    horizon = random_horizon(rng, 16)
+    check(KINDS[kind](rng, horizon), horizon, random_cost(rng, 1, horizon.mtus))
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_price_vectors_cost_what_highs_finds(kind: str) -> None:
-    for seed in range(10_000 // len(KINDS) + 1):
-        rng = np.random.default_rng([seed, 1])
-        horizon = random_horizon(rng, 16)
-        check(KINDS[kind](rng, horizon), horizon, random_cost(rng, 1, horizon.mtus))
+    for seed in range(ceil(10_000 * SCALE)):
+        check_seed(kind, seed)
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("battery", 1524), ("modulating", 1394)])
+def test_rounding_neither_lowers_a_bound_nor_leaves_a_range(kind: str, seed: int) -> None:
+    """The battery once had a gap in its values an ulp wide, the load a power an ulp below its least."""
+    check_seed(kind, seed)
 
 
 def test_a_battery_charges_when_cheap_and_discharges_when_dear() -> None:
