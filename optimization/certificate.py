@@ -35,6 +35,10 @@ from optimization.community import (
 BOUND_TOLERANCE = 1e-6
 """Relative; HiGHS' bound and its objective differ by less when they meet."""
 
+SMALLEST_OBJECTIVE = 1e-3
+"""Currency. A gap is relative to the objective's size, or to this where it is smaller: a tenth of a cent is next to
+nothing, and what rounding leaves of nothing is no gap."""
+
 FEASIBILITY_TOLERANCE_KW = 1e-5
 """A hundredth of a watt: below what a setpoint can express, above what HiGHS leaves (1e-7 per row)."""
 
@@ -49,7 +53,7 @@ class Certificate:
     violated : the rule that is violated most, for people; empty where none is
     objective : currency, recomputed
     lower_bound : currency below which no schedule can cost, as the solver proved it
-    gap : (objective - lower_bound) / max(|objective|, 1e-9)
+    gap : as of ``relative_gap``
     """
 
     primal_residual_kw: float
@@ -62,6 +66,11 @@ class Certificate:
     def feasible(self) -> bool:
         """Whether every rule holds within the tolerance."""
         return self.primal_residual_kw <= FEASIBILITY_TOLERANCE_KW
+
+    @property
+    def distance(self) -> float:
+        """Currency from the lower bound to the objective: what the gap is a part of; 0 where rounding made it less."""
+        return float(np.maximum(0.0, self.objective - self.lower_bound))
 
 
 def certify(community: Community, clearing: Clearing) -> Certificate:
@@ -96,14 +105,26 @@ def certify(community: Community, clearing: Clearing) -> Certificate:
         violated=name if residual > FEASIBILITY_TOLERANCE_KW else "",
         objective=objective,
         lower_bound=clearing.lower_bound,
-        gap=_gap(objective, clearing.lower_bound),
+        gap=relative_gap(objective, clearing.lower_bound),
     )
 
 
-def _gap(objective: float, lower_bound: float) -> float:
-    """The relative gap; infinity where either number is NaN, or the bound lies above what it bounds."""
-    scale = max(abs(objective), 1e-9)
-    if np.isnan(objective) or np.isnan(lower_bound) or lower_bound > objective + BOUND_TOLERANCE * max(1.0, scale):
+def relative_gap(objective: float, lower_bound: float) -> float:
+    """How far at most an objective is from the best, relative to its size.
+
+    Parameters
+    ----------
+    objective : currency
+    lower_bound : currency below which nothing can cost
+
+    Returns
+    -------
+    float : max(0, objective - lower_bound) / max(|objective|, ``SMALLEST_OBJECTIVE``); infinity where either number is
+        NaN, or the bound lies above what it bounds
+    """
+    scale = max(abs(objective), SMALLEST_OBJECTIVE)
+    above = lower_bound > objective + BOUND_TOLERANCE * max(1.0, scale)
+    if np.isnan(objective) or np.isnan(lower_bound) or above:
         return float("inf")
     return max(0.0, objective - lower_bound) / scale
 

@@ -14,7 +14,7 @@ R. P. O'Neill et al. (2005), "Efficient market-clearing prices in markets with n
 Research 164(1): make-whole payments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from optimization.community import Community, Link
 from optimization.decomposition.master import find_prices, home_bounds
 from optimization.decomposition.problem import Problem, block_power
 from optimization.devices.thermostats import FINE, ROUGH
-from optimization.quantities import Floats, PeerId
+from optimization.quantities import DeviceId, Floats, PeerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,15 @@ def members_of(
 
 def alone_bounds(community: Community, *, rounds: int, stop: Callable[[], bool] | None = None) -> Floats:
     """(N,) currency below which no member's own plan at the tariff can cost."""
-    own = tuple(envelope for envelope in community.envelopes if len(envelope.peers) == 1)
-    problem = Problem.of(replace(community, links=(), envelopes=own))
+    problem = Problem.of(standalone(community))
     found = find_prices(problem.refined(ROUGH), rounds=rounds, stop=stop)
     return home_bounds(problem.refined(FINE), found.prices)
+
+
+def standalone(community: Community) -> Community:
+    """The same members, each by itself: no links, and of the envelopes only those on one member."""
+    own = tuple(envelope for envelope in community.envelopes if len(envelope.peers) == 1)
+    return replace(community, links=(), envelopes=own)
 
 
 def member_costs(community: Community, clearing: Clearing) -> Floats:
@@ -88,7 +93,7 @@ def member_costs(community: Community, clearing: Clearing) -> Floats:
     index = {peer.id: n for n, peer in enumerate(community.peers)}
     tariff = community.tariff
     cost = (clearing.import_kwh * tariff.import_price - clearing.export_kwh * tariff.export_price).sum(axis=1)
-    cost = cost + _own_costs(community, clearing)
+    cost = cost + own_costs(community, clearing.device_kw)
     for link, energy in zip(community.links, clearing.trade_kwh, strict=True):
         seller, buyer = index[link.seller], index[link.buyer]
         paid = float(energy @ trade_price(community, clearing, seller, link))
@@ -108,11 +113,11 @@ def trade_price(community: Community, clearing: Clearing, seller: int, link: Lin
     return np.asarray(np.clip(wanted, tariff.export_price, highest))
 
 
-def _own_costs(community: Community, clearing: Clearing) -> Floats:
-    """(N,) currency that each member's devices cost by themselves."""
+def own_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
+    """(N,) currency that each member's devices cost by themselves, under the (T,) kW of each."""
     problem = Problem.of(community)
     mtus = community.horizon.mtus
-    power = np.array([clearing.device_kw[device.id] for _, device in community.devices()]).reshape(-1, mtus)
+    power = np.array([device_kw[device.id] for _, device in community.devices()]).reshape(-1, mtus)
     cost = problem.unforeseen_cost.copy()
     np.add.at(cost, problem.plant_peer, problem.plant_cost(-power[problem.plant_row]))
     for part in problem.parts:

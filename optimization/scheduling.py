@@ -6,8 +6,10 @@ r"""Clearing with devices: the community's whole mixed-integer problem, with a p
 3. Polishing (``decomposition.descent``): block by block the exact best response to what the neighbourhood leaves, then
    batteries all together (``decomposition.blending``), then homes torn out and put back in other orders
    (``decomposition.rebuilding``), while the budget lasts. Each step is taken only where it costs less.
-4. A home or two, where convexity tells little, are finished by ``reference`` in one search tree of bounded size.
-5. What is found is re-counted by ``certificate``, with the bound.
+4. Where that leaves a gap, home by home a better bound (``decomposition.splitting``): what convexity leaves open where
+   links are dear and devices share what their own roof gives.
+5. A home or two, where convexity tells little, are finished by ``reference`` in one search tree of bounded size.
+6. What is found is re-counted by ``certificate``, with the bound.
 
 Work is counted in rounds and steps, so equal input gives equal output. A deadline enters as a callable that tells how
 much of the time is spent; a schedule that it cut short is the best so far, with its gap. The first schedule is always
@@ -25,24 +27,34 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimization.certificate import FEASIBILITY_TOLERANCE_KW, certify
+from optimization.certificate import FEASIBILITY_TOLERANCE_KW, certify, relative_gap
 from optimization.clearing import Clearing, Infeasible, Outcome
 from optimization.community import Community
 from optimization.decomposition.blending import blend, feasible_kw
 from optimization.decomposition.descent import Descent, Schedules
 from optimization.decomposition.dither import choose
-from optimization.decomposition.master import SETTLED_GAIN, STIFFNESS, Consensus, Prices, find_prices, lower_bound
+from optimization.decomposition.master import (
+    SETTLED_GAIN,
+    STIFFNESS,
+    Consensus,
+    Prices,
+    find_prices,
+    home_bounds,
+    shared_bound,
+)
 from optimization.decomposition.pilot import pilot
 from optimization.decomposition.problem import Problem
 from optimization.decomposition.rebuilding import rebuild
+from optimization.decomposition.splitting import costs_of, split_bounds
 from optimization.devices import Battery
 from optimization.devices.oracle import Integers, pulled
-from optimization.devices.thermostats import FINE, QUICK, ROUGH
+from optimization.devices.thermostats import FINE, QUICK, ROUGH, Switched
 from optimization.errors import SolverError
 from optimization.limits import conflict
 from optimization.quantities import DeviceId, Floats
 from optimization.reference.dispatch import dispatch
 from optimization.states import shortfall_of, states_of
+from optimization.whole_numbers import name_conflict, settle
 
 Spent = Callable[[], float]
 """Tells which share of the time is over: 0 at first, 1 at the deadline."""
@@ -54,6 +66,9 @@ REFINED_SHARE = 0.65
 """Of the time, after which a bound is taken as it is."""
 
 
+SPLIT_SHARE = 0.8
+"""Of the time, after which homes' bounds are taken as they are."""
+
 POLISHED_SHARE = 0.9
 """Of the time, after which sweeps end."""
 
@@ -63,6 +78,10 @@ PRICES_GAP = 0.05
 WORTHWHILE = 1e-5
 """Relative gain of a sweep below which the next is not worth its while."""
 
+
+CELLS = 240
+CELLS_IN_ALL = 12_000
+"""Temperature cells of on/off thermostats while prices are sought: of each at most, and of all together."""
 
 EXACT_SIZE = 400
 """Blocks times MTUs of a community so small that a search tree ends: a home or two, where convexity tells little."""
@@ -91,6 +110,7 @@ class ScheduleOptions:
     rounds : of the oracles in the search for prices, at most
     iterations : of the consensus between two of them
     sweeps : most sweeps of the descent over all blocks
+    splits : rounds in which homes' devices are asked at prices of their own, for a tighter bound, at most
     rebuilds : times that a few blocks are torn out and put back, at most
     resolution : temperature cells of on/off thermostats for the bound
     start : prices to begin with, as of an earlier plan
@@ -100,6 +120,7 @@ class ScheduleOptions:
     rounds: int = 160
     iterations: int = 10
     sweeps: int = 12
+    splits: int = 60
     rebuilds: int = 2000
     resolution: int = FINE
     start: Prices | None = None
@@ -151,7 +172,7 @@ def schedule_with_prices(
     options = options or ScheduleOptions()
     problem = Problem.of(community)
     consensus = find_prices(
-        problem.refined(ROUGH),
+        problem.refined(_cells(problem)),
         rounds=options.rounds,
         iterations=options.iterations,
         start=options.start or pilot(community, iterations=options.iterations),
@@ -159,9 +180,11 @@ def schedule_with_prices(
         stop=lambda: spent() >= PRICES_SHARE,
     )
     resolution = options.resolution if spent() < REFINED_SHARE else QUICK
-    bound = lower_bound(problem.refined(resolution), consensus.prices)
+    homes = home_bounds(problem.refined(resolution), consensus.prices)
     descent = Descent(problem, _rounded(problem, consensus), consensus.produced)
     _descend(descent, consensus.prices, options, spent)
+    bound = float(_split(descent, consensus.prices, homes, options, spent).sum())
+    bound += shared_bound(problem, consensus.prices)
     rebuilt = _rebuild(descent, bound, options, spent)
     for _ in range(ESCALATIONS):
         if _beyond_kw(problem, descent.net) <= FEASIBILITY_TOLERANCE_KW:
@@ -173,12 +196,38 @@ def schedule_with_prices(
     found = descent.schedules()
     outcome: Outcome
     if _beyond_kw(problem, found.net_kw) > FEASIBILITY_TOLERANCE_KW:
-        outcome = _impossible(community, found)
+        outcome = _impossible(community, found, spent)
     else:
         outcome = _clearing(community, bound, found, consensus.prices)
         if spent() < EXACT_SHARE and problem.peer.size * community.horizon.mtus <= EXACT_SIZE:
             outcome = _finished(community, outcome, options.gap)
     return Schedule(outcome=outcome, prices=consensus.prices, rounds=consensus.rounds, rebuilt=rebuilt)
+
+
+def _cells(problem: Problem) -> int:
+    """Temperature cells of on/off thermostats while prices are sought: many where there are few of them.
+
+    What rough answers are beside the cheapest misleads a home, and is noise in a neighbourhood.
+    """
+    loads = sum(part.place.size for part in problem.parts if isinstance(part.blocks.batch, Switched))
+    return max(ROUGH, min(CELLS, CELLS_IN_ALL // max(1, loads)))
+
+
+def _split(descent: Descent, prices: Prices, homes: Floats, options: ScheduleOptions, spent: Spent) -> Floats:
+    """(N,) the homes' bounds, tighter where they leave a gap that is not wanted."""
+    problem, value = descent.problem, descent.value()
+    bound = float(homes.sum()) + shared_bound(problem, prices)
+    if options.splits == 0 or relative_gap(value, bound) <= options.gap:
+        return homes
+    return split_bounds(
+        problem,
+        prices,
+        homes,
+        costs_of(problem, prices, descent.block_kw, descent.own, descent.produced),
+        wanted=options.gap * abs(value),
+        rounds=options.splits,
+        stop=lambda: spent() >= SPLIT_SHARE,
+    )
 
 
 def _rebuild(descent: Descent, bound: float, options: ScheduleOptions, spent: Spent) -> int:
@@ -238,25 +287,28 @@ def _beyond_kw(problem: Problem, net: Floats) -> float:
     return float(np.maximum(sums - problem.upper_kw, problem.lower_kw - sums).max(initial=0.0))
 
 
-def _impossible(community: Community, found: Schedules) -> Infeasible:
-    """The proof that the limits cannot be kept.
+def _impossible(community: Community, found: Schedules, spent: Spent) -> Outcome:
+    """The proof that the limits cannot be kept; of a small community also the schedule that was overlooked.
 
     Raises
     ------
     SolverError
-        If there is none: then the search has failed, not the community.
+        If there is neither: then the search has failed, not the community.
     """
     reason = conflict(community)
-    if reason is None:
+    if reason is not None:
+        return Infeasible(reason=name_conflict(community, reason, spent))
+    settled = settle(community, spent)
+    if settled is None:
         raise SolverError(
             f"schedule: got {found.excess_kwh:.3g} kWh beyond the limits at best, wanted none or a proof of a conflict"
         )
-    return Infeasible(reason=reason)
+    return settled
 
 
 def _finished(community: Community, found: Clearing, gap: float) -> Clearing:
     """A small community's clearing after a search in one tree: the better schedule, the higher bound."""
-    if found.objective - found.lower_bound <= gap * abs(found.objective):
+    if relative_gap(found.objective, found.lower_bound) <= gap:
         return found
     try:
         other = dispatch(community, gap=gap, node_limit=EXACT_NODES)

@@ -96,6 +96,24 @@ def shortfall_of(
     return {device: amount for device, amount in short.items() if amount > NEGLIGIBLE}
 
 
+def shortfall_cost(community: Community, shortfall: Mapping[DeviceId, float]) -> float:
+    """Currency that the objective counts for what devices fall short by, in the units of ``Clearing.shortfall``.
+
+    That each MTU outside its band costs an on/off thermostat something beside the kelvins is left out.
+    """
+    cost = 0.0
+    for _, device in community.devices():
+        match device:
+            case Thermostatic():
+                price = device.discomfort_cost
+            case Interruptible():
+                price = community.shortfall_price * device.power_kw * community.horizon.hours
+            case _:
+                price = community.shortfall_price
+        cost += price * shortfall.get(device.id, 0.0)
+    return cost
+
+
 def _shortfall(device: Device, power: Floats, states: States, horizon: Horizon) -> float:
     match device:
         case Battery():

@@ -40,7 +40,7 @@ COLUMNS = 24
 LEAST_ROUNDS = 6
 """Rounds that are always run: before, the hulls know too little for a feasible schedule."""
 
-SETTLED_ROUNDS = 10
+SETTLED_ROUNDS = 20
 SETTLED_GAIN = 2e-5
 """The search ends where the value has grown by less than this, relatively, in so many rounds."""
 
@@ -291,9 +291,13 @@ def home_bounds(problem: Problem, prices: Prices) -> Floats:
 
 def lower_bound(problem: Problem, prices: Prices) -> float:
     """Currency below which no schedule of the community can cost, proven by prices."""
+    return float(home_bounds(problem, prices).sum()) + shared_bound(problem, prices)
+
+
+def shared_bound(problem: Problem, prices: Prices) -> float:
+    """Currency of the bound that envelopes on no peer or several are worth."""
     limits = static_bounds(problem, prices, prices.of_members(problem))[1]
-    shared = problem.member.sum(axis=1) != 1
-    return float(home_bounds(problem, prices).sum() + limits[shared].sum())
+    return float(limits[problem.member.sum(axis=1) != 1].sum())
 
 
 def find_prices(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from optimization.certificate import relative_gap
 from optimization.decomposition.descent import Descent
 from optimization.devices.oracle import Integers
 
@@ -43,7 +44,7 @@ def rebuild(
     descent : the schedules, which get cheaper in place
     limit : most attempts
     bound : currency below which nothing can cost
-    gap : relative gap at which it ends
+    gap : relative gap at which it ends, as of ``certificate.relative_gap``
     seed : of the choice of blocks and orders
     stop : asked before each attempt
     """
@@ -56,7 +57,7 @@ def rebuild(
     gained = failed = 0
     for attempt in range(limit):
         if (
-            value - bound <= gap * abs(value)
+            relative_gap(value, bound) <= gap
             or failed > max(LEAST_PATIENCE, PATIENCE * homes.size)
             or (stop is not None and stop())
         ):

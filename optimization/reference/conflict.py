@@ -22,6 +22,8 @@ from optimization.community import (
 from optimization.reference.devices.switching import carried_in
 
 NAMED = 5
+ONLY_TOGETHER = "the envelopes cannot be kept over the whole horizon, though in each MTU alone they could"
+"""What is said where single MTUs do not show the conflict."""
 
 
 def least_and_most_kw(device: Device, horizon: Horizon) -> tuple[Floats, Floats]:
@@ -100,4 +102,4 @@ def conflict(community: Community) -> str:
     if conflicts:
         more = len(conflicts) - NAMED
         return "; ".join(conflicts[:NAMED]) + (f"; and {more} more" if more > 0 else "")
-    return "the envelopes cannot be kept over the whole horizon, though in each MTU alone they could"
+    return ONLY_TOGETHER

@@ -13,7 +13,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -36,6 +36,22 @@ SOLVES = 20
 Line = dict[str, Any]
 
 
+def told(
+    module: str, job: Mapping[str, Any], *, timeout: float | None = None
+) -> tuple[subprocess.CompletedProcess[str], list[Line]]:
+    """A trial in a process of its own: how it ended, and the lines that it answered."""
+    child = subprocess.run(
+        [sys.executable, "-m", f"tests.benchmarks.{module}"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=timeout,
+    )
+    return child, [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
+
+
 def tried(job: Job) -> Line:
     """The line of one trial.
 
@@ -44,18 +60,9 @@ def tried(job: Job) -> Line:
     """
     about: Line = {"kind": "clearing", **asdict(job)}
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.trial"],
-            input=json.dumps(asdict(job)),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            timeout=PREPARATION_S + SOLVES * job.timeout,
-        )
+        child, answers = told("trial", asdict(job), timeout=PREPARATION_S + SOLVES * job.timeout)
     except subprocess.TimeoutExpired:
         return {**about, "status": "timeout"}
-    answers = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
     found: Line = answers[-1] if answers else {}
     if child.returncode == 0 and found:
         return {**about, **found}

@@ -6,7 +6,6 @@ runs in a process of its own, one at a time. ``--report`` makes ``docs/benchmark
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from optimization.scheduling import ScheduleOptions
 from tests.benchmarks.clearing import EVIDENCE as CLEARING
-from tests.benchmarks.clearing import ROOT, machine, written
+from tests.benchmarks.clearing import ROOT, machine, told, written
 from tests.benchmarks.clearing import SCHEDULING as EVIDENCE
 from tests.benchmarks.scheduling_trial import WARMING_HOMES, WARMING_MTUS, Line, SchedulingJob
 
@@ -45,16 +44,8 @@ WARMING = SchedulingJob(
 def tried(job: SchedulingJob) -> Line:
     """The line of one trial; a ``status`` beside those of ``run`` is ``timeout``, ``memory`` (killed) or ``failed``."""
     about: Line = {"kind": "scheduling", **asdict(job), "load": os.getloadavg()[0]}
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.scheduling_trial"],
-        input=json.dumps(asdict(job)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+    child, answers = told("scheduling_trial", asdict(job))
     about["load_after"] = os.getloadavg()[0]
-    answers = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
     match child.returncode:
         case 0 if answers:
             return {**about, **answers[-1]}

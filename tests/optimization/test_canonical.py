@@ -10,52 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimization.canonical import canonical
-from optimization.market import Limit, Links, Market
+from optimization.market import Limit, Market
 from optimization.market_clearing import MarketClearing
-
-
-def shuffled(market: Market, random: np.random.Generator) -> Market:
-    """The same market with its peers, assets, pieces, links, storages and limits in another order."""
-    peers = random.permutation(len(market.peers))
-    place = np.argsort(peers)
-    assets = random.permutation(market.assets.peer.size)
-    # Pieces of one asset keep their order, which is all that tells them apart.
-    asset_place = np.argsort(assets)
-    pieces = np.argsort(random.random(market.assets.peer.size)[market.assets.piece_asset], kind="stable")
-    links = random.permutation(market.links.size)
-    stores = random.permutation(market.stores.size)
-    storages = {
-        f.name: tuple(market.stores.names[s] for s in stores)
-        if f.name == "names"
-        else getattr(market.stores, f.name)[stores]
-        for f in fields(market.stores)
-    }
-    return replace(
-        market,
-        peers=tuple(market.peers[n] for n in peers),
-        assets=replace(
-            market.assets,
-            peer=place[market.assets.peer[assets]],
-            names=tuple(market.assets.names[a] for a in assets),
-            piece_asset=asset_place[market.assets.piece_asset[pieces]],
-            **{name: getattr(market.assets, name)[pieces] for name in ("lower", "upper", "slope", "curvature")},
-        ),
-        links=Links(
-            seller=place[market.links.seller[links]],
-            buyer=place[market.links.buyer[links]],
-            **{
-                name: getattr(market.links, name)[links]
-                for name in ("seller_preference", "buyer_preference", "network_charge", "capacity")
-            },
-        ),
-        storages=replace(market.stores, **storages | {"peer": place[storages["peer"]]}),
-        import_price=market.import_price[peers],
-        export_price=market.export_price[peers],
-        limits=tuple(
-            replace(market.limits[g], members=random.permutation(place[market.limits[g].members]))
-            for g in random.permutation(len(market.limits))
-        ),
-    )
+from tests.optimization.shuffled_market import Shuffled
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -88,7 +45,7 @@ def test_no_order_of_its_parts_changes_the_sorted_market(
     markets: Callable[..., st.SearchStrategy[Market]], data: Any, seed: int
 ) -> None:
     market = data.draw(markets())
-    assert_same(canonical(market).market, canonical(shuffled(market, np.random.default_rng(seed))).market)
+    assert_same(canonical(market).market, canonical(Shuffled(market, seed).market).market)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -96,7 +53,7 @@ def test_no_order_of_its_parts_changes_the_sorted_market(
 def test_an_answer_comes_back_as_it_went(
     markets: Callable[..., st.SearchStrategy[Market]], data: Any, seed: int
 ) -> None:
-    market = shuffled(data.draw(markets()), np.random.default_rng(seed))
+    market = Shuffled(data.draw(markets()), seed).market
     ordered = canonical(market)
     clearing = numbered(market)
     assert_same(ordered.restored(ordered.sorted(clearing)), clearing)

@@ -13,6 +13,7 @@ from optimization.certificate import (
     certify,
     envelope_residuals,
     net_kw,
+    relative_gap,
 )
 from optimization.clearing import Clearing
 from optimization.community import Battery, Community, Curtailable, Envelope, FixedLoad, Interruptible, Link
@@ -397,6 +398,39 @@ def test_the_gap_is_the_relative_distance_to_the_bound(
     certificate = certify(community, dataclasses.replace(clearing, lower_bound=lower_bound))
     assert certificate.gap == pytest.approx(gap)
     assert certificate.feasible
+
+
+@pytest.mark.parametrize(
+    ("objective", "lower_bound", "gap"),
+    [
+        (0.0, 0.0, 0.0),
+        (0.0, -1e-12, 1e-9),
+        (0.0, -1e-9, 1e-6),
+        (1e-12, 0.0, 1e-9),
+        (0.0, -1.0, 1000.0),
+        (-2.0, -2.5, 0.25),
+        (0.002, 0.001, 0.5),
+        (0.0, 1e-9, 0.0),
+        (0.0, 1e-3, INFINITY),
+        (NAN, 0.0, INFINITY),
+    ],
+)
+def test_what_rounding_leaves_of_nothing_is_no_gap(objective: float, lower_bound: float, gap: float) -> None:
+    assert relative_gap(objective, lower_bound) == pytest.approx(gap, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("objective", "lower_bound", "distance"), [(3.0, 1.0, 2.0), (1.0, 3.0, 0.0), (-1.0, -2.0, 1.0)]
+)
+def test_the_distance_to_the_bound_is_stated_in_currency(objective: float, lower_bound: float, distance: float) -> None:
+    certificate = Certificate(
+        primal_residual_kw=0.0,
+        violated="",
+        objective=objective,
+        lower_bound=lower_bound,
+        gap=relative_gap(objective, lower_bound),
+    )
+    assert certificate.distance == distance
 
 
 @pytest.mark.parametrize(("residual", "feasible"), [(0.0, True), (1e-5, True), (1.1e-5, False), (INFINITY, False)])

@@ -5,32 +5,24 @@ import pytest
 
 from optimization.community import (
     Battery,
-    Community,
     Curtailable,
     Device,
     ElectricVehicle,
     FixedLoad,
     Generator,
-    Horizon,
     Interruptible,
-    Peer,
-    PeerId,
     Programme,
-    SectionId,
-    Tariff,
     Thermostatic,
 )
 from optimization.devices import Phase, PowerRange, Progress
 from optimization.fulfilment import impossible_tasks
+from tests.optimization.lone_peer import lone_peer
 
 
 def named(*devices: Device, mtus: int = 8, minutes: int = 30, day_starts: tuple[int, ...] = ()) -> list[str]:
     """What is said of one peer's devices."""
-    community = Community(
-        horizon=Horizon(mtus=mtus, mtu_minutes=minutes, day_starts=day_starts),
-        tariff=Tariff(import_price=np.ones(mtus), export_price=np.zeros(mtus)),
-        peers=(Peer(id=PeerId("ann"), section=SectionId("street"), devices=devices),),
-    )
+    price = np.ones(mtus)
+    community = lone_peer(*devices, import_price=price, export_price=0 * price, minutes=minutes, day_starts=day_starts)
     return [str(task) for task in impossible_tasks(community)]
 
 

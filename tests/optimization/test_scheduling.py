@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimization import whole_numbers
 from optimization.clearing import Clearing, Infeasible
 from optimization.community import Community, Envelope, Link, PeerId
 from optimization.devices import (
@@ -157,8 +158,20 @@ def test_whole_numbers_that_conflict_are_no_schedule(
     torn = replace(
         community,
         peers=(replace(community.peers[0], devices=(free,)),),
-        envelopes=(make_envelope("a", lower_kw=[1.0], upper_kw=[1.5]),),
+        envelopes=(make_envelope("a", name="meter", lower_kw=[1.0], upper_kw=[1.5]),),
     )
+    outcome = schedule(torn, options=BRIEF)
+    assert isinstance(outcome, Infeasible)
+    assert outcome.reason.startswith("meter MTU 0: 1.000 to 1.500 kW allowed: no schedule keeps this")
+
+
+def test_a_conflict_in_a_community_too_large_to_prove_it_is_no_answer(
+    make_community: MakeCommunity, make_envelope: MakeEnvelope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump = Interruptible(id=DeviceId("pump"), power_kw=2.0, first_mtu=0, end_mtu=1, required_mtus=1)
+    meter = make_envelope("a", lower_kw=[1.0], upper_kw=[1.5])
+    torn = make_community({"a": [pump]}, import_price=[0.3], export_price=[0.1], envelopes=[meter])
+    monkeypatch.setattr(whole_numbers, "MOST_SIZE", 0)
     with pytest.raises(SolverError, match="beyond the limits"):
         schedule(torn, options=BRIEF)
 
@@ -281,11 +294,12 @@ def test_more_time_is_never_worse() -> None:
 @pytest.mark.slow
 def test_prices_of_an_earlier_search_shorten_the_next() -> None:
     community = small_community(8, most_homes=3, most_mtus=32)
-    first = schedule_with_prices(community, options=BRIEF)
-    options = replace(BRIEF, rounds=6, start=first.prices)
+    # The bound that the community's prices prove, without what homes' own prices add to it.
+    brief = replace(BRIEF, splits=0)
+    first = schedule_with_prices(community, options=brief)
     second, cold = (
-        schedule_with_prices(community, options=options),
-        schedule(community, options=replace(BRIEF, rounds=6)),
+        schedule_with_prices(community, options=replace(brief, rounds=6, start=first.prices)),
+        schedule(community, options=replace(brief, rounds=6)),
     )
     assert isinstance(first.outcome, Clearing)
     assert isinstance(second.outcome, Clearing)

@@ -12,29 +12,18 @@ from optimization.community import (
     ElectricVehicle,
     FixedLoad,
     Generator,
-    Horizon,
     Interruptible,
-    Peer,
-    PeerId,
     Programme,
-    SectionId,
-    Tariff,
     Thermostatic,
 )
 from optimization.devices import Phase, PowerRange, Progress
 from optimization.states import NEGLIGIBLE, shortfall_of, states_of
-
-
-def community_of(*devices: Device, mtus: int = 4, minutes: int = 30) -> Community:
-    return Community(
-        horizon=Horizon(mtus=mtus, mtu_minutes=minutes),
-        tariff=Tariff(import_price=np.ones(mtus), export_price=np.zeros(mtus)),
-        peers=(Peer(id=PeerId("ann"), section=SectionId("street"), devices=devices),),
-    )
+from tests.optimization.lone_peer import lone_peer
 
 
 def under(device: Device, power_kw: list[float]) -> tuple[Community, dict[DeviceId, Any]]:
-    return community_of(device, mtus=len(power_kw)), {device.id: np.array(power_kw)}
+    price = np.ones(len(power_kw))
+    return lone_peer(device, import_price=price, export_price=0 * price, minutes=30), {device.id: np.array(power_kw)}
 
 
 def battery(**changes: Any) -> Battery:

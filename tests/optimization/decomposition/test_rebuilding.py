@@ -53,6 +53,22 @@ def test_the_search_ends_at_the_bound_its_limit_and_when_told(stuck: Descent) ->
     assert stuck.value() == value
 
 
+def test_at_nothing_rounding_is_no_reason_to_go_on(make_community: MakeCommunity) -> None:
+    both = {"a": [boiler("large", 3.0), boiler("small", 1.0)]}
+    problem = Problem.of(make_community(both, import_price=[0.0, 0.0], export_price=[0.0, 0.0]))
+    descent = Descent(problem, (np.array([[0.0, 3.0], [1.0, 0.0]]),), problem.available_kw)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    assert descent.value() == 0.0
+    assert rebuild(descent, limit=50, bound=-1e-12, gap=1e-4, stop=stop) == 0
+    assert asked == 0
+
+
 def test_where_nothing_decides_there_is_nothing_to_rebuild(make_community: MakeCommunity) -> None:
     plant = Curtailable(id=DeviceId("pv"), available_kw=np.array([1.0]))
     problem = Problem.of(make_community({"a": [plant]}, import_price=[0.3], export_price=[0.1]))

@@ -18,6 +18,7 @@ from optimization.markets.protocol import GRID, MANAGER, DesignOutcome
 from optimization.markets.registry import designs
 from optimization.markets.settling import bought_less_sold, stored_energy
 from optimization.reference.market import solve
+from tests.optimization.shuffled_market import Shuffled
 
 CASES = Path(__file__).parents[2] / "vectors" / "cases"
 
@@ -126,10 +127,11 @@ def test_nobody_is_worse_off_than_with_the_grid_alone(make_market, design, seed)
 @settings(max_examples=25)
 def test_no_result_depends_on_the_order_of_peers_assets_or_links(markets, design, data, seed):
     market = data.draw(markets(feasible=False))
-    other, peers, pieces = shuffled(market, np.random.default_rng(seed))
+    shuffled = Shuffled(market, seed)
+    other = shuffled.market
     one, two = design.clear(market), design.clear(other)
-    assert (one.piece[pieces] == two.piece).all()
-    assert (one.payments[peers] == two.payments).all()
+    assert (one.piece[shuffled.pieces] == two.piece).all()
+    assert (one.payments[shuffled.peers] == two.payments).all()
     assert one.uniform_price == two.uniform_price
     rows = [
         sorted(
@@ -140,38 +142,6 @@ def test_no_result_depends_on_the_order_of_peers_assets_or_links(markets, design
         for made, x in ((market, one.trades), (other, two.trades))
     ]
     assert rows[0] == rows[1]
-
-
-def shuffled(market: Market, random: np.random.Generator) -> tuple[Market, np.ndarray, np.ndarray]:
-    """The same market in another order, and where its peers and pieces stood before; an asset is one piece here."""
-    peers, assets = random.permutation(len(market.peers)), random.permutation(market.assets.peer.size)
-    links, stores = random.permutation(market.links.size), random.permutation(market.stores.size)
-    rank = np.argsort(peers)
-
-    def taken(rows, order):
-        return {
-            f.name: tuple(value[i] for i in order) if isinstance(value, tuple) else value[order]
-            for f in fields(rows)
-            for value in [getattr(rows, f.name)]
-        }
-
-    asset_rows = taken(market.assets, assets) | {"piece_asset": np.arange(assets.size)}
-    link_rows, store_rows = taken(market.links, links), taken(market.stores, stores)
-    asset_rows["peer"] = rank[asset_rows["peer"]]
-    store_rows["peer"] = rank[store_rows["peer"]]
-    for side in ("seller", "buyer"):
-        link_rows[side] = rank[link_rows[side]]
-    other = replace(
-        market,
-        peers=tuple(market.peers[n] for n in peers),
-        assets=type(market.assets)(**asset_rows),
-        links=type(market.links)(**link_rows),
-        storages=type(market.stores)(**store_rows),
-        import_price=market.import_price[peers],
-        export_price=market.export_price[peers],
-        limits=tuple(replace(x, members=rank[x.members]) for x in reversed(market.limits)),
-    )
-    return other, peers, assets
 
 
 @pytest.mark.parametrize(("fee", "best"), [(0.0, -125.407165), (0.01, -102.205029)])

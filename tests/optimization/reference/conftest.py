@@ -1,22 +1,18 @@
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import pytest
 
 from optimization.certificate import certify
 from optimization.clearing import Clearing
-from optimization.community import Community, Device, Horizon, Peer, PeerId, SectionId, Tariff
+from optimization.community import Community, Device
 from optimization.reference.dispatch import dispatch
+from tests.optimization.lone_peer import lone_peer
 
 
 def _single(
     *devices: Device, price: Sequence[float], mtu_minutes: int = 60, day_starts: Sequence[int] = ()
 ) -> Community:
-    return Community(
-        horizon=Horizon(mtus=len(price), mtu_minutes=mtu_minutes, day_starts=tuple(day_starts)),
-        tariff=Tariff(import_price=np.array(price), export_price=np.array(price)),
-        peers=(Peer(id=PeerId("ann"), section=SectionId("street"), devices=devices),),
-    )
+    return lone_peer(*devices, import_price=price, export_price=price, minutes=mtu_minutes, day_starts=day_starts)
 
 
 @pytest.fixture(scope="session")

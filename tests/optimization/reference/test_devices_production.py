@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from optimization.clearing import Clearing
-from optimization.community import Battery, Community, Curtailable, FixedLoad, Generator, Horizon, Peer, Tariff
+from optimization.community import Battery, Community, Curtailable, FixedLoad, Generator
+from tests.optimization.lone_peer import lone_peer
 
 Single = Callable[..., Community]
 Best = Callable[[Community], Clearing]
@@ -77,10 +78,10 @@ def test_a_generator_of_one_output_alone_has_one_cost(single: Single, best: Best
 
 
 def planned(power_kw: list[float], price: list[float], *devices: Any, change_price: float) -> Community:
-    return Community(
-        horizon=Horizon(mtus=len(price), mtu_minutes=60),
-        tariff=Tariff(import_price=np.array(price), export_price=np.array(price)),
-        peers=(Peer(id="ann", section="street", devices=devices),),
+    return lone_peer(
+        *devices,
+        import_price=price,
+        export_price=price,
         planned_kw={devices[0].id: np.array(power_kw)},
         change_price=change_price,
     )

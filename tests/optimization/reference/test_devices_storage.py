@@ -13,25 +13,15 @@ from scipy.optimize import linprog
 from optimization.clearing import Clearing
 from optimization.community import Battery, Community, Curtailable, ElectricVehicle, Envelope, Link
 from optimization.devices import PowerRange
+from tests.optimization.reference import by_hand
 
 Single = Callable[..., Community]
 Best = Callable[[Community], Clearing]
 
 
 def battery(**changes: Any) -> Battery:
-    fields = {
-        "id": "battery",
-        "max_charge_kw": 4.0,
-        "max_discharge_kw": 4.0,
-        "capacity_kwh": 8.0,
-        "initial_kwh": 4.0,
-        "final_kwh": 0.0,
-        "charge_efficiency": 1.0,
-        "discharge_efficiency": 1.0,
-        "cycle_cost": 0.0,
-        "waiting_cost": 0.0,
-    }
-    return Battery(**(fields | changes))
+    fields = {"max_charge_kw": 4.0, "max_discharge_kw": 4.0, "capacity_kwh": 8.0, "initial_kwh": 4.0}
+    return by_hand.battery(**(fields | changes))
 
 
 def vehicle(**changes: Any) -> ElectricVehicle:

@@ -12,6 +12,7 @@ from scipy.optimize import linprog
 
 from optimization.clearing import Clearing
 from optimization.community import Community, Generator, Interruptible, Thermostatic
+from tests.optimization.reference import by_hand
 
 Single = Callable[..., Community]
 Best = Callable[[Community], Clearing]
@@ -19,16 +20,7 @@ On = tuple[bool, ...]
 
 
 def appliance(**changes: Any) -> Interruptible:
-    fields = {
-        "id": "pump",
-        "power_kw": 2.0,
-        "first_mtu": 0,
-        "end_mtu": 5,
-        "required_mtus": 2,
-        "waiting_cost": 0.0,
-        "start_cost": 0.0,
-    }
-    return Interruptible(**(fields | changes))
+    return by_hand.appliance(**({"end_mtu": 5} | changes))
 
 
 def heater(mtus: int, **changes: Any) -> Thermostatic:

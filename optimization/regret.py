@@ -1,0 +1,147 @@
+"""By how much following the community in a window is dearer to each member than its own best.
+
+On a rolling horizon each plan is replaced by the next, and only its first MTUs become final. What they leave each
+member with is compared with what it had before them, both valued by its best plan alone: the tariff, no links, its own
+limits. With A that value before the window, B after it, and c what the member pays in the window,
+
+.. math::
+
+    r = c + B - A
+
+is its regret. Where forecasts hold, the B of one window is the A of the next, so that over a day regrets sum up to what
+was paid less the first A: a member that is left with none has paid no more than its best plan alone.
+
+A and B are proven lower bounds, found alike, so that what a search leaves open is in neither of them alone. What a task
+falls short by is not money: the price that stands for it orders what comes first, and is left out of regrets.
+
+References
+----------
+R. P. O'Neill et al. (2005), "Efficient market-clearing prices in markets with nonconvexities", European J. Operational
+Research 164(1): make-whole payments. Y. Guo, C. Chen, L. Tong (2021), "Pricing multi-interval dispatch under
+uncertainty, part I", IEEE Trans. Power Systems 36(5): no uniform price spares rolling windows such payments.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from optimization.community import Community
+from optimization.decomposition.master import Prices, find_prices, home_bounds
+from optimization.decomposition.problem import Problem
+from optimization.devices import (
+    Battery,
+    Curtailable,
+    Device,
+    ElectricVehicle,
+    FixedLoad,
+    Generator,
+    Interruptible,
+    Programme,
+    Thermostatic,
+)
+from optimization.devices.thermostats import FINE
+from optimization.members import own_costs, standalone
+from optimization.quantities import DeviceId, Floats
+from optimization.rolling import roll
+from optimization.states import shortfall_of
+from optimization.uplift import Standing
+
+ROUNDS = 80
+"""Of the oracles in each search: homes by themselves settle within half of them."""
+
+CELLS = 96
+"""Of on/off thermostats' temperatures in the searches: with fewer, prices are those of a slacker problem."""
+
+
+def standing(
+    community: Community,
+    device_kw: Mapping[DeviceId, Floats],
+    mtus: int,
+    *,
+    rounds: int = ROUNDS,
+    stop: Callable[[], bool] | None = None,
+) -> Standing:
+    """What the first MTUs of a plan change for each member.
+
+    The price for departing from an earlier plan is nobody's cost, and is left out.
+
+    Parameters
+    ----------
+    community : the problem that was planned for
+    device_kw : (T,) kW of each device, as planned
+    mtus : how many MTUs of it become final, from 1 to the horizon's
+    rounds : of the oracles in each of the two searches
+    stop : asked between rounds
+    """
+    before = replace(standalone(community), planned_kw={}, change_price=0.0)
+    value, short, prices = _alone(before, rounds=rounds, stop=stop)
+    own, undone = own_costs(before, device_kw), _shortfall_costs(before, device_kw)
+    rest = np.zeros_like(value)
+    if mtus < before.horizon.mtus:
+        executed = {device: power[:mtus] for device, power in device_kw.items()}
+        after = replace(roll(before, executed, device_kw, change_price=0.0), planned_kw={})
+        later = {device: power[mtus:] for device, power in device_kw.items()}
+        own = own - own_costs(after, later)
+        # The prices that proved the one are good ones for the other, so that both are proven equally well.
+        start = Prices(peer=prices.peer[:, mtus:], envelope=prices.envelope[:, mtus:])
+        rest, left, _ = _alone(after, rounds=rounds, stop=stop, start=start)
+        undone = undone - _shortfall_costs(after, later) + left
+    return Standing(alone=value, rest=rest, own=own, short=undone - short)
+
+
+def _alone(
+    community: Community, *, rounds: int, stop: Callable[[], bool] | None, start: Prices | None = None
+) -> tuple[Floats, Floats, Prices]:
+    """(N,) bounds of members by themselves, (N,) of them for tasks that fall short, and the prices of the bounds."""
+    problem = Problem.of(community)
+    fine = problem.refined(FINE)
+    prices = find_prices(problem.refined(CELLS), rounds=rounds, stop=stop, start=start).prices
+    bounds = home_bounds(fine, prices)
+    if start is not None:
+        bounds, prices = _better(problem, (home_bounds(fine, start), start), (bounds, prices))
+    return bounds, _shortfall_costs(community, _answered(problem, prices)), prices
+
+
+def _better(problem: Problem, one: tuple[Floats, Prices], other: tuple[Floats, Prices]) -> tuple[Floats, Prices]:
+    """Of two bounds and their prices the better for each home: nothing connects them."""
+    home = other[0] > one[0]
+    limit = problem.member @ home > 0
+    return np.maximum(one[0], other[0]), Prices(
+        peer=np.where(home[:, None], other[1].peer, one[1].peer),
+        envelope=np.where(limit[:, None], other[1].envelope, one[1].envelope),
+    )
+
+
+def _answered(problem: Problem, prices: Prices) -> dict[DeviceId, Floats]:
+    """(T,) kW that each device would have at the prices; nothing for those that have no task."""
+    idle = np.zeros(problem.community.horizon.mtus)
+    power = {device.id: idle for _, device in problem.community.devices()}
+    for part, answer in zip(problem.parts, problem.answers(prices.of_members(problem)), strict=True):
+        devices = part.blocks.batch.devices
+        power |= {device.id: row for device, row in zip(devices, answer.response.power_kw, strict=True)}
+    return power
+
+
+def _shortfall_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
+    """(N,) currency that stands for what each member's tasks fall short by."""
+    amount = shortfall_of(community, device_kw)
+    cost = np.zeros(len(community.peers))
+    for n, peer in enumerate(community.peers):
+        for device in peer.devices:
+            if device.id in amount:
+                cost[n] += amount[device.id] * _shortfall_price(device, community)
+    return cost
+
+
+def _shortfall_price(device: Device, community: Community) -> float:
+    """Currency for each unit that a device falls short by."""
+    match device:
+        case Thermostatic():
+            return device.discomfort_cost
+        case Interruptible():
+            return community.shortfall_price * device.power_kw * community.horizon.hours
+        case Battery() | ElectricVehicle() | Programme():
+            return community.shortfall_price
+        case FixedLoad() | Curtailable() | Generator():
+            return 0.0
