@@ -73,15 +73,38 @@ MARKETS = ("bilateral", "pool", "double-auction", "average-price", "negotiation"
 SOLVERS = ("dispatch", "admm", "reference")
 
 
+STREET = "gridpact sample --homes 3 --seed 1 --mtus 24 --mtu-minutes 60"
+"""A community that is planned in seconds, as the examples have it."""
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults where there are any."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Leaves examples as they are, so that each can be pasted."""
+        return indent + text if text.startswith("examples:\n") else super()._fill_text(text, width, indent)
+
+
+def _examples(*lines: str) -> str:
+    """What stands at the end of a help: commands that work when they are pasted in this order."""
+    return "\n  ".join(("examples:", *lines))
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="gridpact", description="Microgrid controller.")
+    parser = _Parser(
+        prog="gridpact",
+        description="Microgrid controller: which appliance runs when, who trades what, books that anyone can check.",
+        epilog=_examples(
+            f"{STREET} > street.json",
+            "gridpact plan street.json",
+            "gridpact plan --help",
+            "gridpact demo --help",
+        ),
+        formatter_class=_Formatter,
+    )
     parser.add_argument("--version", action="version", version=f"gridpact {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
@@ -181,7 +204,11 @@ def _add_sample(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="write a community of realistic devices",
         description="Writes a community (docs/communities.md says what a file holds) to standard output: homes with "
         "eight devices or more each, a time-of-use tariff, links, limits. Equal arguments give equal bytes.",
-        epilog="example: gridpact sample --homes 10 --seed 1 --mtus 96 > street.json",
+        epilog=_examples(
+            f"{STREET} > street.json",
+            "gridpact sample --homes 100 --transformer 3.5 > village.json",
+            "gridpact sample --homes 2 --mtus 24 --mtu-minutes 60 | gridpact plan -",
+        ),
         formatter_class=_Formatter,
     )
     sample.add_argument("--homes", type=int, required=True, metavar="N", help="how many, 1 to 20000")
@@ -207,7 +234,11 @@ def _add_plan(commands: "argparse._SubParsersAction[_Parser]") -> None:
         description="Plans a community (docs/communities.md says what a file holds): trades and device schedules, "
         "certified with a proven gap. Exit codes: 0 a feasible plan, at its deadline too, 2 bad input, 3 infeasible, "
         "4 no certified result.",
-        epilog="examples: gridpact plan street.json; gridpact plan street.json --deadline 30 --json > plan.json",
+        epilog=_examples(
+            f"{STREET} > street.json",
+            "gridpact plan street.json",
+            "gridpact plan street.json --deadline 10 --json > plan.json",
+        ),
         formatter_class=_Formatter,
     )
     plan.add_argument("path", metavar="COMMUNITY", help="file (.json), or - for standard input")
@@ -221,6 +252,9 @@ def _add_plan(commands: "argparse._SubParsersAction[_Parser]") -> None:
         action="store_true",
         help="plan the nearest fulfilment of tasks that no schedule can fulfil, instead of refusing them",
     )
+    plan.add_argument(
+        "--all", action="store_true", help="show each device, member and limit; else kinds of more than 60 devices"
+    )
     plan.add_argument("--json", action="store_true", help="print the plan as one JSON object")
 
 
@@ -230,7 +264,12 @@ def _add_explain(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="say why a device runs when it does",
         description="Says when a device runs in a plan and at which prices, what that costs against its cheapest "
         "schedule and against running at once, and which limits hold it.",
-        epilog="example: gridpact explain plan.json home-1/dishwasher",
+        epilog=_examples(
+            f"{STREET} > street.json",
+            "gridpact plan street.json --json > plan.json",
+            "gridpact explain plan.json home-1/dishwasher",
+        ),
+        formatter_class=_Formatter,
     )
     explain.add_argument("path", metavar="PLAN", help="what gridpact plan --json printed, or - for standard input")
     explain.add_argument("device", metavar="DEVICE", help="id of the device")
@@ -242,7 +281,10 @@ def _add_schema(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "schema",
         help="print the JSON Schema of a format",
         description="Prints the JSON Schema (draft 2020-12) of a format.",
-        epilog="examples: gridpact schema case > case.schema.json; gridpact schema community > community.schema.json",
+        epilog=_examples(
+            "gridpact schema community > community.schema.json", "gridpact schema case > case.schema.json"
+        ),
+        formatter_class=_Formatter,
     )
     schema.add_argument("format", choices=("case", "community"), help="which format")
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from controller.counting import counted
 from controller.flexibility import Generator, Programme, Relay, Vehicle
 from controller.microgrid import Device, DeviceSetpoint, DeviceState, Microgrid, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, cut
 from controller.store import market, registry
 from controller.store.market import WindowRow
+from controller.uplifts import from_json
 from controller.wire.market import read_order
 
 COMMITTED = (Relay, Programme, Vehicle, Generator)
@@ -53,7 +55,14 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
         ),
         carry=json.loads(last.carry) if last is not None and last.carry else {},
         planned_w=_planned(microgrid, window, next((row for row in reversed(earlier) if row.plan), None), devices),
+        uplifts=_uplifts(next((row for row in reversed(earlier) if row.uplifts), None)),
     )
+
+
+def _uplifts(row: WindowRow | None) -> dict[str, tuple[int, int]]:
+    """What the last clearing that had uplifts left to those after it: each member's regret, and what it received."""
+    uplifts = from_json(row.uplifts) if row is not None else ()
+    return {uplift.member: (uplift.regret_micro, uplift.received_micro) for uplift in uplifts}
 
 
 def _planned(
@@ -113,4 +122,6 @@ def _projected(
         device.id: past.state(device, telemetry.get(device.id), bases[device.id], told.get(device.id, ()))
         for device in devices
     }
-    return {device: state for device, state in states.items() if state is not None}
+    newest = Snapshot.from_json(frozen[-1].snapshot or "") if frozen else None
+    known = {device.id: device for device in devices}
+    return {id_: counted(known[id_], state, newest) for id_, state in states.items() if state is not None}

@@ -131,12 +131,13 @@ class DeviceState:
     ----------
     device, instant : which, and when in Unix seconds
     power_w : consumption positive
-    closed_s : how long its relay has been closed since it was registered
+    closed_s : how long its relay has been closed since it was first registered
     stored_wh : what a battery or a vehicle holds; None where it does not say
     closed : whether it is on; None where it does not say
     held_s : how long it has been on, or off, without a break; None where that is not known
     starts_today : how often it was switched on since midnight; None where that is not known
     temperature_milli_c : of a thermostat; None where it does not say
+    closed_before_s : how much of ``closed_s`` was for tasks before the present one
     """
 
     device: str
@@ -148,6 +149,12 @@ class DeviceState:
     held_s: int | None = None
     starts_today: int | None = None
     temperature_milli_c: int | None = None
+    closed_before_s: int = 0
+
+    @property
+    def task_closed_s(self) -> int:
+        """How long its relay has been closed for its present task."""
+        return max(0, self.closed_s - self.closed_before_s)
 
     @property
     def on(self) -> bool:

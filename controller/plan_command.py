@@ -7,6 +7,7 @@ from time import monotonic
 
 from rich.console import Console
 
+from controller.compiling import COMPILING, telling
 from controller.errors import InputError
 from controller.exit_codes import BAD_INPUT, INFEASIBLE, INTERRUPTED, NO_CERTIFIED_RESULT, OK
 from controller.plan.planning import PlanOptions, find_impossible, plan_community
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
             return BAD_INPUT
         deadline = arguments.deadline
         left = None if deadline is None else (lambda: float(deadline) - (monotonic() - began))
-        plan = plan_community(given, PlanOptions(solver=arguments.solver, gap=arguments.gap, left=left))
+        with telling(_say_compiling):
+            plan = plan_community(given, PlanOptions(solver=arguments.solver, gap=arguments.gap, left=left))
     except InputError as err:
         print(f"gridpact plan: {err}", file=sys.stderr)
         return BAD_INPUT
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in [*([plan.reason] if plan.reason else []), *shortfall_lines(plan)]:
             print(f"gridpact plan: {line}", file=sys.stderr)
     else:
-        show(Console(highlight=False), plan)
+        show(Console(highlight=False), plan, everything=arguments.all)
     return exit_code(plan)
 
 
@@ -54,6 +56,12 @@ def exit_code(plan: Plan) -> int:
             return NO_CERTIFIED_RESULT
         case _:
             return OK
+
+
+def _say_compiling() -> None:
+    """To whoever waits: a program that reads what is said here has no use for it."""
+    if sys.stderr.isatty():
+        print(f"gridpact plan: {COMPILING}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from controller.microgrid import GRID_ACCOUNT, DeviceSetpoint, Microgrid, Setpoi
 from controller.problem import bounds_w, members_under
 from controller.setpoints import discomforts_milli_k_h, shortfalls_wh, told
 from controller.snapshot import Snapshot
+from controller.uplifts import Uplift
 from optimization.certificate import FEASIBILITY_TOLERANCE_KW, Certificate, certify, net_kw
 from optimization.clearing import Clearing
 from optimization.community import Battery, Community, DeviceId
@@ -67,6 +68,7 @@ class Decision:
     setpoints : of the window's MTUs
     plan : of the whole rest of the horizon
     carry : remainders of rounding for the next window
+    uplifts : of all members, or none where none were computed
     """
 
     certificate: Certificate
@@ -75,6 +77,7 @@ class Decision:
     setpoints: tuple[DeviceSetpoint, ...]
     plan: Plan
     carry: Mapping[str, int]
+    uplifts: tuple[Uplift, ...] = ()
 
 
 def decide(snapshot: Snapshot, community: Community, clearing: Clearing) -> Decision:

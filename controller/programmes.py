@@ -11,9 +11,9 @@ from optimization.quantities import MAX_MTUS
 
 def progress(programme: Programme, state: DeviceState | None, mtu_seconds: int) -> Progress | None:
     """How far a programme has come, by the time for which its relay has been closed; None where it has not begun."""
-    if state is None or (state.closed_s == 0 and not state.closed):
+    if state is None or (state.task_closed_s == 0 and not state.closed):
         return None
-    done = max(1, (state.closed_s + mtu_seconds // 2) // mtu_seconds)
+    done = max(1, (state.task_closed_s + mtu_seconds // 2) // mtu_seconds)
     paused = 0 if state.closed or state.held_s is None else (state.held_s + mtu_seconds // 2) // mtu_seconds
     for number, phase in enumerate(programme.phases):
         length = len(phase.power_w)
@@ -33,7 +33,7 @@ def chained(programmes: Mapping[str, Programme], states: Mapping[str, DeviceStat
     chains: dict[str, str] = {}
     for id_, programme in sorted(programmes.items()):
         before = programme.follows
-        begun = (state := states.get(id_)) is not None and (state.closed_s > 0 or bool(state.closed))
+        begun = (state := states.get(id_)) is not None and (state.task_closed_s > 0 or bool(state.closed))
         if begun or before is None or before not in programmes or before in chains.values():
             continue
         reached: str | None = before

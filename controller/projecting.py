@@ -38,6 +38,7 @@ def corrected(expected: DeviceState, telemetry: DeviceState, device: Device) -> 
         telemetry,
         closed=expected.closed if silent else telemetry.closed,
         closed_s=telemetry.closed_s if counted else expected.closed_s,
+        closed_before_s=expected.closed_before_s,
         stored_wh=expected.stored_wh if telemetry.stored_wh is None else telemetry.stored_wh,
         held_s=held_s if telemetry.held_s is None else telemetry.held_s,
         starts_today=starts if telemetry.starts_today is None else telemetry.starts_today,
@@ -104,7 +105,7 @@ def _obeying(state: DeviceState, device: Device, setpoint: DeviceSetpoint, mtu_s
             return replace(_switched(state, on=bool(value)), power_w=rated_w * value)
         case Programme() as programme, SetpointKind.RELAY:
             profile = programme.profile_w
-            power = profile[min(state.closed_s // mtu_seconds, len(profile) - 1)]
+            power = profile[min(state.task_closed_s // mtu_seconds, len(profile) - 1)]
             return replace(_switched(state, on=bool(value)), power_w=power * value)
         case ((Generator() | Thermostat()), SetpointKind.POWER):
             return replace(_switched(state, on=value != 0), power_w=value)

@@ -1,8 +1,11 @@
-"""Who owes whom for a window: trades in full at their price, then what was taken beyond or short of them.
+"""Who owes whom for a window: trades in full at their price, uplifts, then what was taken beyond or short of trades.
 
 Shortage is bought at no less than the import price and the member's own sale prices, surplus sold at no more than the
 export price and its own purchase prices, so that selling what one does not deliver never pays. What such a price
 differs from the tariff goes to the community's account; the tariff's part goes to the grid.
+
+Uplifts are those that the window's clearing committed to; all go through the community's account, which also bears what
+the contributions do not cover.
 """
 
 from collections import defaultdict
@@ -14,6 +17,7 @@ from controller.microgrid import GRID_ACCOUNT, Microgrid, Trade
 
 DSO_ACCOUNT = "dso"
 COMMUNITY_ACCOUNT = "community"
+UPLIFT_REFERENCE = "uplift"
 WH_PER_KWH = 1000
 
 
@@ -24,8 +28,8 @@ class Posting:
     Attributes
     ----------
     account : a member's id, ``grid``, ``dso`` or ``community``
-    kind : TRADE, NETWORK_CHARGE or IMBALANCE
-    reference : the trade's index, or member and MTU of an imbalance
+    kind : TRADE, NETWORK_CHARGE, UPLIFT or IMBALANCE
+    reference : the trade's index, ``uplift``, or member and MTU of an imbalance
     amount_micro : micro-currency; positive is received, negative is paid
     """
 
@@ -36,7 +40,10 @@ class Posting:
 
 
 def settle(
-    microgrid: Microgrid, trades: Sequence[Trade], metered: Mapping[tuple[str, int], int]
+    microgrid: Microgrid,
+    trades: Sequence[Trade],
+    metered: Mapping[tuple[str, int], int],
+    uplift_micro: Mapping[str, int] | None = None,
 ) -> tuple[Posting, ...]:
     """The postings of a window; they sum to zero.
 
@@ -45,14 +52,18 @@ def settle(
     microgrid : its tariff and network charge
     trades : in the order of their indices
     metered : Wh that each member took, by member and MTU; complete
+    uplift_micro : what each member receives (positive) or contributes, by member; None where there are no uplifts
     """
-    postings: list[Posting] = []
-    for index, trade in enumerate(trades):
-        postings += _pay_trade(microgrid, index, trade)
+    postings = [*pay_trades(microgrid, trades), *_pay_uplifts(uplift_micro or {})]
     books = _Books.of(trades)
     for (member, mtu), energy in sorted(metered.items(), key=lambda item: (item[0][1], item[0][0])):
         postings += _pay_imbalance(microgrid, books, member, mtu, energy)
     return tuple(postings)
+
+
+def pay_trades(microgrid: Microgrid, trades: Sequence[Trade]) -> list[Posting]:
+    """The postings of trades alone, with the network charges on them."""
+    return [posting for index, trade in enumerate(trades) for posting in _pay_trade(microgrid, index, trade)]
 
 
 def amount_micro(energy_wh: int, price_micro_per_kwh: int) -> int:
@@ -73,6 +84,20 @@ def _pay_trade(microgrid: Microgrid, index: int, trade: Trade) -> list[Posting]:
         charge = amount_micro(trade.energy_wh, microgrid.network_charge_micro_per_kwh)
         postings += _transfer(trade.buyer, DSO_ACCOUNT, "NETWORK_CHARGE", reference, charge)
     return postings
+
+
+def _pay_uplifts(uplift_micro: Mapping[str, int]) -> list[Posting]:
+    """Contributions first, then what is received, each in order of the members."""
+    given = [(member, -amount) for member, amount in sorted(uplift_micro.items()) if amount < 0]
+    received = [(member, amount) for member, amount in sorted(uplift_micro.items()) if amount > 0]
+    return [
+        posting
+        for payer, receiver, amount in (
+            *((member, COMMUNITY_ACCOUNT, amount) for member, amount in given),
+            *((COMMUNITY_ACCOUNT, member, amount) for member, amount in received),
+        )
+        for posting in _transfer(payer, receiver, "UPLIFT", UPLIFT_REFERENCE, amount)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

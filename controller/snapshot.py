@@ -44,6 +44,7 @@ class Snapshot:
     limits : envelopes in order of their ids
     carry : remainders of rounding from the window before, by peer (W min) and link (micro-Wh)
     planned_w : what the last plan foresaw from the window's start on, of devices whose owners count on it
+    uplifts : regret and uplifts received of all windows before, micro-currency, by member id
     """
 
     microgrid: Microgrid
@@ -56,6 +57,7 @@ class Snapshot:
     limits: tuple[Limit, ...]
     carry: Mapping[str, int]
     planned_w: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    uplifts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -89,6 +91,7 @@ class Snapshot:
             ),
             carry=raw["carry"],
             planned_w={device: tuple(series) for device, series in raw.get("planned_w", {}).items()},
+            uplifts={member: (regret, received) for member, (regret, received) in raw.get("uplifts", {}).items()},
         )
 
     def digest(self) -> bytes:

@@ -3,17 +3,24 @@
 import asyncio
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from controller.errors import InputError
 from optimization.clearing import Outcome
 from optimization.community import Community
 from optimization.errors import OptimizationError, SolverError
+from optimization.quantities import DeviceId, Floats
+from optimization.uplift import Standing
+
+STANDING_SHARE = 0.3
+"""Of the time for a search, after which what members would pay alone is taken as far as it is proven."""
+
+T = TypeVar("T")
 
 
 class Solver(Protocol):
@@ -29,13 +36,33 @@ class Solver(Protocol):
         """
 
 
+@runtime_checkable
+class Weigher(Protocol):
+    """A solver that also tells where a plan leaves each member: with one, clearings have uplifts."""
+
+    async def standing(self, community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int) -> Standing:
+        """What the first MTUs of a plan change for each member.
+
+        Raises
+        ------
+        OptimizationError
+            If it cannot be told.
+        """
+
+
 class _Worker:
     """One process that answers problems, started at the first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deadline_s: float | None = None) -> None:
+        self._deadline_s = deadline_s
         self._pool: ProcessPoolExecutor | None = None
 
-    async def _run(self, answer: Callable[[Community], Outcome], community: Community) -> Outcome:
+    async def standing(self, community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int) -> Standing:
+        """What the first MTUs of a plan change for each member."""
+        stop_s = None if self._deadline_s is None else STANDING_SHARE * self._deadline_s
+        return await self._run(partial(_standing, device_kw=dict(device_kw), mtus=mtus, stop_s=stop_s), community)
+
+    async def _run(self, answer: Callable[[Community], T], community: Community) -> T:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
@@ -85,10 +112,9 @@ class DecompositionSolver(_Worker):
     """
 
     def __init__(self, *, deadline_s: float | None = None, gap: float = 0.001) -> None:
-        super().__init__()
         if deadline_s is not None and not deadline_s > 0:
             raise InputError(f"deadline: got {deadline_s} s, wanted more than 0 s")
-        self._deadline_s = deadline_s
+        super().__init__(deadline_s=deadline_s)
         self._gap = gap
 
     async def solve(self, community: Community) -> Outcome:
@@ -110,7 +136,17 @@ def _schedule(community: Community, *, deadline_s: float | None, gap: float) -> 
     return _answered(lambda: schedule(community, options=ScheduleOptions(gap=gap), spent=spent))
 
 
-def _answered(solve: Callable[[], Outcome]) -> Outcome:
+def _standing(
+    community: Community, *, device_kw: Mapping[DeviceId, Floats], mtus: int, stop_s: float | None
+) -> Standing:
+    from optimization.regret import standing
+
+    begun = monotonic()
+    stop = None if stop_s is None else lambda: monotonic() - begun >= stop_s
+    return _answered(lambda: standing(community, device_kw, mtus, stop=stop))
+
+
+def _answered(solve: Callable[[], T]) -> T:
     """A solver's answer; whatever else it raises is one of ours, so that it can leave the process."""
     try:
         return solve()

@@ -103,7 +103,7 @@ def _relay(snapshot: Snapshot, device: Device, relay: Relay) -> models.Interrupt
 
 
 def _owed_mtus(snapshot: Snapshot, relay: Relay, state: DeviceState | None) -> int:
-    owed_s = max(0, relay.required_s - (state.closed_s if state else 0))
+    owed_s = max(0, relay.required_s - (state.task_closed_s if state else 0))
     return -(-owed_s // snapshot.microgrid.mtu_seconds)
 
 

@@ -9,16 +9,17 @@ Each step is a conditional change of the state, so that doing it again has no se
 where the last one stopped.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
-from controller import planning, problem
+from controller import planning, problem, uplifts
 from controller.clock import Clock
 from controller.freezing import snapshot_of
 from controller.metering import metered_wh, missing
@@ -33,17 +34,20 @@ from controller.microgrid import (
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settlement import settle
 from controller.snapshot import Snapshot
-from controller.solving import Solver
+from controller.solving import Solver, Weigher
 from controller.store import evidence, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowRow
-from optimization.clearing import Infeasible
+from optimization.clearing import Clearing, Infeasible
+from optimization.community import Community
 from optimization.errors import OptimizationError
 
 log = logging.getLogger(__name__)
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
 TOO_LATE = "its start had passed before it was cleared"
+LEAST_WAIT_S = 1.0
+"""Seconds that uplifts are waited for even where the window begins at once."""
 
 
 class WindowEngine:
@@ -155,12 +159,32 @@ class WindowEngine:
             outcome = await self._solver.solve(community)
             if isinstance(outcome, Infeasible):
                 return outcome.reason
-            return planning.decide(snapshot, community, outcome)
+            decision = planning.decide(snapshot, community, outcome)
+            return replace(decision, uplifts=await self._weigh(snapshot, community, outcome, decision))
         except OptimizationError as err:
             return str(err)
         except Exception as err:  # whatever it is, the fallback acts and the others go on
             log.exception("clearing %s", snapshot.window.name)
             return f"{type(err).__name__}: {err}"
+
+    async def _weigh(
+        self, snapshot: Snapshot, community: Community, clearing: Clearing, decision: planning.Decision
+    ) -> tuple[uplifts.Uplift, ...]:
+        """Who is made whole and who contributes.
+
+        Nobody where that cannot be told in time: a clearing that keeps every limit does not fail for it.
+        """
+        if not isinstance(self._solver, Weigher):
+            return ()
+        wait_s = max(LEAST_WAIT_S, snapshot.window.start - self._clock.now())
+        try:
+            async with asyncio.timeout(wait_s):
+                standing = await self._solver.standing(community, clearing.device_kw, len(snapshot.window_mtus()))
+            members = [peer.id for peer in community.peers]
+            return uplifts.uplifts_of(snapshot, members, decision.trades, standing)
+        except Exception:  # whatever it is, the clearing acts all the same
+            log.exception("uplifts of %s", snapshot.window.name)
+            return ()
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
         if not market.set_window(
@@ -172,6 +196,7 @@ class WindowEngine:
             certificate=json.dumps(planning.stated(decision.certificate), sort_keys=True),
             plan=plan_json(decision.plan),
             carry=json.dumps(decision.carry, sort_keys=True),
+            uplifts=uplifts.to_json(decision.uplifts),
         ):
             return False
         salts = [self._salts(window.name, "trade", ix) for ix in range(len(decision.trades))]
@@ -246,7 +271,8 @@ class WindowEngine:
         metered = {
             place: energy for place, energy in metered_wh(readings, members, instants).items() if energy is not None
         }
-        postings = settle(microgrid, [trade for trade, _ in trades], metered)
+        committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
+        postings = settle(microgrid, [trade for trade, _ in trades], metered, committed)
         name = window.name
         # The registers at the window's start were sealed with the window before, of those who were members by then.
         before = [row for row in market.windows(connection, microgrid.id) if row.end == window.start]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.demo.day import Check
+from controller.demo.uplift_check import check_uplifts
 
 DRIFT_WH = 48.0
 """Telemetry says whole Wh and setpoints are whole W: half a Wh may be lost in each of 96 MTUs."""
@@ -32,6 +33,7 @@ def check_day(directory: Path) -> list[Check]:
         _balance(schedule, trades),
         _money(postings),
         _bills(community, trades, postings),
+        check_uplifts(schedule, postings),
         _imbalances(community, schedule, trades, postings),
         _envelope_energy(community, schedule),
         _envelope_power(community, schedule),
@@ -144,7 +146,7 @@ def _bills(community: dict[str, Any], trades: list[dict[str, Any]], postings: li
     problems += [
         f"{reference} of {window}: {account} got {amount}, no trade says why"
         for (window, kind, reference, account), amount in paid.items()
-        if kind != "IMBALANCE" and amount
+        if kind not in {"IMBALANCE", "UPLIFT"} and amount
     ]
     return _check("every trade is paid at its price", problems, f"{len(trades)} trades")
 

@@ -4,6 +4,10 @@ import argparse
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from grpc import RpcError
 from grpc.aio import AioRpcError
@@ -13,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from controller.compiling import COMPILING, never_compiled
 from controller.demo.conductor import Progress
 from controller.demo.day import DayResult
 from controller.demo.main import Order, run_demo
@@ -24,20 +29,57 @@ LAST_PORT = 65_535
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 KILO = 1000
 MICRO = 1_000_000
+WINDOW_NAME = "%Y%m%dT%H%M%SZ"
+EVERY_MTUS = 12
+"""How much of the day passes between two lines that say how far it is: three windows."""
 
 
 class BarProgress(Progress):
-    """Shows the day as a bar, from its first step on."""
+    """Shows the day as a bar, from its first step on.
 
-    def __init__(self, bar: Bar) -> None:
+    Parameters
+    ----------
+    bar : where it is shown
+    notice : what is said above it before it begins; empty for nothing
+    """
+
+    def __init__(self, bar: Bar, notice: str = "") -> None:
         self._bar = bar
+        self._notice = notice
         self._task: TaskID | None = None
 
     def step(self, done: int, total: int, text: str) -> None:
         """Move the bar."""
         if self._task is None:
+            if self._notice:
+                self._bar.console.print(self._notice, soft_wrap=True)
             self._task = self._bar.add_task(text, total=total)
         self._bar.update(self._task, completed=done, total=total, description=text)
+
+
+class LineProgress(Progress):
+    """Says every few windows on standard error how far the day is, for output that is no terminal.
+
+    Parameters
+    ----------
+    notice : what is said first; empty for nothing
+    """
+
+    def __init__(self, notice: str = "") -> None:
+        self._notice = notice
+        self._doing = ""
+        self._due = 0
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """Say it where something else begins, or enough time has passed."""
+        if self._notice:
+            print(f"gridpact demo: {self._notice}", file=sys.stderr, flush=True)
+            self._notice = ""
+        doing = text.split(" ", maxsplit=1)[0]
+        if doing[:1].isdigit() or (doing == self._doing and done < self._due):
+            return
+        self._doing, self._due = doing, done + EVERY_MTUS
+        print(f"gridpact demo: {text} ({done} of {total} quarter-hours)", file=sys.stderr, flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,15 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         order = _order(arguments)
-        with Bar(
-            TextColumn("{task.description:<28}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("quarter-hours"),
-            TimeElapsedColumn(),
-            console=console,
-        ) as bar:
-            result = run_demo(order, BarProgress(bar))
+        with _progress(console) as progress:
+            result = run_demo(order, progress)
     except (InputError, OSError) as err:
         print(f"gridpact demo: {err}", file=sys.stderr)
         return BAD_INPUT
@@ -69,6 +104,24 @@ def run(arguments: argparse.Namespace) -> int:
     passed = all(check["passed"] for check in result["checks"])
     print(f"root {result['summary']['root']}", flush=True)
     return OK if passed else CHECK_FAILED
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    """What shows how far the day is."""
+    notice = COMPILING if never_compiled() else ""
+    if not console.is_terminal:
+        yield LineProgress(notice)
+        return
+    with Bar(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("quarter-hours"),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bar:
+        yield BarProgress(bar, notice)
 
 
 def _order(arguments: argparse.Namespace) -> Order:
@@ -145,7 +198,13 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
             f"binds in {summary['envelope_binding_mtus']} quarter-hours; without it, "
             f"{summary['peak_without_limit_w'] / KILO:.1f} kW were planned",
         ),
+        ("gap", _gaps(result)),
         ("devices", f"{summary['devices_driven']} driven, relays switched {summary['switchings']} times"),
+        (
+            "uplifts",
+            f"{money(summary['uplift_micro'])} to {summary['uplift_members']} members who would have paid more "
+            "than alone",
+        ),
         ("imbalance", f"{summary['imbalance_wh'] / KILO:.1f} kWh metered beyond or short of trades"),
         (
             "gas",
@@ -159,3 +218,12 @@ def _print(console: Console, result: DayResult, order: Order) -> None:
         mark = "[green]holds[/]" if check["passed"] else "[red]FAILS[/]"
         console.print(f"{mark}  {check['name']} ({escape(check['detail'])})", soft_wrap=True)
     console.print(f"results and page in {escape(str(order.out))}/ (report.html)", soft_wrap=True)
+
+
+def _gaps(result: DayResult) -> str:
+    """How far the windows' plans are at most from the best that anyone could have done."""
+    gaps = [window["gap"] for window in result["windows"]]
+    name = result["windows"][gaps.index(max(gaps))]["window"].rpartition("/")[2]
+    worst = datetime.strptime(name, WINDOW_NAME).replace(tzinfo=UTC).astimezone(ZoneInfo(result["time_zone"]))
+    mean = sum(gaps) / len(gaps)
+    return f"{100 * max(gaps):.3f} % at worst ({worst:%H:%M}), {100 * mean:.3f} % on average"

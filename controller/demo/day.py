@@ -101,6 +101,25 @@ class TradeTotal(TypedDict):
     amount_micro: int
 
 
+class LedgerEntry(TypedDict):
+    """What a peer paid on the day, by kind; negative is received.
+
+    Attributes
+    ----------
+    peer : id
+    trades_micro : with neighbours and the grid
+    network_charges_micro : for neighbours' energy
+    imbalances_micro : for what meters saw beyond or short of trades
+    uplifts_micro : contributed to those who would have paid more than alone, less what it received itself
+    """
+
+    peer: str
+    trades_micro: int
+    network_charges_micro: int
+    imbalances_micro: int
+    uplifts_micro: int
+
+
 class WindowEntry(TypedDict):
     """How one dispatch window ended.
 
@@ -136,6 +155,8 @@ class DaySummary(TypedDict):
     switchings : commands that turned a device on or off
     devices_driven : devices that received setpoints
     imbalance_wh : Wh, metered minus traded, in absolute values summed
+    uplift_micro : received in the end by peers who would have paid more than their own best plan alone
+    uplift_members : how many peers these are
     gas_per_window, gas_per_trade : measured cost of anchoring
     root : 0x-prefixed hash of the last header: what a verifier compares with
     currency : ISO 4217 code
@@ -156,6 +177,8 @@ class DaySummary(TypedDict):
     switchings: int
     devices_driven: int
     imbalance_wh: int
+    uplift_micro: int
+    uplift_members: int
     gas_per_window: int
     gas_per_trade: float
     root: str
@@ -193,6 +216,7 @@ class DayResult(TypedDict):
     load, prices : series of the microgrid
     schedule, acted : W per MTU by device id: what was planned, what the device did
     trades : neighbour trades, summed over the day
+    ledger : what each peer paid
     windows : dispatch windows in order
     summary : totals
     checks : promises and whether they held
@@ -212,6 +236,7 @@ class DayResult(TypedDict):
     acted: dict[str, list[int]]
     prices: PriceSeries
     trades: list[TradeTotal]
+    ledger: list[LedgerEntry]
     windows: list[WindowEntry]
     summary: DaySummary
     checks: list[Check]

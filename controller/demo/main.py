@@ -31,6 +31,7 @@ from controller.demo.report import write_report
 from controller.demo.results import community_json, export_evidence, schedule_json, write_inputs
 from controller.demo.scenario import Scenario, Tariff, build_scenario
 from controller.demo.summary import day_json
+from controller.demo.uplift_check import recount_uplifts
 from controller.demo.world import World, clock_at
 from controller.errors import ControllerError, InputError
 from controller.pki import Authority
@@ -194,7 +195,7 @@ def _write_results(
 
 def _check(staging: Path, root: str) -> list[Any]:
     """The independent checks, and the verification of the evidence against the root."""
-    checks = check_day(staging)
+    checks = [*check_day(staging), recount_uplifts(staging)]
     report = verify_directory(staging, root=bytes.fromhex(root[2:]))
     checks.append(
         {

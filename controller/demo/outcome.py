@@ -28,7 +28,7 @@ class Outcome:
     positions : Wh by member and MTU
     powers : planned W by device and MTU of the windows' own plans
     metered : Wh taken (import minus export) by member and MTU
-    postings : (window, account, amount) in order
+    postings : (account, kind, amount) in order of the windows
     envelopes : as they count, in order of their ids
     anchors : with the raw transactions and gas used
     """
@@ -54,7 +54,7 @@ def read_outcome(connection: Connection, scenario: Scenario) -> Outcome:
     for row in windows:
         positions |= market.positions(connection, row.name)
         powers |= _window_powers(row)
-        postings += [(row.name, p.account, p.amount_micro) for p in evidence.postings(connection, row.name)]
+        postings += [(p.account, p.kind, p.amount_micro) for p in evidence.postings(connection, row.name)]
     readings = meters.meter_readings(connection, grid.id, grid.start, grid.end)
     registers = {(r.member, r.instant): r.import_wh - r.export_wh for r in readings}
     return Outcome(

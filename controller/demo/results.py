@@ -108,6 +108,7 @@ def schedule_json(scenario: Scenario, outcome: Outcome, diary: Diary) -> dict[st
                 "failure": row.failure,
                 "certificate": json.loads(row.certificate) if row.certificate else None,
                 "inputs_digest": (row.inputs_digest or b"").hex(),
+                "uplifts": json.loads(row.uplifts) if row.uplifts else None,
             }
             for row in outcome.windows
         ],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from controller.demo.conductor import Diary
-from controller.demo.day import DayResult, DaySummary, DeviceEntry, PriceSeries, TradeTotal
+from controller.demo.day import DayResult, DaySummary, DeviceEntry, LedgerEntry, PriceSeries, TradeTotal
 from controller.demo.outcome import Outcome, baseline_w
 from controller.demo.scenario import MTU_MINUTES, Participant, Scenario
 from controller.flexibility import Plant, Relay, Storage
@@ -50,6 +50,7 @@ def day_json(scenario: Scenario, outcome: Outcome, diary: Diary) -> DayResult:
         "acted": {d.id: [diary.acted_w[d.id, at] for at in mtus] for _, d in devices},
         "prices": _prices(scenario, outcome),
         "trades": _trade_totals(outcome),
+        "ledger": _ledger(scenario, outcome),
         "windows": [
             {
                 "window": row.name,
@@ -148,6 +149,22 @@ def _trade_totals(outcome: Outcome) -> list[TradeTotal]:
     ]
 
 
+def _ledger(scenario: Scenario, outcome: Outcome) -> list[LedgerEntry]:
+    paid: dict[tuple[str, str], int] = defaultdict(int)
+    for account, kind, amount in outcome.postings:
+        paid[account, kind] -= amount
+    return [
+        {
+            "peer": p.member.id,
+            "trades_micro": paid[p.member.id, "TRADE"],
+            "network_charges_micro": paid[p.member.id, "NETWORK_CHARGE"],
+            "imbalances_micro": paid[p.member.id, "IMBALANCE"],
+            "uplifts_micro": paid[p.member.id, "UPLIFT"],
+        }
+        for p in scenario.participants
+    ]
+
+
 def _summary(
     scenario: Scenario,
     outcome: Outcome,
@@ -165,7 +182,8 @@ def _summary(
         _at_tariff(scenario, at, before[m][k] * MTU_MINUTES // 60) for m in members for k, at in enumerate(mtus)
     )
     bill_tariff = sum(_at_tariff(scenario, at, outcome.metered[m, at]) for m in members for at in mtus)
-    bill = -sum(amount for _, account, amount in outcome.postings if account in set(members))
+    bill = -sum(amount for account, _, amount in outcome.postings if account in set(members))
+    uplifts = [-entry["uplifts_micro"] for entry in _ledger(scenario, outcome) if entry["uplifts_micro"] < 0]
     imbalance = sum(abs(outcome.metered[m, at] - outcome.positions.get((m, at), 0)) for m in members for at in mtus)
     gas = [row.gas_used for row in outcome.anchors if row.gas_used is not None]
     total_before = [sum(before[m][k] for m in members) for k in range(len(mtus))]
@@ -189,6 +207,8 @@ def _summary(
         "switchings": _switchings(scenario, diary),
         "devices_driven": sum(len(p.devices) for p in scenario.participants),
         "imbalance_wh": imbalance,
+        "uplift_micro": sum(uplifts),
+        "uplift_members": len(uplifts),
         "gas_per_window": round(sum(gas) / len(gas)) if gas else 0,
         "gas_per_trade": round(sum(gas) / len(neighbours), 1) if neighbours else 0.0,
         "root": "0x" + outcome.headers[-1].hash.hex(),

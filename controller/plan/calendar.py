@@ -1,4 +1,9 @@
-"""The MTUs of a horizon in the local time of a microgrid."""
+"""The MTUs of a horizon in the local time of a microgrid.
+
+Where clocks go forward, the times that they skip are no instants: each stands for the one at which the clocks jump, so
+that a window which begins or ends among them begins or ends there. Where they go back, a time that comes twice is meant
+the first time.
+"""
 
 import re
 from dataclasses import dataclass
@@ -53,11 +58,16 @@ class Calendar:
         return Horizon(mtus=self.mtus, mtu_minutes=self.mtu_minutes, day_starts=starts)
 
     def instant(self, clock: str, day: int) -> datetime:
-        """The instant of a clock time such as ``07:30`` on a local day, counted from the one the horizon begins in."""
+        """The instant of a clock time such as ``07:30`` on a local day, counted from the one the horizon begins in.
+
+        One that the clocks skip is the instant at which they jump; of one that comes twice it is the first.
+        """
         hour, minute = int(clock[:2]), int(clock[3:5])
         date = self.local(0).date() + timedelta(days=day + hour // 24)
-        # A time that the clocks skip in spring is taken an hour later, one that comes twice in autumn the first time.
-        return datetime.combine(date, time(hour % 24, minute), tzinfo=self.zone).astimezone(UTC)
+        shown = datetime.combine(date, time(hour % 24, minute), tzinfo=self.zone)
+        # By the offset from before the jump a skipped time is past it, by the one from after it before it.
+        before, after = (shown.replace(fold=fold).astimezone(UTC) for fold in (1, 0))
+        return after if before >= after else _jump(self.zone, before, after)
 
     def window(self, first: str, end: str) -> tuple[datetime, datetime]:
         """The instants between which a window such as 22:00 to 07:00 is open.
@@ -65,30 +75,23 @@ class Calendar:
         A clock time may name its day, as ``07:00+1``. Where none does, the window is the first that ends after the
         horizon's begin; where one does, the other is the nearest time that makes a window of at most a day.
         """
-        if len(first) > DAYLESS:
-            begin = self.instant(first, int(first[DAYLESS:]))
-            return begin, self._stated(end) or self._nearest(end, after=begin)
-        if stated := self._stated(end):
-            return self._nearest(first, after=stated - timedelta(days=1), strictly=False), stated
         across = end[:DAYLESS] <= first[:DAYLESS]
-        for day in (-1, 0):
-            if (finish := self.instant(end, day + across)) > self.start:
-                return self.instant(first, day), finish
-        return self.instant(first, 1), self.instant(end, 1 + across)
+        begins = int(first[DAYLESS:]) if len(first) > DAYLESS else None
+        ends = int(end[DAYLESS:]) if len(end) > DAYLESS else None
+        if begins is None:
+            begins = self._first_day(end, across) if ends is None else ends - across
+        return self.instant(first, begins), self.instant(end, begins + across if ends is None else ends)
 
     def time_after_start(self, clock: str) -> datetime:
         """The instant of a clock time alone: on the day that it names, else the first from the horizon's begin on."""
-        return self._stated(clock) or self._nearest(clock, after=self.start, strictly=False)
+        if len(clock) > DAYLESS:
+            return self.instant(clock, int(clock[DAYLESS:]))
+        # 24:00 of the day before is the begin of this one.
+        return next(found for day in (-1, 0, 1) if (found := self.instant(clock, day)) >= self.start)
 
-    def _stated(self, clock: str) -> datetime | None:
-        return self.instant(clock, int(clock[DAYLESS:])) if len(clock) > DAYLESS else None
-
-    def _nearest(self, clock: str, *, after: datetime, strictly: bool = True) -> datetime:
-        """The first instant of a clock time after another instant, or at it."""
-        day = (after.astimezone(self.zone).date() - self.local(0).date()).days - 1
-        while (found := self.instant(clock, day)) < after or (strictly and found == after):
-            day += 1
-        return found
+    def _first_day(self, end: str, across: bool) -> int:
+        """The day on which the first window begins that ends after the horizon's begin."""
+        return next((day for day in (-1, 0) if self.instant(end, day + across) > self.start), 1)
 
     def first_mtu(self, instant: datetime) -> int:
         """The first MTU that begins no earlier than an instant; 0 to the number of MTUs."""
@@ -97,3 +100,15 @@ class Calendar:
     def end_mtu(self, instant: datetime) -> int:
         """The MTU before which all end no later than an instant; 0 to the number of MTUs."""
         return min(max((instant - self.start) // timedelta(minutes=self.mtu_minutes), 0), self.mtus)
+
+
+def _jump(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """The instant between two others, in UTC, from which on a zone's clocks go as they do at the later one."""
+    offset = after.astimezone(zone).utcoffset()
+    while after - before > timedelta(seconds=1):
+        middle = (before + (after - before) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            after = middle
+        else:
+            before = middle
+    return after

@@ -9,7 +9,7 @@ import numpy as np
 from controller.case.fields import check_fields, name_of
 from controller.demo.strict import Reader
 from controller.errors import InputError
-from controller.plan.calendar import CLOCK, Calendar
+from controller.plan.calendar import CLOCK, DAYLESS, Calendar
 from controller.plan.fields import KINDS, Field, Kind
 from controller.plan.series import Bounds, SeriesReader
 from optimization.devices import Device, Phase, PowerRange, Progress
@@ -118,7 +118,8 @@ def _window(reader: Reader, kind: Kind, calendar: Calendar) -> dict[str, int]:
     finish = reader.field(end_mtu).integer(upper=calendar.mtus) if reader.has(end_mtu) else calendar.mtus
     if reader.has(first) and reader.has(end):
         opens, closes = calendar.window(_clock(reader.field(first)), _clock(reader.field(end)))
-        if closes <= opens:
+        # Two times that the clocks skip are one instant: that is a short window, and no mistake.
+        if closes < opens or reader.value[first] == reader.value[end] != reader.value[end][:DAYLESS]:
             raise reader.field(end).wrong(f"a time after {reader.value[first]!r}")
         finish = calendar.end_mtu(closes)
         return {first_mtu: min(calendar.first_mtu(opens), finish), end_mtu: finish}

@@ -1,6 +1,6 @@
 """Why a device runs when it does, from a plan alone: prices, its cheapest schedule, running at once, its limits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from controller.errors import InputError
+from controller.plan.chains import chain_of
 from controller.plan.fields import kind_of
 from controller.plan.planned import Planned
 from controller.plan.reasons import Reason, reasons
@@ -16,7 +17,7 @@ from controller.plan.stretches import runs
 from optimization.community import Community, Peer, Thermostatic
 from optimization.devices import Device, ElectricVehicle, Interruptible, Programme
 from optimization.devices.batches import group
-from optimization.devices.oracle import Batch, priced
+from optimization.devices.oracle import Batch, PowerCost, priced
 from optimization.quantities import DeviceId, Floats, Horizon
 
 HASTE = 1e-6
@@ -34,16 +35,18 @@ class Way:
     power_kw : (T,)
     energy_cost : currency for the power of the device, and of those that it is chained with
     own_cost : currency of wear, starts, waiting, fuel and shortfall of the same
+    change_cost : currency for departing from what an earlier plan foresaw for the same
     """
 
     power_kw: Floats
     energy_cost: float
     own_cost: float
+    change_cost: float
 
     @property
     def cost(self) -> float:
         """Currency in all."""
-        return self.energy_cost + self.own_cost
+        return self.energy_cost + self.own_cost + self.change_cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ def explain(plan: Planned, device_id: str) -> Explanation:
         If the plan has no such device.
     """
     peer, device = _found(plan.file.community, device_id)
-    chain = _chain(peer, device)
+    chain = chain_of(peer, device)
     horizon, community = plan.file.community.horizon, plan.file.community
     batch: Batch
     (batch,) = group(chain, horizon, community.shortfall_price)
@@ -96,10 +99,11 @@ def explain(plan: Planned, device_id: str) -> Explanation:
             power_kw=power[row],
             energy_cost=horizon.hours * float((power @ price).sum()),
             own_cost=float(batch.own_cost(power).sum()),
+            change_cost=_change_cost(community, batch.devices, power),
         )
 
     own = way(planned)
-    cheapest = way(batch.respond(priced(price[None, :])).power_kw)
+    answers = [batch.respond(cost).power_kw for cost in _costs_of_power(community, batch.devices, price)]
     eager = _eager(chain, horizon, community.shortfall_price)
     short = plan.shortfall.get(device.id, 0.0)
     return Explanation(
@@ -109,12 +113,39 @@ def explain(plan: Planned, device_id: str) -> Explanation:
         together=tuple(each.id for each in chain) if len(chain) > 1 else (),
         planned=own,
         # An on/off thermostat's answer is proven within an interval only, and the plan's may be the better one.
-        cheapest=min(cheapest, own, key=lambda each: each.cost),
+        cheapest=min(*map(way, answers), own, key=lambda each: each.cost),
         at_once=None if eager is None else way(eager),
         price=price,
         shortfall=f"{short:.3g} {shortfall_unit(device)}" if short else "",
         reasons=reasons(plan, peer, device),
     )
+
+
+def _change_cost(community: Community, devices: Sequence[Device], power: Floats) -> float:
+    """Currency by which (R, T) powers depart from what was foreseen for their devices."""
+    departed = sum(
+        float(np.abs(row - community.planned_kw[device.id]).sum())
+        for device, row in zip(devices, power, strict=True)
+        if device.id in community.planned_kw
+    )
+    return community.change_price * community.horizon.hours * departed
+
+
+def _costs_of_power(community: Community, devices: Sequence[Device], price: Floats) -> Iterator[PowerCost]:
+    """What power may cost a block: at the prices alone, and with departing from what was foreseen for all of it.
+
+    Departures within a chain may cancel in its sum, so that the second asks too little of it: then the first may be the
+    better one, and what either comes to is counted afterwards.
+    """
+    yield priced(price[None, :])
+    foreseen = [community.planned_kw[device.id] for device in devices if device.id in community.planned_kw]
+    if community.change_price and len(foreseen) == len(devices):
+        yield PowerCost(
+            price=price[None, :] - community.change_price,
+            kink_at=np.sum(foreseen, axis=0)[None, :, None],
+            kink=np.full((1, price.size, 1), 2.0 * community.change_price),
+            target=np.zeros((1, price.size)),
+        )
 
 
 def _found(community: Community, device_id: str) -> tuple[Peer, Device]:
@@ -126,21 +157,6 @@ def _found(community: Community, device_id: str) -> tuple[Peer, Device]:
     own = [str(device.id) for peer in community.peers if device_id.startswith(peer.id) for device in peer.devices]
     near = get_close_matches(device_id, own or known, n=SUGGESTIONS, cutoff=0.0)
     raise InputError(f"device: got unknown {device_id!r}, wanted one such as {', '.join(map(repr, near))}")
-
-
-def _chain(peer: Peer, device: Device) -> tuple[Device, ...]:
-    """The programmes that precede and follow a device, first one first; the device alone where there are none."""
-    if not isinstance(device, Programme):
-        return (device,)
-    programmes = {each.id: each for each in peer.devices if isinstance(each, Programme)}
-    after = {each.follows: each for each in programmes.values() if each.follows is not None}
-    first = device
-    while first.follows is not None:
-        first = programmes[first.follows]
-    chain = [first]
-    while chain[-1].id in after:
-        chain.append(after[chain[-1].id])
-    return tuple(chain)
 
 
 def _eager(chain: tuple[Device, ...], horizon: Horizon, shortfall_price: float) -> Floats | None:
@@ -199,5 +215,6 @@ def _way(way: Way) -> dict[str, Any]:
         "cost": finite(way.cost),
         "energy_cost": finite(way.energy_cost),
         "own_cost": finite(way.own_cost),
+        "change_cost": finite(way.change_cost),
         "power_kw": numbers(way.power_kw),
     }

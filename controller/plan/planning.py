@@ -14,6 +14,8 @@ from optimization.errors import SolverError
 from optimization.fulfilment import ImpossibleTask, impossible_tasks
 from optimization.members import Member, members_of
 from optimization.scheduling import ScheduleOptions, Spent, schedule, unlimited
+from optimization.states import shortfall_cost
+from optimization.whole_numbers import name_conflict
 
 DECOMPOSITION = "decomposition"
 REFERENCE = "reference"
@@ -27,6 +29,12 @@ SEARCH_SHARE = 0.85
 
 SHORTEST_SEARCH_S = 0.1
 """What the reference gets where no time is left: enough for what needs no search."""
+
+
+PROVEN_SHARE = 0.5
+"""Of what shortfalls cost: a bound that is nearer to the objective proves that most of them cannot be helped."""
+
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,8 @@ def plan_community(given: CommunityFile, options: PlanOptions) -> Plan:
     -------
     Plan
         ``OPTIMAL`` or ``FEASIBLE`` where every rule is kept and every task fulfilled, ``RELAXED`` where tasks fall
-        short, ``INFEASIBLE`` where limits conflict, ``UNSOLVED`` where there is no certified answer.
+        short, ``INFEASIBLE`` where limits conflict, ``UNSOLVED`` where there is no certified answer: also where the
+        reference's deadline came before it had a schedule that does what can be done.
     """
     plan = Plan(file=given, status="UNSOLVED", solver=options.solver, deadline=options.left is not None)
     try:
@@ -73,11 +82,30 @@ def plan_community(given: CommunityFile, options: PlanOptions) -> Plan:
         return replace(plan, reason=f"the answer does not keep every rule: {broken}")
     if math.isfinite(certificate.lower_bound) and not math.isfinite(certificate.gap):
         return replace(plan, reason=f"the bound {certificate.lower_bound:.9g} lies above what it bounds")
+    if options.solver == REFERENCE and options.left is not None and (reason := _cut_short(given, outcome, certificate)):
+        return replace(plan, reason=reason)
     return replace(
         plan,
         status=_status(certificate, outcome),
         clearing=outcome,
         members=_members(given.community, outcome, options.left),
+    )
+
+
+def _cut_short(given: CommunityFile, clearing: Clearing, certificate: Certificate) -> str:
+    """Why what a search had at its deadline is no plan: it leaves tasks undone that may well be possible.
+
+    Empty where it does every task that is possible, or its bound proves that most of what falls short has to.
+    """
+    impossible = {task.device for task in find_impossible(given.community).tasks}
+    short = {device: amount for device, amount in clearing.shortfall.items() if device not in impossible}
+    if not short or certificate.distance <= PROVEN_SHARE * shortfall_cost(given.community, short):
+        return ""
+    names = [str(device) for device in sorted(short)]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return (
+        f"at the deadline the search had only a schedule that leaves {', '.join(names[:MOST_NAMED])}{more} short, and "
+        "no proof that they have to be; wanted more time, or the solver decomposition"
     )
 
 
@@ -93,7 +121,10 @@ def _solve(community: Community, options: PlanOptions) -> Clearing | Infeasible:
         from optimization.reference.dispatch import dispatch
 
         limit = None if options.left is None else max(SHORTEST_SEARCH_S, SEARCH_SHARE * options.left())
-        return dispatch(community, gap=options.gap, time_limit=limit)
+        found = dispatch(community, gap=options.gap, time_limit=limit)
+        if isinstance(found, Infeasible):
+            return Infeasible(reason=name_conflict(community, found.reason, _spent(options.left)))
+        return found
     return schedule(community, options=ScheduleOptions(gap=options.gap), spent=_spent(options.left))
 
 

@@ -18,6 +18,7 @@ from controller.errors import InputError
 from controller.plan.calendar import Calendar
 from controller.plan.devices import read_device
 from controller.plan.links import read_links
+from controller.plan.rated import check_rated
 from controller.plan.series import Bounds, SeriesReader
 from optimization.community import Community, DeviceId, Envelope, Peer, PeerId, SectionId, Tariff
 from optimization.devices import Device
@@ -175,6 +176,8 @@ def _start(reader: Reader, minutes: int) -> datetime:
 
 
 def _tariff(reader: Reader, series: SeriesReader) -> Tariff:
+    if isinstance(reader.value, Mapping) and not set(reader.value) & {"import_price", "periods", "profile"}:
+        raise reader.wrong("an object with import_price, or a series")
     if not reader.has("import_price"):
         imports = series.read(reader, ANY)
         return Tariff(import_price=imports, export_price=np.minimum(imports, 0.0))
@@ -202,11 +205,17 @@ def _peers(reader: Reader, series: SeriesReader) -> tuple[Peer, ...]:
 
 
 def read_device_at(reader: Reader, series: SeriesReader) -> Device:
-    """The device that stands here; a contradiction in it names the place."""
+    """The device that stands here; a contradiction in it names the place, and every complaint the device."""
     try:
-        return read_device(reader, series)
+        device = read_device(reader, series)
+        check_rated(device)
     except ProblemError as err:
         raise InputError(f"{reader.place}: {err}") from err
+    except InputError as err:
+        # Nobody counts devices in a file of a hundred homes.
+        name = reader.value.get("id") if isinstance(reader.value, Mapping) else None
+        raise InputError(f"{err} (device {name[:MOST_TEXT]!r})" if isinstance(name, str) else str(err)) from err
+    return device
 
 
 def _envelopes(reader: Reader, peers: tuple[Peer, ...], series: SeriesReader) -> tuple[Envelope, ...]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from controller.plan.calendar import Calendar
 from controller.plan.limits import binding
+from controller.plan.missing import reasons_of_curtailing, reasons_of_shortfall
 from controller.plan.planned import Planned
-from controller.plan.stretches import RUNNING_KW, interval, intervals, stretches
+from controller.plan.stretches import RUNNING_KW, interval, intervals, runs, stretches
 from optimization.community import Peer
 from optimization.devices import (
     Battery,
@@ -36,7 +37,8 @@ class Reason:
 
     Attributes
     ----------
-    limit : ``window``, ``task``, ``minimum times``, ``starts``, ``order``, ``store``, ``comfort`` or ``envelope``
+    limit : ``window``, ``task``, ``minimum times``, ``starts``, ``order``, ``store``, ``comfort``, ``plan`` or
+        ``envelope``
     text : a sentence for people
     """
 
@@ -45,19 +47,23 @@ class Reason:
 
 
 def reasons(plan: Planned, peer: Peer, device: Device) -> tuple[Reason, ...]:
-    """What holds a device, its own rules first."""
+    """What holds a device: why it falls short, its own rules, what an earlier plan foresaw, limits."""
     power = plan.device_kw[device.id]
-    own = [Reason(limit=limit, text=text) for limit, text in _own(plan, device, power)]
-    return (*own, *_envelopes(plan, peer, power))
+    told = [
+        *reasons_of_shortfall(plan, peer, device, power),
+        *_own(plan, peer, device, power),
+        *_foreseen(plan, device, power),
+    ]
+    return (*(Reason(limit=limit, text=text) for limit, text in told), *_envelopes(plan, peer, power))
 
 
-def _own(plan: Planned, device: Device, power: Floats) -> Iterator[tuple[str, str]]:
+def _own(plan: Planned, peer: Peer, device: Device, power: Floats) -> Iterator[tuple[str, str]]:
     calendar, horizon = plan.file.calendar, plan.file.community.horizon
     match device:
         case FixedLoad():
             yield "task", "nobody controls it: it runs as forecast"
         case Curtailable():
-            yield from _curtailable(calendar, device, power)
+            yield from reasons_of_curtailing(plan, peer, device, power)
         case Generator():
             yield from _generator(device, horizon)
         case Battery():
@@ -72,14 +78,6 @@ def _own(plan: Planned, device: Device, power: Floats) -> Iterator[tuple[str, st
             yield from _thermostatic(calendar, device, power, horizon)
         case other:
             assert_never(other)
-
-
-def _curtailable(calendar: Calendar, plant: Curtailable, power: Floats) -> Iterator[tuple[str, str]]:
-    curtailed = plant.available_kw + power > RUNNING_KW
-    if curtailed.any():
-        yield "task", f"it is curtailed {intervals(calendar, stretches(curtailed))}: more is worth less than it costs"
-    else:
-        yield "task", "it produces all that is available"
 
 
 def _generator(generator: Generator, horizon: Horizon) -> Iterator[tuple[str, str]]:
@@ -148,13 +146,32 @@ def _thermostatic(calendar: Calendar, load: Thermostatic, power: Floats, horizon
         yield "minimum times", f"once on it stays on for {on}, once off for {off}"
 
 
+def _foreseen(plan: Planned, device: Device, power: Floats) -> Iterator[tuple[str, str]]:
+    """What an earlier plan foresaw, where departing from it costs something."""
+    community, currency = plan.file.community, plan.file.currency
+    foreseen = community.planned_kw.get(device.id)
+    if foreseen is None or not community.change_price:
+        return
+    departed = community.horizon.hours * float(np.abs(power - foreseen).sum())
+    price = f"departing costs {community.change_price:.3f} {currency}/kWh"
+    if departed < NEAR_KWH:
+        yield "plan", f"it does what an earlier plan foresaw; {price}"
+        return
+    when = intervals(plan.file.calendar, runs(foreseen)) or "not running"
+    yield (
+        "plan",
+        f"an earlier plan foresaw it {when}; {price}, and this plan departs by {departed:.2f} kWh "
+        f"({community.change_price * departed:.3f} {currency})",
+    )
+
+
 def _envelopes(plan: Planned, peer: Peer, power: Floats) -> Iterator[Reason]:
-    runs = np.abs(power) > RUNNING_KW
+    running = np.abs(power) > RUNNING_KW
     for envelope, mtus in binding(plan.file.community, plan.device_kw):
         if peer.id not in envelope.peers or not mtus.any():
             continue
         when = intervals(plan.file.calendar, stretches(mtus))
-        kept, shared = int((mtus & ~runs).sum()), int((mtus & runs).sum())
+        kept, shared = int((mtus & ~running).sum()), int((mtus & running).sum())
         yield Reason(
             limit="envelope",
             text=f"the limit {envelope.name} binds {when}; of those {kept + shared} MTUs it runs in {shared}",

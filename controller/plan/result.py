@@ -111,6 +111,7 @@ def _certified(certificate: Certificate | None) -> dict[str, Any]:
         "certificate": {
             "lower_bound": finite(certificate.lower_bound),
             "gap": finite(certificate.gap),
+            "distance": finite(certificate.distance),
             "primal_residual_kw": finite(certificate.primal_residual_kw),
             "violated": certificate.violated or None,
         },

@@ -1,12 +1,14 @@
 """The JSON Schema of the community format, made of the same tables that the reader reads by."""
 
 import json
+from dataclasses import MISSING, fields
 from typing import Any
 
 from controller.plan.calendar import CLOCK
 from controller.plan.devices import COMMON
 from controller.plan.fields import KINDS, Field, Kind
 from controller.plan.links import COSTS, MOST_LINKS
+from controller.plan.meanings import meaning
 from controller.plan.reading import MOST_PEERS, MOST_TEXT, VERSION
 from optimization.quantities import MAX_MAGNITUDE, MAX_MTUS, MTU_MINUTES
 
@@ -24,10 +26,11 @@ def _root() -> Schema:
         "title": "Gridpact community",
         "description": "What gridpact plan reads; docs/communities.md explains every field. Consumption is positive.",
         **_object(
+            "community",
             {
                 "version": {"const": VERSION},
                 "id": _ref("name"),
-                "note": True,
+                "note": {},
                 "currency": _ref("name"),
                 "horizon": _horizon(),
                 "profiles": {"type": "object", "additionalProperties": _ref("any_series")},
@@ -48,9 +51,10 @@ def _root() -> Schema:
             "any_series": _series(-MAX_MAGNITUDE, MAX_MAGNITUDE),
             "open_series": _series(-MAX_MAGNITUDE, MAX_MAGNITUDE, none=True),
             "peer": _object(
+                "peer",
                 {
                     "id": _ref("name"),
-                    "note": True,
+                    "note": {},
                     "section": _ref("name"),
                     "devices": {"type": "array", "items": {"oneOf": [_ref(name) for name in KINDS]}},
                 },
@@ -62,12 +66,13 @@ def _root() -> Schema:
     }
 
 
-def _object(properties: Schema, *, required: tuple[str, ...] = ()) -> Schema:
+def _object(part: str, properties: Schema, *, required: tuple[str, ...] = ()) -> Schema:
+    """An object that is this part of the format, each of its properties with what it means."""
     return {
         "type": "object",
         "additionalProperties": False,
         **({"required": list(required)} if required else {}),
-        "properties": properties,
+        "properties": {name: {"description": meaning(part, name), **each} for name, each in properties.items()},
     }
 
 
@@ -84,24 +89,24 @@ def _series(lower: float, upper: float, *, none: bool = False) -> Schema:
     one: Schema = _number(lower, upper)
     if none:
         one = {"anyOf": [one, {"type": "null"}]}
-    period = _object(
-        {"from": _ref("time_of_day"), "to": _ref("time_of_day"), "value": one}, required=("from", "to", "value")
-    )
+    times = {"from": _ref("time_of_day"), "to": _ref("time_of_day"), "value": one}
+    period = _object("series", times, required=("from", "to", "value"))
+    profile = {"profile": {"type": "string", "minLength": 1}, "times": _number(-1e9, 1e9)}
+    periods = {"periods": {"type": "array", "items": period}, "otherwise": one}
     return {
         "anyOf": [
             one,
             {"type": "array", "minItems": 1, "maxItems": MAX_MTUS, "items": one},
             {"type": "string", "minLength": 1},
-            _object(
-                {"profile": {"type": "string", "minLength": 1}, "times": _number(-1e9, 1e9)}, required=("profile",)
-            ),
-            _object({"periods": {"type": "array", "items": period}, "otherwise": one}, required=("periods",)),
+            _object("series", profile, required=("profile",)),
+            _object("series", periods, required=("periods",)),
         ]
     }
 
 
 def _horizon() -> Schema:
     return _object(
+        "horizon",
         {
             "start": {"type": "string", "format": "date-time", "pattern": r"(Z|\+00:00)$"},
             "mtus": {"type": "integer", "minimum": 1, "maximum": MAX_MTUS},
@@ -113,7 +118,8 @@ def _horizon() -> Schema:
 
 
 def _tariff() -> Schema:
-    return _object({"import_price": _ref("any_series"), "export_price": _ref("any_series")}, required=("import_price",))
+    prices = {"import_price": _ref("any_series"), "export_price": _ref("any_series")}
+    return _object("tariff", prices, required=("import_price",))
 
 
 def _costs() -> Schema:
@@ -121,21 +127,22 @@ def _costs() -> Schema:
 
 
 def _listed_links() -> Schema:
+    one_way = {"seller": _ref("name"), "buyer": _ref("name")}
     ends = {"type": "array", "minItems": 2, "maxItems": 2, "items": _ref("name")}
     return {
         "type": "array",
         "maxItems": MOST_LINKS,
         "items": {
             "oneOf": [
-                _object({"seller": _ref("name"), "buyer": _ref("name"), **_costs()}, required=("seller", "buyer")),
-                _object({"peers": ends, **_costs()}, required=("peers",)),
+                _object("link", {**one_way, **_costs()}, required=("seller", "buyer")),
+                _object("link", {"peers": ends, **_costs()}, required=("peers",)),
             ]
         },
     }
 
 
 def _compact_links(name: str) -> Schema:
-    return _object({name: _object(_costs())}, required=(name,))
+    return _object("link", {name: _object("link", _costs())}, required=(name,))
 
 
 def _envelope() -> Schema:
@@ -143,20 +150,22 @@ def _envelope() -> Schema:
     targets = {"peer": _ref("name"), "section": {"type": "string"}, "peers": members}
     bounds = {"lower_kw": _ref("open_series"), "upper_kw": _ref("open_series")}
     return {
-        **_object({"name": _ref("name"), "note": True, **targets, **bounds}),
+        **_object("envelope", {"name": _ref("name"), "note": {}, **targets, **bounds}),
         "oneOf": [{"required": [target]} for target in targets],
     }
 
 
 def _device(name: str, kind: Kind) -> Schema:
-    properties: Schema = {**dict.fromkeys(COMMON, True), "id": _ref("name"), "kind": {"const": name}}
+    properties: Schema = {**{key: {} for key in COMMON}, "id": _ref("name"), "kind": {"const": name}}
+    standing = {each.name: each.default for each in fields(kind.make) if each.default is not MISSING}
     for key, each in kind.fields.items():
-        properties[key] = {"anyOf": [_value(each), {"type": "null"}]} if each.none else _value(each)
+        value = {"anyOf": [_value(each), {"type": "null"}]} if each.none else _value(each)
+        properties[key] = {**value, **({"default": standing[key]} if key in standing else {})}
     for index, clock in kind.window:
         properties[index], properties[clock] = _ref("count"), _ref("clock")
     required = ("id", "kind", *(key for key, each in kind.fields.items() if each.required))
     both = [{"not": {"required": [index, clock]}} for index, clock in kind.window]
-    return {**_object(properties, required=required), **({"allOf": both} if both else {})}
+    return {**_object(name, properties, required=required), **({"allOf": both} if both else {})}
 
 
 def _value(field: Field) -> Schema:
@@ -174,14 +183,14 @@ def _value(field: Field) -> Schema:
 def _parts() -> dict[str, Schema]:
     """Of each form without bounds of its own."""
     power = _number(0.0, MAX_MAGNITUDE)
-    level = _object({"lower_kw": power, "upper_kw": power}, required=("lower_kw", "upper_kw"))
+    level = _object("level", {"lower_kw": power, "upper_kw": power}, required=("lower_kw", "upper_kw"))
     counts = dict.fromkeys(("phase", "elapsed_mtus", "paused_mtus"), _ref("count"))
     return {
         "truth": {"type": "boolean"},
         "text": _ref("name"),
         "phases": {"type": "array", "minItems": 1, "items": {"oneOf": _phases()}},
         "levels": {"type": "array", "minItems": 1, "items": level},
-        "progress": _object(counts, required=("phase", "elapsed_mtus")),
+        "progress": _object("progress", counts, required=("phase", "elapsed_mtus")),
     }
 
 
@@ -192,6 +201,6 @@ def _phases() -> list[Schema]:
     listed = {"type": "array", "minItems": 1, "maxItems": MAX_MTUS, "items": power}
     length = {"type": "integer", "minimum": 1, "maximum": MAX_MTUS}
     return [
-        _object({"power_kw": listed, **pauses}, required=("power_kw",)),
-        _object({"power_kw": power, "mtus": length, **pauses}, required=("power_kw", "mtus")),
+        _object("phase", {"power_kw": listed, **pauses}, required=("power_kw",)),
+        _object("phase", {"power_kw": power, "mtus": length, **pauses}, required=("power_kw", "mtus")),
     ]

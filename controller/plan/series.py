@@ -60,6 +60,8 @@ class SeriesReader:
                 return _within(reader, self._profile(reader), bounds)
             case Mapping() if reader.has("periods"):
                 return self._periods(reader, bounds)
+            case Mapping() if not reader.has("profile"):
+                raise reader.wrong("a number, a list, the name of a profile, or an object with 'profile' or 'periods'")
             case Mapping():
                 check_fields(reader, PROFILE)
                 times = reader.field("times").number(lower=-1e9) if reader.has("times") else 1.0

@@ -7,6 +7,7 @@ from rich.markup import escape
 from controller.plan.explaining import Explanation, Way
 from controller.plan.planned import Planned
 from controller.plan.stretches import interval, intervals, runs, stretches
+from optimization.community import Battery, Curtailable, ElectricVehicle, Floats, Generator
 
 MOST_RUNS = 12
 SAME = 5e-4
@@ -16,7 +17,8 @@ SAME = 5e-4
 def show_explanation(console: Console, plan: Planned, explanation: Explanation) -> None:
     """Print why a device runs when it does."""
     for line in lines(plan, explanation):
-        console.print(line, soft_wrap=True)
+        # Who sits at a terminal reads lines that break between words, a program whole ones.
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def lines(plan: Planned, explanation: Explanation) -> list[str]:
@@ -37,13 +39,26 @@ def _runs(plan: Planned, explanation: Explanation) -> list[str]:
     found = runs(power)
     if not found:
         return ["It does not run."]
+    device, currency = explanation.device, escape(plan.file.currency)
+    stores = isinstance(device, Battery | ElectricVehicle)
     shown = [
-        f"  {interval(plan.file.calendar, first, end)}: {hours * power[first:end].sum():.2f} kWh at "
-        f"{price[first:end].min():.3f} to {price[first:end].max():.3f} {escape(plan.file.currency)}/kWh"
+        f"  {_way(power[first]) if stores else ''}{interval(plan.file.calendar, first, end)}: "
+        f"{hours * abs(power[first:end].sum()):.2f} kWh at {_span(price[first:end])} {currency}/kWh"
         for first, end in found[:MOST_RUNS]
     ]
     more = len(found) - MOST_RUNS
-    return ["It runs (local time)", *shown, *([f"  and {more} more times"] if more > 0 else [])]
+    verb = "produces" if isinstance(device, Generator | Curtailable) else "runs"
+    return [f"It {verb} (local time)", *shown, *([f"  and {more} more times"] if more > 0 else [])]
+
+
+def _span(price: Floats) -> str:
+    """One price, or the lowest and the highest of several."""
+    low, high = f"{price.min():.3f}", f"{price.max():.3f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _way(power_kw: float) -> str:
+    return "charging " if power_kw > 0 else "discharging "
 
 
 def _prices(plan: Planned, explanation: Explanation) -> str:
@@ -55,7 +70,8 @@ def _prices(plan: Planned, explanation: Explanation) -> str:
 
 def _costs(plan: Planned, explanation: Explanation) -> list[str]:
     currency, own = escape(plan.file.currency), explanation.planned
-    whole = f" together with {', '.join(map(escape, explanation.together))}" if explanation.together else ""
+    others = [escape(each) for each in explanation.together if each != explanation.device.id]
+    whole = f" together with {', '.join(others)}" if others else ""
     told = [f"At these prices it costs {own.cost:.3f} {currency}{whole} (energy {own.energy_cost:.3f})."]
     more = own.cost - explanation.cheapest.cost
     if more <= SAME:

@@ -14,7 +14,7 @@ from controller.services.edge import Context, caller_of
 from controller.snapshot import Snapshot
 from controller.store import calls, market
 from controller.wire import fields
-from controller.wire.market import certificate_message, trade_message
+from controller.wire.market import certificate_message, trade_message, uplift_messages
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
 from optimization.clearing import Infeasible
@@ -170,4 +170,5 @@ def clearing_message(connection: Connection, row: market.WindowRow) -> pb.Cleari
         input_digest=row.inputs_digest or b"",
         trade_count=market.count_trades(connection, row.name),
         failure=row.failure,
+        uplifts=uplift_messages(row.uplifts),
     )

@@ -10,6 +10,7 @@ from controller.services.core import Core, once, open_signed, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import header_message, records_of, settled_header
 from controller.store import evidence
+from controller.wire.market import uplift_messages
 from gridpact.v1 import validator_pb2 as pb
 from gridpact.v1 import validator_pb2_grpc
 
@@ -35,6 +36,7 @@ class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
                 trades_json=[json.dumps(leaf.to_json(), sort_keys=True) for leaf in records.trades],
                 readings_json=[json.dumps(leaf.to_json(), sort_keys=True) for leaf in records.readings],
                 postings_json=[json.dumps(leaf.to_json(), sort_keys=True) for leaf in records.postings],
+                uplifts=uplift_messages(row.uplifts),
             )
 
         return await self._core.database.run_async(read)

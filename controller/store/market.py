@@ -64,6 +64,7 @@ class WindowRow:
     certificate: str | None
     plan: str | None
     carry: str | None
+    uplifts: str | None
 
 
 def windows(connection: Connection, microgrid_id: str) -> list[WindowRow]:

@@ -121,6 +121,8 @@ def put_device_states(connection: Connection, microgrid_id: str, states: Iterabl
     for state in states:
         values = {"microgrid": microgrid_id, **asdict(state)}
         values["closed"] = None if state.closed is None else int(state.closed)
+        # Of tasks telemetry knows nothing: snapshots remember them.
+        del values["closed_before_s"]
         upsert(connection, schema.device_states, values, newest="instant")
 
 

@@ -180,6 +180,7 @@ windows = _table(
     Column("certificate", Text, nullable=True),
     Column("plan", Text, nullable=True),
     Column("carry", Text, nullable=True),
+    Column("uplifts", Text, nullable=True),
     PrimaryKeyConstraint("name"),
     UniqueConstraint("microgrid", "start"),
     CheckConstraint(
@@ -188,7 +189,10 @@ windows = _table(
     ),
     CheckConstraint("source IN ('NONE','CLEARING','TAIL','FAILSAFE')", name="source"),
 )
-"""``source`` says which plan acts: the window's own clearing, the tail of the last one, or the failsafes."""
+"""``source`` says which plan acts: the window's own clearing, the tail of the last one, or the failsafes.
+
+``uplifts`` are written with the clearing; null where none were computed.
+"""
 
 plans = _table(
     "plans",

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 
 from google.protobuf.message import DecodeError
 
 from controller.microgrid import Bounds, EnvelopeRecord, EnvelopeState, Order, ThermalForecast, Trade
 from controller.refusals import invalid, not_found
+from controller.uplifts import from_json
 from controller.wire import fields
 from controller.wire.flexibility import MAX_PERFORMANCE_PPM, MILLI_C
 from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2, types_pb2
@@ -168,3 +170,8 @@ def trade_message(window: str, index: int, trade: Trade, mtu_seconds: int) -> di
 def certificate_message(certificate: str | None) -> dispatch_pb2.Certificate:
     """The message of a stored certificate."""
     return dispatch_pb2.Certificate(**(json.loads(certificate) if certificate else {}))
+
+
+def uplift_messages(uplifts: str | None) -> list[dispatch_pb2.Uplift]:
+    """The messages of a clearing's stored uplifts."""
+    return [dispatch_pb2.Uplift(**asdict(uplift)) for uplift in from_json(uplifts)]

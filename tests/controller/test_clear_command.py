@@ -1,7 +1,6 @@
-"""``gridpact clear``: published answers, bad input, infeasible cases, and what the two forms of output say."""
+"""``gridpact clear``: published answers, infeasible cases, and searches that are cut short."""
 
 import copy
-import io
 import json
 import os
 import random
@@ -9,14 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from controller.cli import main
+from tests.controller.command_run import Ran
+from tests.controller.market_cases import CASES
 
 ROOT = Path(__file__).parents[2]
-CASES = ROOT / "tests" / "vectors" / "cases"
 SOLVERS = ("dispatch", "admm", "reference")
 PUBLISHED = (
     ("unit-cases.json", "two-peers", "0"),
@@ -26,57 +25,6 @@ PUBLISHED = (
     ("prosumer-markets-51.json", "prosumer-markets-51", "0.01"),
     ("new-england-39-31-peers.json", "new-england-39-31-peers", "0"),
 )
-TWO = {
-    "name": "two",
-    "peers": [
-        {"id": "home", "assets": [{"name": "load", "a": 1, "b": 8, "p_min": -30, "p_max": 0}]},
-        {"id": "plant", "assets": [{"name": "net", "a": 1, "b": 4, "p_min": 0, "p_max": 60}]},
-    ],
-    "links": [["home", "plant"]],
-}
-
-
-class Ran(NamedTuple):
-    """What a run of the command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one object that it printed, without a number that JSON does not know."""
-
-        def refuse(constant: str) -> None:
-            raise ValueError(constant)
-
-        return json.loads(self.out, parse_constant=refuse)
-
-
-@pytest.fixture
-def clear(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
-    """Clears a file, or a case that is written to one."""
-
-    def clear(case: Any, *arguments: str) -> Ran:
-        path = case
-        if isinstance(case, dict | list):
-            path = tmp_path / "case.json"
-            path.write_text(json.dumps(case), encoding="utf-8")
-        try:
-            code = main(["clear", str(path), *arguments])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        written = capsys.readouterr()
-        assert "Traceback" not in written.err
-        return Ran(code, written.out, written.err)
-
-    return clear
-
-
-@pytest.fixture
-def two() -> dict[str, Any]:
-    """A home that buys from a plant: 2 kW at 6, worth 4."""
-    return copy.deepcopy(TWO)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -323,128 +271,8 @@ def test_a_search_that_is_cut_short_is_not_certified(clear: Callable[..., Ran]) 
     assert len(ran.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("--fee", "-1"), "--fee: got -1, wanted 0 to 1e+09"),
-        (("--fee", "nan"), "--fee: got nan, wanted 0 to 1e+09"),
-        (("--fee", "cheap"), "argument --fee: invalid float value: 'cheap'"),
-        (("--link-limit", "-1"), "--link-limit: got -1, wanted 0 to 1e+09"),
-        (("--tolerance", "0"), "--tolerance: got 0, wanted 1e-14 to 0.1"),
-        (("--tolerance", "nan"), "--tolerance: got nan, wanted 1e-14 to 0.1"),
-        (("--penalty", "1"), "--penalty: got it without --solver admm, wanted both or neither"),
-        (("--solver", "admm", "--penalty", "0"), "--penalty: got 0, wanted 1e-12 to 1e+12"),
-        (("--solver", "admm", "--max-iterations", "0"), "--max-iterations: got 0, wanted 1 to 1e+09"),
-        (("--solver", "admm", "--market", "pool", "--start", "x"), "--start: got it with --market pool"),
-        (("--solver", "admm", "--start", "missing.json"), "missing.json: cannot be read"),
-        (("--case", "three"), "got no case 'three', wanted 'two'"),
-        (("--market", "bazaar"), "argument --market: invalid choice: 'bazaar'"),
-        (("--solver", "magic"), "argument --solver: invalid choice: 'magic'"),
-    ],
-)
-def test_wrong_options_are_refused_in_one_line(
-    clear: Callable[..., Ran], two: dict[str, Any], arguments: tuple[str, ...], complaint: str
-) -> None:
-    ran = clear(two, *arguments)
-    assert ran.code == 2
-    assert ran.out == ""
-    assert len(ran.err.splitlines()) == 1
-    assert ran.err.startswith("gridpact clear: ")
-    assert complaint in ran.err
-
-
-def test_a_file_that_is_not_there_is_refused(clear: Callable[..., Ran], tmp_path: Path) -> None:
-    ran = clear(tmp_path / "missing.json")
-    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
-    assert "missing.json: cannot be read" in ran.err
-
-
-def test_a_case_that_breaks_a_rule_is_refused(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    two["peers"][0]["assets"][0]["a"] = -1
-    ran = clear(two, "--json")
-    assert ran.code == 2
-    assert "case.json: peers[0].assets[0].a: got -1, wanted a number from 0 to 1e+09" in ran.err
-
-
-def test_a_dash_reads_standard_input(
-    clear: Callable[..., Ran], two: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(two)))
-    assert clear("-", "--json").json["objective"] == pytest.approx(-4)
-
-
-def test_people_get_a_table(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    two["peers"][0]["id"] = "[red]home[/]"
-    two["links"] = [["[red]home[/]", "plant"]]
-    ran = clear(two)
-    assert ran.code == 0
-    assert "two: bilateral market, optimal by dispatch" in ran.out
-    lines = [line.split() for line in ran.out.splitlines()]
-    assert ["[red]home[/]", "load", "-2", "6"] in lines
-    assert ["plant", "[red]home[/]", "2", "2000", "6"] in lines
-    assert ["sold", "among", "peers", "2", "kW"] in lines
-
-
-def test_lines_are_neither_padded_nor_broken(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    lines = clear(two).out.splitlines()
-    assert [line for line in lines if line != line.rstrip()] == []
-    (certificate,) = [line for line in lines if line.startswith("certificate")]
-    assert "dual residual" in certificate
-
-
-def test_several_mtus_are_shown_from_least_to_most(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    two["horizon"] = {"mtus": 2}
-    two["peers"][0]["assets"][0]["b"] = [8, 10]
-    shown = clear(two).out
-    assert "power, least to most (kW)" in shown
-    assert "2 to 3" in shown
-
-
-@pytest.mark.parametrize("market", ["average-price", "negotiation", "double-auction"])
-def test_a_design_lists_each_pair_at_each_price_once(clear: Callable[..., Ran], market: str) -> None:
-    result = clear(CASES / "unit-cases.json", "--case", "four-peers", "--market", market, "--json").json
-    rows = [(row["seller"], row["buyer"], row["mtu"], row["price"]) for row in result["trades"]]
-    assert rows
-    assert len(rows) == len(set(rows))
-    sold = dict.fromkeys(result["powers"], 0.0)
-    for row in result["trades"]:
-        for side, sign in (("seller", 1), ("buyer", -1)):
-            if row[side] in sold:
-                sold[row[side]] += sign * row["power"]
-    for peer, assets in result["powers"].items():
-        assert sold[peer] == pytest.approx(sum(assets.values()), abs=1e-5)
-
-
-def test_what_comes_to_nothing_is_not_listed_as_a_trade(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    # The plant asks more than the home offers.
-    two["peers"][1]["assets"][0]["b"] = 9
-    ran = clear(two)
-    assert "no trades" in ran.out
-    assert "e-" not in ran.out.split("peer ")[1]
-
-
-def test_a_design_without_iterations_counts_none(clear: Callable[..., Ran], two: dict[str, Any]) -> None:
-    ran = clear(two, "--market", "average-price")
-    assert "iterations" not in ran.out
-    assert clear(two, "--market", "average-price", "--json").json["iterations"] is None
-
-
-def test_help_has_an_example(clear: Callable[..., Ran]) -> None:
-    assert "gridpact clear cases.json --case two-peers --fee 1" in " ".join(clear("--help").out.split())
-
-
 @pytest.mark.parametrize("tolerance", ["1e-3", "1e-6", "1e-9"])
 def test_a_loose_tolerance_still_agrees_with_the_published_answers(clear: Callable[..., Ran], tolerance: str) -> None:
     ran = clear(CASES / "prosumer-markets-51.json", "--fee", "0.01", "--tolerance", tolerance, "--json")
     assert ran.code == 0
     assert all(answer["ok"] for answer in ran.json["expected"])
-
-
-@pytest.mark.parametrize("units", ["wat", 5, None, ["kW"], {"Power": "MW"}])
-def test_units_that_say_nothing_are_refused(clear: Callable[..., Ran], tmp_path: Path, units: object) -> None:
-    case = {"units": units, "peers": [{"id": "a", "assets": []}], "links": []}
-    path = tmp_path / "case.json"
-    path.write_text(json.dumps(case))
-    ran = clear(path)
-    assert ran.code == 2
-    assert "units" in ran.err

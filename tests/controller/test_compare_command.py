@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from controller.cli import main
+from tests.controller.command_run import Ran, run_command
+from tests.controller.market_cases import CASES
 
-CASES = Path(__file__).parents[1] / "vectors" / "cases"
 DESIGNS = ["bilateral", "pool", "double-auction", "average-price", "negotiation", "composite", "grid-only"]
 STREET = {
     "name": "<street> & [co]",
@@ -28,18 +28,12 @@ STREET = {
 def compare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Any]:
     """Compares the designs on a file, or on a case that is written to one: code, output, complaints."""
 
-    def compare(case: Any, *arguments: str) -> Any:
+    def compare(case: Any, *arguments: str) -> Ran:
         path = case
         if isinstance(case, dict):
             path = tmp_path / "case.json"
             path.write_text(json.dumps(case), encoding="utf-8")
-        try:
-            code = main(["compare", str(path), *arguments])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        written = capsys.readouterr()
-        assert "Traceback" not in written.err
-        return code, written.out, written.err
+        return run_command(capsys, "compare", path, *arguments)
 
     return compare
 

@@ -1,23 +1,14 @@
 import numpy as np
 import pytest
 
-from controller.flexibility import ChargingLevel, Generator, Phase, Plant, Programme, Relay, Thermostat, Vehicle
+from controller.flexibility import Generator, Phase, Plant, Programme, Relay, Thermostat
 from controller.microgrid import SetpointKind
 from controller.setpoints import told
 from optimization import devices as models
 from optimization.errors import ProblemError
+from tests.controller.flexibility_cases import vehicle
 
-VEHICLE = Vehicle(
-    arrival=0,
-    departure=1,
-    capacity_wh=1000,
-    stored_wh=0,
-    required_wh=0,
-    levels=(ChargingLevel(lower_w=1380, upper_w=3680), ChargingLevel(lower_w=4140, upper_w=11_040)),
-    charge_efficiency_ppm=900_000,
-    discharge_efficiency_ppm=900_000,
-    max_discharge_w=3000,
-)
+VEHICLE = vehicle(0, 1)
 CAR = models.ElectricVehicle(
     id="bob/car",
     arrival_mtu=0,

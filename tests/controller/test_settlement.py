@@ -88,6 +88,30 @@ class TestTrades:
         assert amount_micro(energy, price) == amount
 
 
+class TestUplifts:
+    def test_contributions_go_through_the_community_to_who_is_made_whole(self):
+        assert settle(GRID, [], {}, {"eve": 300, "bob": -100, "ada": -200, "zoe": 0}) == (
+            posting("ada", -200, "UPLIFT", "uplift"),
+            posting("community", 200, "UPLIFT", "uplift"),
+            posting("bob", -100, "UPLIFT", "uplift"),
+            posting("community", 100, "UPLIFT", "uplift"),
+            posting("community", -300, "UPLIFT", "uplift"),
+            posting("eve", 300, "UPLIFT", "uplift"),
+        )
+
+    def test_what_contributions_do_not_cover_the_community_bears(self):
+        assert balance(settle(GRID, [], {}, {"eve": 300, "ada": -200})) == {"eve": 300, "ada": -200, "community": -100}
+
+    def test_they_stand_after_trades_and_before_imbalances(self):
+        paid = settle(GRID, [trade("ada", "bob", 100)], {("bob", 0): 200}, {"bob": 1})
+        kinds = [one.kind for one in paid]
+        assert kinds == ["TRADE"] * 2 + ["NETWORK_CHARGE"] * 2 + ["UPLIFT"] * 2 + ["IMBALANCE"] * 2
+
+    def test_a_window_without_uplifts_is_settled_as_ever(self):
+        trades = [trade("ada", "bob", 100)]
+        assert settle(GRID, trades, {}, {}) == settle(GRID, trades, {}, None) == settle(GRID, trades, {})
+
+
 class TestImbalance:
     def test_shortage_is_bought_at_the_import_price(self):
         assert settle(GRID, [], {("bob", 900): 100}) == (
@@ -133,9 +157,12 @@ def trades(draw):
 METERS = st.fixed_dictionaries({(member, mtu): METERED for member in MEMBERS for mtu in MTUS})
 
 
-@given(tariffs(), trades(), METERS)
-def test_postings_sum_to_zero_in_total_and_by_reference(microgrid, cleared, metered):
-    postings = settle(microgrid, cleared, metered)
+UPLIFTS = st.dictionaries(st.sampled_from(MEMBERS), METERED)
+
+
+@given(tariffs(), trades(), METERS, UPLIFTS)
+def test_postings_sum_to_zero_in_total_and_by_reference(microgrid, cleared, metered, uplifts):
+    postings = settle(microgrid, cleared, metered, uplifts)
     by_reference = defaultdict(int)
     for one in postings:
         by_reference[one.kind, one.reference] += one.amount_micro

@@ -72,6 +72,7 @@ def snapshots(draw):
             ).map(tuple)
         ),
         carry=draw(st.dictionaries(NAME, INTEGER, max_size=3)),
+        uplifts=draw(st.dictionaries(NAME, st.tuples(INTEGER, INTEGER), max_size=3)),
     )
 
 
@@ -92,7 +93,7 @@ def test_the_digest_does_not_depend_on_the_order_of_mappings(snapshot, random):
         random.shuffle(items)
         return dict(items)
 
-    names = ("states", "orders", "order_digests", "carry")
+    names = ("states", "orders", "order_digests", "carry", "uplifts")
     other = replace(snapshot, **{name: shuffled(getattr(snapshot, name)) for name in names})
     assert other.digest() == snapshot.digest()
 
@@ -107,6 +108,7 @@ def frozen(settled):
     "change",
     [
         lambda s: replace(s, carry={**s.carry, "peer ada": s.carry["peer ada"] + 1}),
+        lambda s: replace(s, uplifts={"ada": (1, 0)}),
         lambda s: replace(s, members=s.members[:-1]),
         lambda s: replace(s, orders={k: v for k, v in s.orders.items() if k != "eve"}),
         lambda s: replace(s, order_digests={**s.order_digests, "eve": "00"}),

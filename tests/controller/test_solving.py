@@ -47,6 +47,19 @@ def test_another_process_answers_like_this_one(solver):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("deadline_s", [None, 1e-6])
+def test_another_process_tells_where_a_plan_leaves_members(deadline_s):
+    solver = DecompositionSolver(deadline_s=deadline_s)
+    try:
+        found = asyncio.run(solver.standing(community(), {"ada/load": np.array([1.0, 2.0])}, 1))
+    finally:
+        solver.close()
+    assert found.alone == pytest.approx([0.1 * 0.25 + 0.2 * 0.5], abs=1e-3)
+    # The first quarter-hour has passed, and what it cost is not in this.
+    assert found.dearer == pytest.approx([-0.1 * 0.25], abs=1e-3)
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_solver_error_and_the_next_problem_is_solved(solver):
     async def ask():
         await solver.solve(community())

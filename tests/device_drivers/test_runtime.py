@@ -9,20 +9,9 @@ from device_drivers.setpoint import Bounds, Power, ProductionLimit, RelayState, 
 from device_drivers.simulated.battery import SimulatedBattery
 from device_drivers.simulated.fault import Fault
 from device_drivers.simulated.plant import SimulatedPlant
-from device_drivers.simulated.relay import SimulatedRelay
 
 OPEN, CLOSED = RelayState(closed=False), RelayState(closed=True)
 RELAY_BOUNDS = Bounds(lower_w=0, upper_w=2000)
-
-
-@pytest.fixture
-def relay(clock):
-    return SimulatedRelay(2000, clock)
-
-
-@pytest.fixture
-def runtime(relay, clock):
-    return DeviceRuntime(relay, clock, RELAY_BOUNDS, OPEN)
 
 
 def states(reports):

@@ -71,8 +71,19 @@ def describe_proof(day: DayResult) -> str:
     return (
         f"{certified}Anchoring cost {summary['gas_per_window']:,} gas per window, "
         f"{summary['gas_per_trade']:,.0f} per trade among neighbours. Metered and traded energy differ by "
-        f"{format_energy(summary['imbalance_wh'])}. Anybody can check the day's books with gridpact verify "
+        f"{format_energy(summary['imbalance_wh'])}. {_uplifts(day)}"
+        "Anybody can check the day's books with gridpact verify "
         "and this root:"
+    )
+
+
+def _uplifts(day: DayResult) -> str:
+    summary = day["summary"]
+    if not summary["uplift_members"]:
+        return "Nobody had to be made whole for paying more than alone. "
+    return (
+        f"Uplifts of {format_money(summary['uplift_micro'], summary['currency'])} went to "
+        f"{count(summary['uplift_members'], 'peer')} who would have paid more than alone. "
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from controller.demo.day import DayResult
+from controller.demo.day import DayResult, LedgerEntry
 from controller.demo.report.formatting import (
     clock_span,
     format_energy,
@@ -31,8 +31,8 @@ class Table:
 
 
 def tables_of(day: DayResult) -> tuple[Table, ...]:
-    """The tables that have rows: series, appliances, trades, windows."""
-    tables = (_series(day), _appliances(day), _trades(day), _windows(day))
+    """The tables that have rows: series, appliances, trades, payments, windows."""
+    tables = (_series(day), _appliances(day), _trades(day), _ledger(day), _windows(day))
     return tuple(table for table in tables if table.rows)
 
 
@@ -122,6 +122,26 @@ def _trades(day: DayResult) -> Table:
             for trade in ordered
         ),
         text_columns=2,
+    )
+
+
+def _ledger(day: DayResult) -> Table:
+    currency = day["summary"]["currency"]
+
+    def row(entry: LedgerEntry) -> tuple[str, ...]:
+        kinds = (
+            entry["trades_micro"],
+            entry["network_charges_micro"],
+            entry["imbalances_micro"],
+            entry["uplifts_micro"],
+        )
+        return entry["peer"], *(format_money(amount, currency) for amount in (*kinds, sum(kinds)))
+
+    return Table(
+        title="What each peer paid",
+        head=("Peer", "Trades", "Network charges", "Imbalances", "Uplifts", "Together"),
+        rows=tuple(row(entry) for entry in day["ledger"]),
+        text_columns=1,
     )
 
 

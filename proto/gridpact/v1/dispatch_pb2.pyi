@@ -186,6 +186,52 @@ class Plan(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Uplift(message.Message):
+    """How one member fares under a clearing against its own best plan at the tariff alone, under its own limits."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    PAID_MICRO_FIELD_NUMBER: builtins.int
+    ALONE_MICRO_FIELD_NUMBER: builtins.int
+    AHEAD_MICRO_FIELD_NUMBER: builtins.int
+    REGRET_MICRO_FIELD_NUMBER: builtins.int
+    RECEIVED_MICRO_FIELD_NUMBER: builtins.int
+    UPLIFT_MICRO_FIELD_NUMBER: builtins.int
+    member: builtins.str
+    """The member's id, as in trades."""
+    paid_micro: builtins.int
+    """For the window's trades and network charges, less what it is paid."""
+    alone_micro: builtins.int
+    """What its best plan alone would cost at least, from the window's start to the horizon's end."""
+    ahead_micro: builtins.int
+    """What its devices cost themselves in the window, and what its best plan alone would cost after it."""
+    regret_micro: builtins.int
+    """By how much following the clearings was dearer than its own best, in this and all windows of the horizon before;
+    negative where it has gained. This window's part is paid + ahead - alone.
+    """
+    received_micro: builtins.int
+    """All uplifts up to this one: what is regretted so far is received, who has gained so far contributes."""
+    uplift_micro: builtins.int
+    """Received for this window, or contributed where negative."""
+    def __init__(
+        self,
+        *,
+        member: builtins.str = ...,
+        paid_micro: builtins.int = ...,
+        alone_micro: builtins.int = ...,
+        ahead_micro: builtins.int = ...,
+        regret_micro: builtins.int = ...,
+        received_micro: builtins.int = ...,
+        uplift_micro: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["ahead_micro", b"ahead_micro", "alone_micro", b"alone_micro", "member", b"member", "paid_micro", b"paid_micro", "received_micro", b"received_micro", "regret_micro", b"regret_micro", "uplift_micro", b"uplift_micro"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Clearing(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
@@ -196,6 +242,7 @@ class Clearing(message.Message):
     INPUT_DIGEST_FIELD_NUMBER: builtins.int
     TRADE_COUNT_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
+    UPLIFTS_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: WindowState.ValueType
@@ -207,6 +254,12 @@ class Clearing(message.Message):
     def interval(self) -> types_pb2.Interval: ...
     @builtins.property
     def certificate(self) -> Certificate: ...
+    @builtins.property
+    def uplifts(self) -> containers.RepeatedCompositeFieldContainer[Uplift]:
+        """Of all members, in order of their ids; posted as they are when the window is settled. Empty where none were computed:
+        the window failed, or was cleared by a solver that cannot, or before there were any.
+        """
+
     def __init__(
         self,
         *,
@@ -217,10 +270,11 @@ class Clearing(message.Message):
         input_digest: builtins.bytes = ...,
         trade_count: builtins.int = ...,
         failure: builtins.str = ...,
+        uplifts: abc.Iterable[Uplift] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "state", b"state", "trade_count", b"trade_count", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

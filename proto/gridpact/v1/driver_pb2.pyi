@@ -127,7 +127,7 @@ class Telemetry(message.Message):
     def measure_time(self) -> timestamp_pb2.Timestamp: ...
     @builtins.property
     def closed_duration(self) -> duration_pb2.Duration:
-        """How long the relay has been closed since the device was registered."""
+        """How long the relay has been closed since the device was first registered."""
 
     @builtins.property
     def state_duration(self) -> duration_pb2.Duration:

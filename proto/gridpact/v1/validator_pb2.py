@@ -23,26 +23,27 @@ _sym_db = _symbol_database.Default()
 
 
 from gridpact.v1 import audit_pb2 as gridpact_dot_v1_dot_audit__pb2
+from gridpact.v1 import dispatch_pb2 as gridpact_dot_v1_dot_dispatch__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgridpact/v1/validator.proto\x12\x0bgridpact.v1\x1a\x17gridpact/v1/audit.proto\x1a\x17gridpact/v1/types.proto\")\n\x17GetWindowRecordsRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"\x82\x01\n\x18GetWindowRecordsResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12\x13\n\x0btrades_json\x18\x02 \x03(\t\x12\x15\n\rreadings_json\x18\x03 \x03(\t\x12\x15\n\rpostings_json\x18\x04 \x03(\t\"?\n\x0b\x41ttestation\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\"X\n\x18SubmitAttestationRequest\x12(\n\x0b\x61ttestation\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x19SubmitAttestationResponse\x12\x14\n\x0c\x61ttestations\x18\x01 \x01(\x05\x32\xd7\x01\n\x10ValidatorService\x12_\n\x10GetWindowRecords\x12$.gridpact.v1.GetWindowRecordsRequest\x1a%.gridpact.v1.GetWindowRecordsResponse\x12\x62\n\x11SubmitAttestation\x12%.gridpact.v1.SubmitAttestationRequest\x1a&.gridpact.v1.SubmitAttestationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgridpact/v1/validator.proto\x12\x0bgridpact.v1\x1a\x17gridpact/v1/audit.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x17gridpact/v1/types.proto\")\n\x17GetWindowRecordsRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"\xa8\x01\n\x18GetWindowRecordsResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12\x13\n\x0btrades_json\x18\x02 \x03(\t\x12\x15\n\rreadings_json\x18\x03 \x03(\t\x12\x15\n\rpostings_json\x18\x04 \x03(\t\x12$\n\x07uplifts\x18\x05 \x03(\x0b\x32\x13.gridpact.v1.Uplift\"?\n\x0b\x41ttestation\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\"X\n\x18SubmitAttestationRequest\x12(\n\x0b\x61ttestation\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x19SubmitAttestationResponse\x12\x14\n\x0c\x61ttestations\x18\x01 \x01(\x05\x32\xd7\x01\n\x10ValidatorService\x12_\n\x10GetWindowRecords\x12$.gridpact.v1.GetWindowRecordsRequest\x1a%.gridpact.v1.GetWindowRecordsResponse\x12\x62\n\x11SubmitAttestation\x12%.gridpact.v1.SubmitAttestationRequest\x1a&.gridpact.v1.SubmitAttestationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.validator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETWINDOWRECORDSREQUEST']._serialized_start=94
-  _globals['_GETWINDOWRECORDSREQUEST']._serialized_end=135
-  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_start=138
-  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_end=268
-  _globals['_ATTESTATION']._serialized_start=270
-  _globals['_ATTESTATION']._serialized_end=333
-  _globals['_SUBMITATTESTATIONREQUEST']._serialized_start=335
-  _globals['_SUBMITATTESTATIONREQUEST']._serialized_end=423
-  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_start=425
-  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_end=474
-  _globals['_VALIDATORSERVICE']._serialized_start=477
-  _globals['_VALIDATORSERVICE']._serialized_end=692
+  _globals['_GETWINDOWRECORDSREQUEST']._serialized_start=122
+  _globals['_GETWINDOWRECORDSREQUEST']._serialized_end=163
+  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_start=166
+  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_end=334
+  _globals['_ATTESTATION']._serialized_start=336
+  _globals['_ATTESTATION']._serialized_end=399
+  _globals['_SUBMITATTESTATIONREQUEST']._serialized_start=401
+  _globals['_SUBMITATTESTATIONREQUEST']._serialized_end=489
+  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_start=491
+  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_end=540
+  _globals['_VALIDATORSERVICE']._serialized_start=543
+  _globals['_VALIDATORSERVICE']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from gridpact.v1 import audit_pb2 as audit_pb2
+from gridpact.v1 import dispatch_pb2 as dispatch_pb2
 from gridpact.v1 import types_pb2 as types_pb2
 import builtins as builtins
 import sys
@@ -46,6 +47,7 @@ class GetWindowRecordsResponse(message.Message):
     TRADES_JSON_FIELD_NUMBER: builtins.int
     READINGS_JSON_FIELD_NUMBER: builtins.int
     POSTINGS_JSON_FIELD_NUMBER: builtins.int
+    UPLIFTS_FIELD_NUMBER: builtins.int
     @builtins.property
     def header(self) -> audit_pb2.Header: ...
     @builtins.property
@@ -56,6 +58,10 @@ class GetWindowRecordsResponse(message.Message):
     def readings_json(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @builtins.property
     def postings_json(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @builtins.property
+    def uplifts(self) -> containers.RepeatedCompositeFieldContainer[dispatch_pb2.Uplift]:
+        """What the clearing committed to; postings of kind UPLIFT follow from it."""
+
     def __init__(
         self,
         *,
@@ -63,10 +69,11 @@ class GetWindowRecordsResponse(message.Message):
         trades_json: abc.Iterable[builtins.str] | None = ...,
         readings_json: abc.Iterable[builtins.str] | None = ...,
         postings_json: abc.Iterable[builtins.str] | None = ...,
+        uplifts: abc.Iterable[dispatch_pb2.Uplift] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["header", b"header", "postings_json", b"postings_json", "readings_json", b"readings_json", "trades_json", b"trades_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["header", b"header", "postings_json", b"postings_json", "readings_json", b"readings_json", "trades_json", b"trades_json", "uplifts", b"uplifts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

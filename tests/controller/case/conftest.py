@@ -1,55 +1,22 @@
 """Cases in files, and the command on them."""
 
-import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from controller.case.comparing import DesignComparison, DesignFigures, Gain
-from controller.cli import main
-
-CASES = Path(__file__).parents[2] / "vectors" / "cases"
-
-TWO = {
-    "name": "two",
-    "peers": [
-        {"id": "home", "assets": [{"name": "load", "a": 1, "b": 8, "p_min": -30, "p_max": 0}]},
-        {"id": "plant", "assets": [{"name": "net", "a": 1, "b": 4, "p_min": 0, "p_max": 60}]},
-    ],
-    "links": [["home", "plant"]],
-}
-
-
-class Ran(NamedTuple):
-    """What a run of the command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The object that it printed."""
-
-        def refuse(constant: str) -> None:
-            raise ValueError(constant)
-
-        return json.loads(self.out, parse_constant=refuse)
+from tests.controller.command_run import Ran, run_command
+from tests.controller.market_cases import CASES
 
 
 @pytest.fixture(scope="session")
 def cases() -> Path:
     """The folder of the published cases."""
     return CASES
-
-
-@pytest.fixture
-def two() -> dict[str, Any]:
-    """A home that buys from a plant: 2 kW at 6, worth 4."""
-    return copy.deepcopy(TWO)
 
 
 @pytest.fixture
@@ -68,16 +35,7 @@ def write(tmp_path: Path) -> Callable[[Any], Path]:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs the command."""
-
-    def run(*arguments: Any) -> Ran:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        written = capsys.readouterr()
-        return Ran(code, written.out, written.err)
-
-    return run
+    return partial(run_command, capsys)
 
 
 @pytest.fixture

@@ -17,13 +17,26 @@ WINDOWS = "every window was cleared, metered, settled and anchored"
 BALANCE = "energy balances in every MTU, in whole Wh"
 MONEY = "postings sum to zero in every window"
 BILLS = "every trade is paid at its price"
+UPLIFTS = "who has paid more than its own best plan is made whole by who has gained, as each clearing stated"
 IMBALANCES = "all that was metered beyond or short of trades is paid"
 ENVELOPE_ENERGY = "scheduled energy keeps the DSO's envelope"
 ENVELOPE_POWER = "setpoints and forecasts keep the DSO's envelope"
 APPLIANCES = "every appliance ran its hours inside its window"
 BATTERIES = "every battery stayed between empty and full"
 INPUTS = "every header carries the digest of its window's inputs"
-CHECKS = (WINDOWS, BALANCE, MONEY, BILLS, IMBALANCES, ENVELOPE_ENERGY, ENVELOPE_POWER, APPLIANCES, BATTERIES, INPUTS)
+CHECKS = (
+    WINDOWS,
+    BALANCE,
+    MONEY,
+    BILLS,
+    UPLIFTS,
+    IMBALANCES,
+    ENVELOPE_ENERGY,
+    ENVELOPE_POWER,
+    APPLIANCES,
+    BATTERIES,
+    INPUTS,
+)
 
 HEATER, BATTERY = "bert/water-heater", "anna/battery"
 
@@ -300,16 +313,16 @@ CORRUPTIONS: dict[Callable[[Books], None], set[str]] = {
     imbalance_posting: {MONEY},
     member_imbalance_posting: {MONEY, IMBALANCES},
     shifted_imbalance: {IMBALANCES},
-    shifted_payment: {BILLS},
-    shifted_charge: {BILLS},
-    invented_payment: {BILLS},
+    shifted_payment: {BILLS, UPLIFTS},
+    shifted_charge: {BILLS, UPLIFTS},
+    invented_payment: {BILLS, UPLIFTS},
     invented_imbalance: {IMBALANCES},
     removed_posting: {MONEY},
     moved_posting: {MONEY},
     setpoint_beyond: {ENVELOPE_POWER},
     feed_in_beyond: {ENVELOPE_POWER},
     forecast_beyond: {ENVELOPE_POWER},
-    energy_beyond: {ENVELOPE_ENERGY},
+    energy_beyond: {ENVELOPE_ENERGY, UPLIFTS},
     one_unit_short: {APPLIANCES},
     one_unit_long: {APPLIANCES},
     outside_window: {APPLIANCES},
@@ -319,10 +332,10 @@ CORRUPTIONS: dict[Callable[[Books], None], set[str]] = {
     short_rest: {APPLIANCES},
     overfull: {BATTERIES},
     overdrawn: {BATTERIES},
-    missing_window: {WINDOWS},
+    missing_window: {WINDOWS, UPLIFTS},
     missing_last_window: {WINDOWS},
-    duplicated_window: {WINDOWS},
-    stray_window: {WINDOWS},
+    duplicated_window: {WINDOWS, UPLIFTS},
+    stray_window: {WINDOWS, UPLIFTS},
     unanchored_window: {WINDOWS},
     fallback_window: {WINDOWS},
     failed_window: {WINDOWS},

@@ -151,6 +151,16 @@ def synthetic_day(peers: int = 28, *, appliances: bool = True, trades: bool = Tr
             "trade_max_micro_per_kwh": [mean and mean + rng.randint(500, 9000) for mean in means],
         },
         "trades": pairs,
+        "ledger": [
+            {
+                "peer": name,
+                "trades_micro": 3_100_000 - 20_000 * number,
+                "network_charges_micro": 9_000,
+                "imbalances_micro": -200,
+                "uplifts_micro": 11_000 if number % 7 else -77_500,
+            }
+            for number, name in enumerate(names)
+        ],
         "windows": [
             {
                 "window": f"microgrids/rural1/windows/{number:02d}",
@@ -176,6 +186,8 @@ def synthetic_day(peers: int = 28, *, appliances: bool = True, trades: bool = Tr
             "switchings": 412,
             "devices_driven": len(fleet.devices),
             "imbalance_wh": 37,
+            "uplift_micro": 310_000,
+            "uplift_members": 4,
             "gas_per_window": 48_812,
             "gas_per_trade": 612.4,
             "root": "0x" + "5ac1" * 16,

@@ -1,6 +1,6 @@
 """Clock times and days of a time zone become MTUs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -61,6 +61,56 @@ def test_a_window_that_began_before_midnight_is_still_open_after_it() -> None:
 def test_a_window_over_the_change_of_clocks_has_its_real_length() -> None:
     assert window(calendar("2026-03-28T20:00"), "22:00", "07:00") == (4, 36)
     assert window(calendar("2026-10-24T20:00"), "22:00", "07:00") == (0, 40)
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "hours"),
+    [
+        ("22:00", "02:30", (22, 26)),
+        ("02:30+1", "06:00+1", (26, 29)),
+        ("02:00+1", "03:00+1", (26, 26)),
+        ("02:10+1", "02:50+1", (26, 26)),
+        ("02:10+1", "02:50", (26, 26)),
+        ("02:30", "02:10+1", (2.5, 26)),
+        ("01:30+1", "03:00+1", (25.5, 26)),
+        ("02:30+0", "02:30", (2.5, 26)),
+        ("02:30", "02:30+2", (26, 49.5)),
+    ],
+)
+def test_times_that_clocks_skip_are_the_instant_at_which_they_jump(
+    first: str, end: str, hours: tuple[float, float]
+) -> None:
+    # Counted from the midnight before 28 March 2026; the clocks go from 2 to 3 a day later.
+    midnight = datetime(2026, 3, 27, 23, tzinfo=UTC)
+    found = calendar("2026-03-28T12:00").window(first, end)
+    assert tuple((instant - midnight) / timedelta(hours=1) for instant in found) == hours
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "hours"),
+    [
+        ("22:00", "02:30", (22, 26.5)),
+        ("02:30+1", "06:00+1", (26.5, 31)),
+        ("02:00+1", "03:00+1", (26, 28)),
+        ("07:00", "07:00+1", (7, 32)),
+        ("07:00+0", "07:00", (7, 32)),
+    ],
+)
+def test_of_times_that_come_twice_the_first_is_meant(first: str, end: str, hours: tuple[float, float]) -> None:
+    # Counted from the midnight before 24 October 2026; the clocks go back from 3 to 2 a day later.
+    midnight = datetime(2026, 10, 23, 22, tzinfo=UTC)
+    found = calendar("2026-10-24T12:00").window(first, end)
+    assert tuple((instant - midnight) / timedelta(hours=1) for instant in found) == hours
+
+
+def test_a_time_alone_may_be_one_that_clocks_skip_or_repeat() -> None:
+    jump = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert calendar("2026-03-28T20:00").time_after_start("02:30") == jump
+    assert calendar("2026-03-28T20:00").time_after_start("02:30+1") == jump
+    assert calendar("2026-10-24T20:00").time_after_start("02:30") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    # A whole day that a zone skipped: the thirtieth never came to Samoa.
+    samoa = calendar("2011-12-29T20:00", zone="Pacific/Apia")
+    assert samoa.instant("12:00", 1) == datetime(2011, 12, 30, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["7:30", "24:30", "07:60", "07:30+", "07:30+12", "noon", "07:30Z", "24:00:00"])

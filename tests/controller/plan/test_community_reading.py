@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ HEATER: dict[str, Any] = {
     **{"loss_kw_per_k": 0.002, "performance": 1, "ambient_c": 18, "draw_kw": 0, "initial_c": 55},
     **{"lower_c": {"periods": [{"from": "17:00", "to": "19:00", "value": 50}], "otherwise": 45}, "upper_c": 65},
 }
+POOL: dict[str, Any] = {"id": "a/pool", "kind": "interruptible", "power_kw": 1, "required_mtus": 2}
 
 
 def test_devices_are_read_with_their_own_defaults(small: dict[str, Any], write: Write) -> None:
@@ -63,6 +65,29 @@ def test_the_whole_community_is_read(small: dict[str, Any], write: Write) -> Non
     assert (envelope.upper_kw.tolist(), envelope.lower_kw.tolist()) == ([3] * 6, [-math.inf] * 6)
     assert community.change_price == 0.02
     assert community.planned_kw["a/pump"].tolist() == [0, 0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("start", "window", "mtus"),
+    [
+        ("2026-03-28T20:00:00Z", {"first": "23:00", "end": "02:30"}, (2, 5)),
+        ("2026-03-28T20:00:00Z", {"first": "02:30", "end": "06:00"}, (5, 8)),
+        ("2026-03-28T20:00:00Z", {"first": "02:00", "end": "03:00"}, (5, 5)),
+        ("2026-03-28T20:00:00Z", {"first": "02:10+1", "end": "02:40+1"}, (5, 5)),
+        ("2026-10-24T20:00:00Z", {"first": "23:00", "end": "02:30"}, (1, 4)),
+        ("2026-10-24T20:00:00Z", {"first": "02:00", "end": "03:00"}, (4, 6)),
+    ],
+)
+def test_windows_that_end_while_the_clocks_change_are_read(
+    small: dict[str, Any], write: Write, start: str, window: dict[str, str], mtus: tuple[int, int]
+) -> None:
+    small["horizon"] |= {"start": start, "mtus": 12}
+    small["tariff"] = 0.3
+    small["peers"][0]["devices"][1]["available_kw"] = 1
+    small["peers"][0]["devices"][2] |= window
+    pump = read_community(str(write(small))).community.peers[0].devices[2]
+    assert isinstance(pump, Interruptible)
+    assert (pump.first_mtu, pump.end_mtu) == mtus
 
 
 @pytest.mark.parametrize(
@@ -227,3 +252,79 @@ def test_windows_may_be_clock_times(small: dict[str, Any], write: Write) -> None
     assert isinstance(pump, Interruptible)
     assert isinstance(car, ElectricVehicle)
     assert (pump.first_mtu, pump.end_mtu, car.arrival_mtu, car.departure_mtu) == (2, 5, 1, 6)
+
+
+GENERATOR: dict[str, Any] = {"id": "a/generator", "kind": "generator", "min_kw": 1, "max_kw": 2}
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        (POOL | {"power_kw": 0}, "a/pool.power_kw: got 0 kW, wanted at least 0.001"),
+        (POOL | {"power_kw": 1e-6}, "a/pool.power_kw: got 1e-06 kW, wanted at least 0.001"),
+        (WASHER | {"phases": [{"power_kw": [0, 1e-6]}]}, "a/washer.phases: got 1e-06 kW, wanted at least 0.001"),
+        (HEATER | {"rated_kw": 0}, "a/heater.rated_kw: got 0 kW, wanted at least 0.001"),
+        (
+            HEATER | {"modulating": True, "min_kw": 1e-5},
+            "a/heater.min_kw: got 1e-05 kW, wanted 0 or at least 0.001",
+        ),
+        (GENERATOR | {"min_kw": 0, "max_kw": 5e-4}, "a/generator.max_kw: got 0.0005 kW, wanted at least 0.001"),
+        (GENERATOR | {"min_kw": 5e-4}, "a/generator.min_kw: got 0.0005 kW, wanted 0 or at least 0.001"),
+        (
+            VEHICLE | {"levels": [{"lower_kw": 0, "upper_kw": 0}, {"lower_kw": 1, "upper_kw": 2}]},
+            "a/car.levels[0].upper_kw: got 0 kW, wanted at least 0.001",
+        ),
+        (
+            VEHICLE | {"levels": [{"lower_kw": 1e-9, "upper_kw": 2}]},
+            "a/car.levels[0].lower_kw: got 1e-09 kW, wanted 0 or at least 0.001",
+        ),
+    ],
+)
+def test_a_device_too_weak_to_tell_on_from_off_is_refused(
+    small: dict[str, Any], write: Write, device: dict[str, Any], told: str
+) -> None:
+    small["peers"][0]["devices"].append(device)
+    with pytest.raises(InputError, match=re.escape(f"peers[0].devices[3]: {told}")):
+        read_community(str(write(small)))
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        POOL | {"power_kw": 0.001},
+        WASHER | {"phases": [{"power_kw": [2, 0]}, {"power_kw": 0, "mtus": 2}]},
+        HEATER | {"modulating": True, "min_kw": 0},
+        GENERATOR | {"min_kw": 0, "max_kw": 0.001},
+        VEHICLE | {"levels": [{"lower_kw": 0, "upper_kw": 2}]},
+    ],
+)
+def test_phases_without_power_and_least_powers_of_nothing_are_fine(
+    small: dict[str, Any], write: Write, device: dict[str, Any]
+) -> None:
+    small["peers"][0]["devices"].append(device)
+    assert read_community(str(write(small))).community.peers[0].devices[3].id == device["id"]
+
+
+def test_what_is_wrong_in_a_device_names_it(small: dict[str, Any], write: Write) -> None:
+    small["peers"][0]["devices"][2]["power_kw"] = "much"
+    with pytest.raises(InputError, match=r"devices\[2\].power_kw: got 'much', wanted a number \(device 'a/pump'\)$"):
+        read_community(str(write(small)))
+    small["peers"][0]["devices"][2]["id"] = 5
+    with pytest.raises(InputError, match=r"devices\[2\].id: got 5, wanted a text$"):
+        read_community(str(write(small)))
+
+
+@pytest.mark.parametrize(
+    ("tariff", "wanted"),
+    [
+        ({"export_price": 0.1}, "an object with import_price, or a series"),
+        ({}, "an object with import_price, or a series"),
+        ({"import_price": {"otherwise": 0.3}}, "an object with 'profile' or 'periods'"),
+    ],
+)
+def test_prices_that_are_none_are_told_from_series(
+    small: dict[str, Any], write: Write, tariff: Any, wanted: str
+) -> None:
+    small["tariff"] = tariff
+    with pytest.raises(InputError, match=f"tariff.*, wanted .*{wanted}$"):
+        read_community(str(write(small)))

@@ -104,7 +104,7 @@ def test_it_is_told_in_plain_words(plan: Path, gridpact: Gridpact) -> None:
         ("a/car", ["it is plugged in 17:00-21:00 and lacks 2 kWh", "1 to 2 kW, or rest", "12 kWh are wanted"]),
         ("a/heater", ["it has to keep 45 to 65 degrees"]),
         ("a/generator", ["It does not run.", "a kWh costs it 0.500", "once up it stays up for 2 h"]),
-        ("b/dryer", ["together with b/washer, b/dryer", "it comes after b/washer"]),
+        ("b/dryer", ["together with b/washer (", "it comes after b/washer"]),
     ],
 )
 def test_each_kind_says_what_holds_it(plan: Path, gridpact: Gridpact, device: str, words: list[str]) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from controller.plan import planning
 from controller.plan.reading import read_community
 from optimization.certificate import certify
 from optimization.clearing import Clearing
+from optimization.community import Community, Interruptible
 from optimization.errors import SolverError
+from optimization.reference import dispatch as reference
 
 Write = Callable[[Any], Path]
 Gridpact = Callable[..., Any]
@@ -108,6 +111,48 @@ def test_a_deadline_that_has_passed_still_gives_a_feasible_plan(
     assert plan["certificate"]["primal_residual_kw"] <= 1e-5
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets the reference end with a schedule in which the pump rests, and a bound of so much less than it costs."""
+
+    def hurry(distance: float) -> None:
+        def cut(community: Community, **_: Any) -> Clearing:
+            first, *others = community.peers
+            idle = tuple(replace(d, end_mtu=0) if isinstance(d, Interruptible) else d for d in first.devices)
+            found = solved(replace(community, peers=(replace(first, devices=idle), *others)))
+            assert isinstance(found, Clearing)
+            return replace(found, lower_bound=found.objective - distance)
+
+        solved = reference.dispatch
+        monkeypatch.setattr(reference, "dispatch", cut)
+
+    return hurry
+
+
+def test_a_search_that_its_deadline_cut_before_it_did_every_task_is_no_plan(
+    small: dict[str, Any], write: Write, gridpact: Gridpact, hurried: Callable[[float], None]
+) -> None:
+    hurried(199.0)
+    ran = gridpact("plan", write(small), "--solver", "reference", "--deadline", "0", "--json")
+    assert ran.code == NO_CERTIFIED_RESULT
+    assert ran.json["status"] == "UNSOLVED"
+    assert "leaves a/pump short, and no proof that they have to be; wanted more time" in ran.json["reason"]
+    assert "leaves a/pump short" in ran.err
+    # What the device could not do in any case, and what the bound proves, is a shortfall and no failure.
+    small["peers"][0]["devices"][2]["required_mtus"] = 7
+    forced = ("--solver", "reference", "--deadline", "0", "--allow-shortfall", "--json")
+    assert gridpact("plan", write(small), *forced).json["status"] == "RELAXED"
+
+
+def test_a_shortfall_that_the_bound_proves_is_a_plan_at_the_deadline_too(
+    small: dict[str, Any], write: Write, gridpact: Gridpact, hurried: Callable[[float], None]
+) -> None:
+    hurried(1.0)
+    ran = gridpact("plan", write(small), "--solver", "reference", "--deadline", "0", "--json")
+    assert (ran.code, ran.json["status"]) == (OK, "RELAXED")
+    assert ran.json["certificate"]["distance"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_limits_that_conflict_with_loads_are_named(
     small: dict[str, Any], write: Write, gridpact: Gridpact, solver: str
@@ -120,6 +165,17 @@ def test_limits_that_conflict_with_loads_are_named(
     assert "peer b" in ran.err
     assert "schedules" not in ran.json
     assert "INFEASIBLE" in gridpact("plan", write(small), "--solver", solver).out
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_limits_that_conflict_by_whole_numbers_alone_are_named(
+    small: dict[str, Any], write: Write, gridpact: Gridpact, solver: str
+) -> None:
+    small["peers"][1]["devices"] = [{"id": "b/pump", "kind": "interruptible", "power_kw": 2, "required_mtus": 6}]
+    small["envelopes"] = [{"name": "fuse", "peer": "b", "lower_kw": 0.5, "upper_kw": [9, 9, 1, 9, 9, 9]}]
+    ran = gridpact("plan", write(small), "--solver", solver, "--json")
+    assert (ran.code, ran.json["status"]) == (INFEASIBLE, "INFEASIBLE")
+    assert ran.json["reason"].startswith("fuse MTU 2: 0.500 to 1.000 kW allowed: no schedule keeps this")
 
 
 def test_a_limit_that_leaves_no_room_for_a_task_is_kept(

@@ -3,95 +3,18 @@ from dataclasses import replace
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from controller.flexibility import (
-    ChargingLevel,
-    ComfortPeriod,
-    Generator,
-    Phase,
-    Plant,
-    Programme,
-    Relay,
-    Storage,
-    Thermostat,
-    Vehicle,
-)
 from controller.microgrid import Device
 from controller.refusals import Refusal
 from controller.wire import fields
 from controller.wire.flexibility import read_device
 from controller.wire.flexibility_message import flexibility_message
 from gridpact.v1 import participant_pb2
+from tests.controller.flexibility_cases import controls
 
 MTU_S = 900
 START = 1_772_431_200
 END = START + 86_400
-KINDS = {
-    "operation_mode": Relay(
-        rated_w=1500, start=START, end=END, required_s=2700, min_on_s=100, min_off_s=900, max_starts_per_day=0
-    ),
-    "fill_rate": Storage(
-        max_charge_w=2000,
-        max_discharge_w=1800,
-        capacity_wh=3000,
-        stored_wh=1000,
-        final_wh=1200,
-        charge_efficiency_ppm=950_000,
-        discharge_efficiency_ppm=930_000,
-        cycle_cost_micro_per_kwh=1000,
-        self_discharge_ppm_per_hour=100,
-        reserve_wh=300,
-        final_value_micro_per_kwh=70_000,
-    ),
-    "power_envelope": Plant(rated_w=4000, curtailment_cost_micro_per_kwh=7),
-    "power_profile": Programme(
-        phases=(Phase(power_w=(2000, 400)), Phase(power_w=(300,), min_pause_s=900, max_pause_s=1800)),
-        start=START,
-        end=END,
-        follows="ada/washer",
-        min_delay_s=900,
-        max_delay_s=3600,
-    ),
-    "electric_vehicle": Vehicle(
-        arrival=START,
-        departure=END,
-        capacity_wh=40_000,
-        stored_wh=1000,
-        required_wh=20_000,
-        levels=(ChargingLevel(lower_w=1380, upper_w=3680), ChargingLevel(lower_w=4140, upper_w=11_040)),
-        charge_efficiency_ppm=920_000,
-        discharge_efficiency_ppm=910_000,
-        max_discharge_w=3000,
-        reserve_wh=8000,
-        cycle_cost_micro_per_kwh=20_000,
-    ),
-    "thermostat": Thermostat(
-        rated_w=2000,
-        modulating=True,
-        min_w=500,
-        heat_capacity_wh_per_k=175,
-        loss_milli_w_per_k=2000,
-        performance_ppm=-2_500_000,
-        ambient_milli_c=18_000,
-        temperature_milli_c=-5000,
-        lower_milli_c=-20_000,
-        upper_milli_c=-4000,
-        comfort=(ComfortPeriod(start=START, end=END, lower_milli_c=-1, upper_milli_c=1),),
-        min_on_s=60,
-        min_off_s=600,
-        discomfort_cost_micro_per_k_h=10**6,
-        start_cost_micro=3,
-    ),
-    "generator": Generator(
-        min_w=1000,
-        max_w=4000,
-        quadratic_cost_micro_per_kw2_h=1,
-        linear_cost_micro_per_kwh=-5,
-        running_cost_micro_per_h=2,
-        start_cost_micro=3,
-        min_up_s=3600,
-        min_down_s=1800,
-    ),
-}
+KINDS = controls(START, END)
 
 
 def message_of(flexibility):
@@ -122,8 +45,9 @@ def test_every_kind_of_control_is_covered():
 
 
 def test_what_is_absent_has_no_limit():
-    relay = replace(KINDS["operation_mode"], max_starts_per_day=None)
-    assert read(message_of(relay))[1].flexibility.max_starts_per_day is None
+    for limit in (None, 0):
+        relay = replace(KINDS["operation_mode"], max_starts_per_day=limit)
+        assert read(message_of(relay))[1].flexibility.max_starts_per_day == limit
     programme = replace(KINDS["power_profile"], follows=None, max_delay_s=None)
     assert read(message_of(programme))[1].flexibility == programme
 
@@ -141,7 +65,7 @@ def test_a_pause_that_has_no_longest_is_the_shortest():
         ("operation_mode", "min_on_duration", Duration(seconds=-1)),
         ("operation_mode", "min_off_duration", Duration(seconds=604_801)),
         ("fill_rate", "self_discharge_ppm_per_hour", 1_000_000),
-        ("fill_rate", "reserve_wh", 3001),
+        ("fill_rate", "reserve_wh", 4001),
         ("fill_rate", "final_value_micro_per_kwh", -1),
         ("power_envelope", "curtailment_cost_micro_per_kwh", -1),
         ("power_profile", "follows", "microgrids/village/members/bob/devices/washer"),

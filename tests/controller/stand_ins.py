@@ -1,0 +1,71 @@
+"""What tests put in the place of a machine that holds and of a solver that answers."""
+
+import pickle
+from collections import deque
+from collections.abc import Callable
+
+from controller.store.database import Database
+from optimization.clearing import Outcome
+from optimization.community import Community
+from optimization.errors import SolverError
+from optimization.reference.dispatch import dispatch
+
+FAULT = SolverError("HiGHS: got nothing, wanted something")
+"""What a solver says that has given up."""
+
+
+class Crash(Exception):  # noqa: N818  # no error, an end
+    """The machine stops."""
+
+
+class FragileDatabase(Database):
+    """Lets the machine stop after a commit: armed with n, after the n-th from then on."""
+
+    commits_left: int | None = None
+
+    def run(self, statement, *args, **kwargs):
+        changed = False
+
+        def watched(connection):
+            nonlocal changed
+            raw = connection.connection.dbapi_connection
+            before = raw.total_changes
+            result = statement(connection, *args, **kwargs)
+            changed = raw.total_changes != before
+            return result
+
+        result = super().run(watched)
+        if changed and self.commits_left is not None:
+            self.commits_left -= 1
+            if self.commits_left <= 0:
+                self.commits_left = None
+                raise Crash
+        return result
+
+
+class ScriptedSolver:
+    """Answers by its script first, one entry for each problem, then as the reference does.
+
+    An entry is an exception to raise, or what makes the answer of a community. Equal problems are solved once.
+    """
+
+    answers: dict[bytes, Outcome] = {}  # noqa: RUF012  # of all tests
+
+    def __init__(self) -> None:
+        self.script: deque[Exception | Callable[[Community], Outcome]] = deque()
+        self.asked = 0
+
+    async def solve(self, community: Community) -> Outcome:
+        self.asked += 1
+        if self.script:
+            entry = self.script.popleft()
+            if isinstance(entry, Exception):
+                raise entry
+            return entry(community)
+        return self.reference(community)
+
+    def reference(self, community: Community) -> Outcome:
+        key = pickle.dumps(community)
+        if key not in self.answers:
+            self.answers[key] = dispatch(community)
+        return self.answers[key]
