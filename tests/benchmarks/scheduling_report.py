@@ -20,10 +20,9 @@ lines of your own with `python -m tests.benchmarks.scheduling --homes 100 --mono
   scheduled before, untimed, to compile the kernels. Nothing is repeated.
 - Objective and gap are recomputed by the certificate, for HiGHS too: (objective - lower bound) / objective.
 - Memory is the largest resident size of the whole process until the solver ended, Python and the community included.
-- What coordination earns is what it costs when each device follows the import price alone and neighbours trade what
-  that leaves, less our lower bound. That keeps to no limit, which makes it too cheap; and its batteries and generators
-  take the import price for what they sell too, which makes it dearer than homes that each plan well for themselves:
-  beside those, the gap is a larger share of what coordination earns.
+- What coordination earns is told against two baselines, both less our lower bound. Against the selfish: each device
+  follows the import price alone, and neighbours trade what that leaves. Against homes alone: each home plans well for
+  itself at the tariff, within its own limits, and trades what that leaves. Neither keeps to the transformer.
 """
 
 WHY = {
@@ -103,10 +102,10 @@ def _truth(pairs: Sequence[tuple[Line, Line]]) -> str:
         ]
     rows += [
         "",
-        "| homes | MTUs | links | seed | selfish, then trading | exceeds the transformer by | coordination earns | "
-        "the gap's share |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|",
-        *(f"| {_name(run)} | {_earning(run)} |" for run, _ in pairs if run["status"] == "scheduled"),
+        "| homes | MTUs | links | seed | who trades afterwards | what it costs | exceeds the transformer by | "
+        "coordination earns | the gap's share |",
+        "|---:|---:|---|---:|---|---:|---:|---:|---:|",
+        *(f"| {_name(run)} | {row} |" for run, _ in pairs if run["status"] == "scheduled" for row in _earnings(run)),
     ]
     return "\n".join([*rows, ""])
 
@@ -124,12 +123,21 @@ def _worth(run: Line) -> str:
     return f"{memory} | {run['objective']:.4f} | {run['lower_bound']:.4f} | {_percent(run['gap'])}"
 
 
-def _earning(run: Line) -> str:
-    over, limit = run["transformer_over_kw"], run["transformer_kw"]
-    exceeds = f"{over:.1f} of {limit:.1f} kW" if over > 0.0 else "nothing"
-    earned = run["selfish_cost"] - run["lower_bound"]
-    share = "none" if run["gap_of_earned"] is None else _percent(run["gap_of_earned"])
-    return f"{run['selfish_cost']:.2f} | {exceeds} | {earned:.2f} | {share}"
+def _earnings(run: Line) -> list[str]:
+    """What coordination earns against each baseline there is."""
+    rows = [_earning(run, "selfish devices", run["selfish_cost"], run["transformer_over_kw"], run["gap_of_earned"])]
+    if run.get("alone_cost") is not None:
+        rows.append(_earning(run, "homes alone", run["alone_cost"], run["alone_over_kw"], run["gap_of_joint"]))
+    return rows
+
+
+def _earning(run: Line, who: str, cost: float, over: float, share: float | None) -> str:
+    exceeds = f"{over:.1f} of {run['transformer_kw']:.1f} kW" if over > 0.0 else "nothing"
+    return f"{who} | {cost:.2f} | {exceeds} | {cost - run['lower_bound']:.2f} | {_share(share)}"
+
+
+def _share(share: float | None) -> str:
+    return "none" if share is None else _percent(share)
 
 
 def _sizes(ours: Sequence[Line]) -> list[Line]:
@@ -158,16 +166,15 @@ def _scaling(sizes: Sequence[Line], *, pictured: bool) -> str:
         f"{first['mtus']} MTUs, seed {first['seed']}, links {first['links']}{_until(first)}. Seconds grow as homes "
         f"to the power of {growth(sizes, 'seconds'):.2f}, those of all cores {growth(sizes, 'cpu_seconds'):.2f}.",
         picture,
-        "| homes | devices | seconds | of all cores | ms per home | memory | objective | gap | the gap's share of what "
-        "coordination earns |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| homes | devices | seconds | of all cores | ms per home | memory | objective | gap | its share of what "
+        "coordination earns against the selfish | against homes alone |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for run in sizes:
-        share = "none" if run["gap_of_earned"] is None else _percent(run["gap_of_earned"])
         rows.append(
             f"| {run['homes']:,} | {run['devices']:,} | {run['seconds']:.1f} | {run['cpu_seconds']:.1f} | "
             f"{1e3 * run['seconds'] / run['homes']:.1f} | {run['peak_mb']:,.0f} MB | {run['objective']:.2f} | "
-            f"{_percent(run['gap'])} | {share} |"
+            f"{_percent(run['gap'])} | {_share(run['gap_of_earned'])} | {_alone(run)} |"
         )
     return "\n".join([*rows, ""])
 
@@ -207,18 +214,22 @@ def _by_links(ours: Sequence[Line]) -> str:
         rows += [
             "### By what links cost\n" if not rows else "",
             f"{homes:,} homes, {mtus} MTUs, seed {seed}{_until(runs[0])}.\n",
-            "| links | how many | what they cost | seconds | memory | objective | lower bound | gap | the gap's share "
-            "of what coordination earns |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "| links | how many | what they cost | seconds | memory | objective | lower bound | gap | its share of "
+            "what coordination earns against the selfish | against homes alone |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         order = ("none", "neighbours", "all")
         for run in sorted(runs, key=lambda run: (order.index(run["links"]), run["tolls"])):
-            share = run.get("gap_of_earned")
             rows.append(
                 f"| {run['links']} | {run.get('link_count', 0):,} | ×{run['tolls']:g} | {_seconds(run)} | "
-                f"{_worth(run)} | {'none' if share is None else _percent(share)} |"
+                f"{_worth(run)} | {_share(run.get('gap_of_earned'))} | {_alone(run)} |"
             )
     return "\n".join([*rows, ""]) if rows else ""
+
+
+def _alone(run: Line) -> str:
+    """The gap's share of what coordination earns against homes alone, where that was measured."""
+    return _share(run["gap_of_joint"]) if "gap_of_joint" in run else ""
 
 
 def _seconds(run: Line) -> str:

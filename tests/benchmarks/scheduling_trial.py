@@ -7,6 +7,7 @@ when that takes longer than its limit.
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter, process_time
 from typing import Any, Literal, assert_never
@@ -20,6 +21,8 @@ from optimization.community import Community, Link
 from optimization.devices.batches import batches
 from optimization.devices.oracle import priced
 from optimization.errors import SolverError
+from optimization.members import standalone
+from optimization.quantities import DeviceId, Floats
 from optimization.scheduling import ScheduleOptions, schedule
 from optimization.states import shortfall_of, states_of
 from optimization.trading import Network, trade
@@ -32,6 +35,12 @@ WARMING_HOMES, WARMING_MTUS = 5, 24
 """Of the community that is scheduled first, untimed, to compile the kernels."""
 
 WARMING = ScheduleOptions(rounds=5, sweeps=3, rebuilds=20)
+
+MOST_ALONE = 300
+"""Homes up to which what they would do by themselves is planned too."""
+
+ALONE = ScheduleOptions(gap=0.01, splits=0, rebuilds=200)
+"""How well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,8 @@ def _decomposed(community: Community, job: SchedulingJob) -> Line:
     line |= {"peak_mb": peak_mb(), "peak_before_mb": before_mb, **judged(community, outcome)}
     if line["status"] == "scheduled":
         line |= against_selfish(community, line["objective"], line["lower_bound"])
+        if job.homes <= MOST_ALONE:
+            line |= against_alone(community, line["objective"], line["lower_bound"])
     return line
 
 
@@ -157,6 +168,25 @@ def against_selfish(community: Community, objective: float, lower_bound: float) 
     }
 
 
+def against_alone(community: Community, objective: float, lower_bound: float) -> Line:
+    """The same against homes that each plan well for themselves at the tariff, and then trade what that leaves.
+
+    They keep to their own limits, and may exceed shared ones; ``alone_cost`` is None where they found no plan.
+    """
+    alone = schedule(standalone(community), options=ALONE)
+    if not isinstance(alone, Clearing):
+        return {"alone_cost": None, "gap_of_joint": None}
+    clearing = traded(community, alone.device_kw)
+    cost = certify(community, clearing).objective
+    over = envelope_residuals(community, net_kw(community, clearing))
+    earned = cost - lower_bound
+    return {
+        "alone_cost": cost,
+        "alone_over_kw": over.get("envelope transformer", 0.0),
+        "gap_of_joint": (objective - lower_bound) / earned if earned > 0.0 else None,
+    }
+
+
 def selfish_clearing(community: Community) -> Clearing:
     """What comes of it when each device follows the import price alone and neighbours trade what that leaves.
 
@@ -166,13 +196,18 @@ def selfish_clearing(community: Community) -> Clearing:
     for blocks in batches(community):
         price = np.tile(community.tariff.import_price, (blocks.peer.size, 1))
         power[blocks.rows] = blocks.batch.respond(priced(price)).power_kw
+    return traded(community, {device.id: power[row] for row, (_, device) in enumerate(community.devices())})
+
+
+def traded(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Clearing:
+    """The clearing of given (T,) schedules with the cheapest trades of what they leave."""
     place = {peer.id: n for n, peer in enumerate(community.peers)}
     net = np.zeros((len(place), community.horizon.mtus))
-    np.add.at(net, [place[peer.id] for peer, _ in community.devices()], power)
-    device_kw = {device.id: power[row] for row, (_, device) in enumerate(community.devices())}
+    for peer, device in community.devices():
+        net[place[peer.id]] += device_kw[device.id]
     states, trades = states_of(community, device_kw), trade(Network.of(community), net)
     return Clearing(
-        device_kw=device_kw,
+        device_kw=dict(device_kw),
         state_kwh=states.state_kwh,
         temperature_c=states.temperature_c,
         shortfall=shortfall_of(community, device_kw),

@@ -8,10 +8,19 @@ import pytest
 
 from controller.plan.sample import sample_community
 from optimization.certificate import certify
+from optimization.clearing import Clearing
+from optimization.scheduling import schedule
 from tests.benchmarks.report import write_report
 from tests.benchmarks.scheduling import jobs, main, monolith_of, parsed, tried
 from tests.benchmarks.scheduling_report import growth, section
-from tests.benchmarks.scheduling_trial import Line, SchedulingJob, against_selfish, community_of, selfish_clearing
+from tests.benchmarks.scheduling_trial import (
+    Line,
+    SchedulingJob,
+    against_alone,
+    against_selfish,
+    community_of,
+    selfish_clearing,
+)
 
 
 def job(**changes: Any) -> SchedulingJob:
@@ -91,6 +100,18 @@ def test_the_selfish_exceed_a_transformer_that_binds() -> None:
     assert told["gap_of_earned"] is None
 
 
+@pytest.mark.slow
+def test_homes_alone_cost_no_less_than_together_and_no_more_than_the_selfish() -> None:
+    community = sample_community(6, 1, 24, mtu_minutes=60, transformer="none")
+    together = schedule(community)
+    assert isinstance(together, Clearing)
+    told = against_alone(community, together.objective, together.lower_bound)
+    selfish = certify(community, selfish_clearing(community)).objective
+    assert together.lower_bound <= told["alone_cost"] <= selfish
+    assert 0.0 <= told["gap_of_joint"] < 1.0
+    assert told["alone_over_kw"] == 0.0
+
+
 def test_tolls_multiply_what_links_cost_and_nothing_else() -> None:
     plain, dear = community_of(job()), community_of(job(tolls=3.0))
     assert [link.cost for link in dear.links] == pytest.approx([3.0 * link.cost for link in plain.links])
@@ -156,11 +177,13 @@ def test_growth_is_the_power_of_the_homes() -> None:
 
 def test_the_section_sets_ours_beside_the_whole_model_and_tells_what_it_did_not_find() -> None:
     whole = line(solver="monolith", limit_s=100.0, seconds=131.0, objective=401.0, lower_bound=390.0, gap=0.0274)
-    text, picture = section([MACHINE, line(), whole])
+    ours = line(alone_cost=409.0, alone_over_kw=0.0, gap_of_joint=0.1)
+    text, picture = section([MACHINE, ours, whole])
     name = "| 100 | 96 | neighbours | 1 |"
     assert f"{name} 900 | ours | 10.0 | 512 MB | 400.0000 | 399.0000 | 0.25 % |" in text
     assert f"{name} 900 | HiGHS | search 100, all 131.0 | 512 MB | 401.0000 | 390.0000 | 2.74 % |" in text
-    assert f"{name} 419.00 | 31.5 of 90.0 kW | 20.00 | 5 % |" in text
+    assert f"{name} selfish devices | 419.00 | 31.5 of 90.0 kW | 20.00 | 5 % |" in text
+    assert f"{name} homes alone | 409.00 | nothing | 10.00 | 10 % |" in text
     assert "Others worked" not in text
     assert picture is None
     none = {key: whole[key] for key in whole if key not in {"objective", "lower_bound", "gap"}}
