@@ -23,8 +23,15 @@ from optimization.clearing import Clearing
 from optimization.community import Community, Link
 from optimization.decomposition.master import find_prices, home_bounds
 from optimization.decomposition.problem import Problem, block_power
-from optimization.devices.thermostats import FINE, ROUGH
+from optimization.decomposition.splitting import split_bounds
+from optimization.devices.thermostats import FINE
 from optimization.quantities import DeviceId, Floats, PeerId
+
+CELLS = 96
+"""Of on/off thermostats' temperatures in the searches: with fewer, prices are those of a slacker problem."""
+
+SPLITS = 60
+"""Rounds in which devices of a member that seems to pay more than alone are asked at prices of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +73,8 @@ def members_of(
     rounds : of the oracles in the search for what each would pay alone
     stop : asked between rounds
     """
-    alone = alone_bounds(community, rounds=rounds, stop=stop)
     cost = member_costs(community, clearing)
+    alone = alone_bounds(community, rounds=rounds, cost=cost, stop=stop)
     uplift = _uplift(cost, alone)
     return tuple(
         Member(id=peer.id, cost=float(cost[n]), alone=float(alone[n]), uplift=float(uplift[n]))
@@ -75,11 +82,25 @@ def members_of(
     )
 
 
-def alone_bounds(community: Community, *, rounds: int, stop: Callable[[], bool] | None = None) -> Floats:
-    """(N,) currency below which no member's own plan at the tariff can cost."""
+def alone_bounds(
+    community: Community, *, rounds: int, cost: Floats | None = None, stop: Callable[[], bool] | None = None
+) -> Floats:
+    """(N,) currency below which no member's own plan at the tariff can cost.
+
+    Parameters
+    ----------
+    community : of the members
+    rounds : of the oracles in the search
+    cost : (N,) currency that members pay; bounds of those that pay more are sought once more, device by device, so that
+        what a search leaves open is not taken for a loss
+    stop : asked between rounds
+    """
     problem = Problem.of(standalone(community))
-    found = find_prices(problem.refined(ROUGH), rounds=rounds, stop=stop)
-    return home_bounds(problem.refined(FINE), found.prices)
+    prices = find_prices(problem.refined(CELLS), rounds=rounds, stop=stop).prices
+    bounds = home_bounds(problem.refined(FINE), prices)
+    if cost is None or not (cost > bounds).any():
+        return bounds
+    return split_bounds(problem, prices, bounds, cost, wanted=0.0, rounds=SPLITS, stop=stop)
 
 
 def standalone(community: Community) -> Community:

@@ -41,7 +41,7 @@ from optimization.devices import (
     Thermostatic,
 )
 from optimization.devices.thermostats import FINE
-from optimization.members import own_costs, standalone
+from optimization.members import CELLS, own_costs, standalone
 from optimization.quantities import DeviceId, Floats
 from optimization.rolling import roll
 from optimization.states import shortfall_of
@@ -49,9 +49,6 @@ from optimization.uplift import Standing
 
 ROUNDS = 80
 """Of the oracles in each search: homes by themselves settle within half of them."""
-
-CELLS = 96
-"""Of on/off thermostats' temperatures in the searches: with fewer, prices are those of a slacker problem."""
 
 
 def standing(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from controller.plan.sample import sample_community
 from optimization.certificate import certify
 from optimization.clearing import Clearing
 from optimization.community import Community, Envelope, Link, PeerId
@@ -164,3 +165,17 @@ def test_a_trade_is_paid_within_the_tariff(make_community: MakeCommunity, price:
     )  # fmt: skip
     paid = trade_price(community, clearing, 0, link)
     assert paid == pytest.approx(min(max(price + 0.02, 0.1), 0.27))
+
+
+@pytest.mark.slow
+def test_what_a_search_leaves_open_is_hardly_taken_for_a_loss() -> None:
+    community = sample_community(4, 1, 96, links="none", transformer="none")
+    clearing = schedule(community, options=ScheduleOptions(gap=1e-3, rebuilds=300))
+    assert isinstance(clearing, Clearing)
+    cost = member_costs(community, clearing)
+    plain, again = alone_bounds(community, rounds=80), alone_bounds(community, rounds=80, cost=cost)
+    assert (again >= plain).all()
+    # Nobody can trade, so everybody has its own best plan, but for what is not proven.
+    assert (again <= cost + 1e-6).all()
+    lost = np.maximum(0.0, cost - plain).sum()
+    assert np.maximum(0.0, cost - again).sum() < 0.6 * lost
