@@ -3,12 +3,13 @@
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from controller.cli import main
+from tests.controller.command_run import Ran, run_command
 
 SMALL: dict[str, Any] = {
     "version": 1,
@@ -30,23 +31,6 @@ SMALL: dict[str, Any] = {
     "links": [{"peers": ["a", "b"], "network_charge": 0.01}],
     "envelopes": [{"peers": "all", "upper_kw": 3}],
 }
-
-
-class Ran(NamedTuple):
-    """What a run of the command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one object that it printed, without a number that JSON does not know."""
-
-        def refuse(constant: str) -> None:
-            raise ValueError(constant)
-
-        return json.loads(self.out, parse_constant=refuse)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +61,4 @@ def write(tmp_path: Path) -> Callable[[Any], Path]:
 def gridpact(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs the command."""
 
-    def gridpact(*arguments: Any) -> Ran:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        written = capsys.readouterr()
-        assert "Traceback" not in written.err
-        return Ran(code, written.out, written.err)
-
-    return gridpact
+    return partial(run_command, capsys)
