@@ -133,7 +133,7 @@ def _schedule(community: Community, *, deadline_s: float | None, gap: float) -> 
 
     begun = monotonic()
     spent = unlimited if deadline_s is None else lambda: (monotonic() - begun) / deadline_s
-    return _answered(lambda: schedule(community, options=ScheduleOptions(gap=gap), spent=spent))
+    return _answered(lambda: schedule(community, options=ScheduleOptions(gap=gap, deadline_s=deadline_s), spent=spent))
 
 
 def _standing(

@@ -16,6 +16,7 @@ from controller.microgrid import Trade
 from controller.settlement import pay_trades
 from controller.snapshot import Snapshot
 from optimization.quantities import PeerId
+from optimization.undone import loss_of
 from optimization.uplift import Standing, share_out
 
 MICRO = 1_000_000
@@ -58,8 +59,9 @@ def uplifts_of(
 ) -> tuple[Uplift, ...]:
     """Each member's uplift, in the order of the ids.
 
-    Regrets are rounded up, so that nobody is left with a part of a micro-currency. A member whose tasks fall short,
-    where alone they would not, has no gain in that window, whatever it saves by that.
+    Regrets are rounded up, so that nobody is left with a part of a micro-currency. What a member saves while its tasks
+    fall short, where alone they would not, is a gain only as far as it is more than what those tasks stand for; what it
+    pays while more is done for it than alone is a regret only as far as it is more than that.
 
     Parameters
     ----------
@@ -99,9 +101,12 @@ def uplifts_of(
 def _regret_micro(paid: int, dearer: float, short: float) -> int:
     """A member's regret in a window, from what it paid, what else was dearer, and what stands for tasks undone."""
     exact = paid + round(dearer * MICRO, ROUNDED)
-    if abs(exact) < NOISE_MICRO or (exact < 0 and short * MICRO >= NOISE_MICRO):
+    undone = round(short * MICRO, ROUNDED)
+    if abs(exact) < NOISE_MICRO:
         return 0
-    return math.ceil(exact)
+    if abs(undone) < NOISE_MICRO:
+        return math.ceil(exact)
+    return math.ceil(loss_of(exact, undone))
 
 
 def to_json(uplifts: Sequence[Uplift]) -> str | None:

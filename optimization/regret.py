@@ -29,22 +29,11 @@ import numpy as np
 from optimization.community import Community
 from optimization.decomposition.master import Prices, find_prices, home_bounds
 from optimization.decomposition.problem import Problem
-from optimization.devices import (
-    Battery,
-    Curtailable,
-    Device,
-    ElectricVehicle,
-    FixedLoad,
-    Generator,
-    Interruptible,
-    Programme,
-    Thermostatic,
-)
 from optimization.devices.thermostats import FINE
 from optimization.members import CELLS, own_costs, standalone
 from optimization.quantities import DeviceId, Floats
 from optimization.rolling import roll
-from optimization.states import shortfall_of
+from optimization.undone import undone_at, undone_costs
 from optimization.uplift import Standing
 
 ROUNDS = 80
@@ -73,7 +62,7 @@ def standing(
     """
     before = replace(standalone(community), planned_kw={}, change_price=0.0)
     value, short, prices = _alone(before, rounds=rounds, stop=stop)
-    own, undone = own_costs(before, device_kw), _shortfall_costs(before, device_kw)
+    own, undone = own_costs(before, device_kw), undone_costs(before, device_kw)
     rest = np.zeros_like(value)
     if mtus < before.horizon.mtus:
         executed = {device: power[:mtus] for device, power in device_kw.items()}
@@ -83,7 +72,7 @@ def standing(
         # The prices that proved the one are good ones for the other, so that both are proven equally well.
         start = Prices(peer=prices.peer[:, mtus:], envelope=prices.envelope[:, mtus:])
         rest, left, _ = _alone(after, rounds=rounds, stop=stop, start=start)
-        undone = undone - _shortfall_costs(after, later) + left
+        undone = undone - undone_costs(after, later) + left
     return Standing(alone=value, rest=rest, own=own, short=undone - short)
 
 
@@ -97,7 +86,7 @@ def _alone(
     bounds = home_bounds(fine, prices)
     if start is not None:
         bounds, prices = _better(problem, (home_bounds(fine, start), start), (bounds, prices))
-    return bounds, _shortfall_costs(community, _answered(problem, prices)), prices
+    return bounds, undone_at(problem, prices), prices
 
 
 def _better(problem: Problem, one: tuple[Floats, Prices], other: tuple[Floats, Prices]) -> tuple[Floats, Prices]:
@@ -108,37 +97,3 @@ def _better(problem: Problem, one: tuple[Floats, Prices], other: tuple[Floats, P
         peer=np.where(home[:, None], other[1].peer, one[1].peer),
         envelope=np.where(limit[:, None], other[1].envelope, one[1].envelope),
     )
-
-
-def _answered(problem: Problem, prices: Prices) -> dict[DeviceId, Floats]:
-    """(T,) kW that each device would have at the prices; nothing for those that have no task."""
-    idle = np.zeros(problem.community.horizon.mtus)
-    power = {device.id: idle for _, device in problem.community.devices()}
-    for part, answer in zip(problem.parts, problem.answers(prices.of_members(problem)), strict=True):
-        devices = part.blocks.batch.devices
-        power |= {device.id: row for device, row in zip(devices, answer.response.power_kw, strict=True)}
-    return power
-
-
-def _shortfall_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
-    """(N,) currency that stands for what each member's tasks fall short by."""
-    amount = shortfall_of(community, device_kw)
-    cost = np.zeros(len(community.peers))
-    for n, peer in enumerate(community.peers):
-        for device in peer.devices:
-            if device.id in amount:
-                cost[n] += amount[device.id] * _shortfall_price(device, community)
-    return cost
-
-
-def _shortfall_price(device: Device, community: Community) -> float:
-    """Currency for each unit that a device falls short by."""
-    match device:
-        case Thermostatic():
-            return device.discomfort_cost
-        case Interruptible():
-            return community.shortfall_price * device.power_kw * community.horizon.hours
-        case Battery() | ElectricVehicle() | Programme():
-            return community.shortfall_price
-        case FixedLoad() | Curtailable() | Generator():
-            return 0.0

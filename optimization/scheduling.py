@@ -4,8 +4,9 @@ r"""Clearing with devices: the community's whole mixed-integer problem, with a p
    problem; the oracles of all devices give columns and a lower bound that holds for every whole-number schedule.
 2. A feasible schedule by rounding (``decomposition.dither``): one column a device, the errors diffused.
 3. Polishing (``decomposition.descent``): block by block the exact best response to what the neighbourhood leaves, then
-   batteries all together (``decomposition.blending``), then homes torn out and put back in other orders
-   (``decomposition.rebuilding``), while the budget lasts. Each step is taken only where it costs less.
+   batteries all together (``decomposition.blending``), then blocks as they were at other prices
+   (``decomposition.swapping``) and homes torn out and put back in other orders (``decomposition.rebuilding``), while
+   the budget lasts. Each step is taken only where it costs less.
 4. Where that leaves a gap, home by home a better bound (``decomposition.splitting``): what convexity leaves open where
    links are dear and devices share what their own roof gives.
 5. A home or two, where convexity tells little, are finished by ``reference`` in one search tree of bounded size.
@@ -46,6 +47,7 @@ from optimization.decomposition.pilot import pilot
 from optimization.decomposition.problem import Problem
 from optimization.decomposition.rebuilding import rebuild
 from optimization.decomposition.splitting import costs_of, split_bounds
+from optimization.decomposition.swapping import swap
 from optimization.devices import Battery
 from optimization.devices.oracle import Integers, pulled
 from optimization.devices.thermostats import FINE, QUICK, ROUGH, Switched
@@ -86,9 +88,12 @@ CELLS_IN_ALL = 12_000
 EXACT_SIZE = 400
 """Blocks times MTUs of a community so small that a search tree ends: a home or two, where convexity tells little."""
 
-EXACT_NODES = 500
+EXACT_NODES = 200
 EXACT_SHARE = 0.3
 """Of the time, after which that search is not begun any more."""
+
+EXACT_PART = 0.8
+"""Of what is left then, after which it ends: the problem is written down before it, and read after it."""
 
 ESCALATION = 100.0
 ESCALATIONS = 2
@@ -111,9 +116,11 @@ class ScheduleOptions:
     iterations : of the consensus between two of them
     sweeps : most sweeps of the descent over all blocks
     splits : rounds in which homes' devices are asked at prices of their own, for a tighter bound, at most
-    rebuilds : times that a few blocks are torn out and put back, at most
+    rebuilds : times that a few blocks are torn out and put back, at most; and blocks swapped, before and after
     resolution : temperature cells of on/off thermostats for the bound
     start : prices to begin with, as of an earlier plan
+    deadline_s : seconds after which all of the time is spent, for the solver of ``reference``, which has its own clock;
+        None where nothing but steps ends a search
     """
 
     gap: float = 1e-4
@@ -124,6 +131,7 @@ class ScheduleOptions:
     rebuilds: int = 2000
     resolution: int = FINE
     start: Prices | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +143,7 @@ class Schedule:
     outcome : Clearing, or Infeasible
     prices : dual prices of the bound
     rounds : of the oracles that were asked
-    rebuilt : attempts at rebuilding that gained
+    rebuilt : attempts at swapping and rebuilding that gained
     """
 
     outcome: Outcome
@@ -185,14 +193,14 @@ def schedule_with_prices(
     _descend(descent, consensus.prices, options, spent)
     bound = float(_split(descent, consensus.prices, homes, options, spent).sum())
     bound += shared_bound(problem, consensus.prices)
-    rebuilt = _rebuild(descent, bound, options, spent)
+    rebuilt = _rebuild(descent, consensus, bound, options, spent)
     for _ in range(ESCALATIONS):
         if _beyond_kw(problem, descent.net) <= FEASIBILITY_TOLERANCE_KW:
             break
         # A long discomfort may outweigh what being beyond a limit counts: limits come before everything.
         descent.penalty *= ESCALATION
         _descend(descent, consensus.prices, options, spent)
-        rebuilt += _rebuild(descent, bound, options, spent)
+        rebuilt += _rebuild(descent, consensus, bound, options, spent)
     found = descent.schedules()
     outcome: Outcome
     if _beyond_kw(problem, found.net_kw) > FEASIBILITY_TOLERANCE_KW:
@@ -200,7 +208,8 @@ def schedule_with_prices(
     else:
         outcome = _clearing(community, bound, found, consensus.prices)
         if spent() < EXACT_SHARE and problem.peer.size * community.horizon.mtus <= EXACT_SIZE:
-            outcome = _finished(community, outcome, options.gap)
+            left = None if options.deadline_s is None else EXACT_PART * (1.0 - spent()) * options.deadline_s
+            outcome = _finished(community, outcome, options.gap, left)
     return Schedule(outcome=outcome, prices=consensus.prices, rounds=consensus.rounds, rebuilt=rebuilt)
 
 
@@ -230,13 +239,18 @@ def _split(descent: Descent, prices: Prices, homes: Floats, options: ScheduleOpt
     )
 
 
-def _rebuild(descent: Descent, bound: float, options: ScheduleOptions, spent: Spent) -> int:
-    """Tear out and put back while the budget lasts; a deadline ends it only once the limits are kept."""
+def _rebuild(descent: Descent, consensus: Consensus, bound: float, options: ScheduleOptions, spent: Spent) -> int:
+    """Tear out and put back while the budget lasts; a deadline ends it only once the limits are kept.
+
+    Before and after it, blocks try what they did at the prices on the way.
+    """
 
     def stop() -> bool:
         return spent() >= 1.0 and _beyond_kw(descent.problem, descent.net) <= FEASIBILITY_TOLERANCE_KW
 
-    return rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
+    gained = swap(descent, consensus.hulls, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
+    gained += rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
+    return gained + swap(descent, consensus.hulls, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
 
 
 def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: Spent) -> None:
@@ -306,12 +320,12 @@ def _impossible(community: Community, found: Schedules, spent: Spent) -> Outcome
     return settled
 
 
-def _finished(community: Community, found: Clearing, gap: float) -> Clearing:
-    """A small community's clearing after a search in one tree: the better schedule, the higher bound."""
+def _finished(community: Community, found: Clearing, gap: float, left_s: float | None) -> Clearing:
+    """A small community's clearing after a search in one tree of so many seconds: better schedule, higher bound."""
     if relative_gap(found.objective, found.lower_bound) <= gap:
         return found
     try:
-        other = dispatch(community, gap=gap, node_limit=EXACT_NODES)
+        other = dispatch(community, gap=gap, node_limit=EXACT_NODES, time_limit=left_s)
     except SolverError:
         return found
     if not isinstance(other, Clearing) or not certify(community, other).feasible:

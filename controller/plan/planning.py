@@ -125,7 +125,10 @@ def _solve(community: Community, options: PlanOptions) -> Clearing | Infeasible:
         if isinstance(found, Infeasible):
             return Infeasible(reason=name_conflict(community, found.reason, _spent(options.left)))
         return found
-    return schedule(community, options=ScheduleOptions(gap=options.gap), spent=_spent(options.left))
+    search_s = None if options.left is None else SEARCH_SHARE * options.left()
+    return schedule(
+        community, options=ScheduleOptions(gap=options.gap, deadline_s=search_s), spent=_spent(options.left)
+    )
 
 
 def _spent(left: Callable[[], float] | None) -> Spent:

@@ -74,6 +74,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     head |= _certified(certificate)
     if clearing is None:
         return {**head, **tail}
+    received = finite(sum(max(0.0, member.uplift) for member in plan.members))
     units = {device.id: shortfall_unit(device) for _, device in community.devices()}
     return {
         **head,
@@ -92,13 +93,16 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "members": {
             member.id: {
                 "cost": finite(member.cost),
+                "shortfall_cost": finite(member.undone),
                 "standalone_cost": finite(member.alone),
                 "uplift": finite(member.uplift),
                 "pays": finite(member.pays),
             }
             for member in plan.members
         },
-        "uplift": finite(sum(max(0.0, member.uplift) for member in plan.members)),
+        "uplift": received,
+        "uplift_received": received,
+        "uplift_unfunded": finite(max(0.0, sum(member.uplift for member in plan.members))),
         **tail,
     }
 

@@ -179,12 +179,28 @@ class Descent:
         after = response.own_cost[0] + self._spent(cost, power)
         if after >= before - LEAST_GAIN and not self.absent[place]:
             return 0.0
-        self.absent[place] = False
-        self.power[k][self.first_row[k][local] : self.first_row[k][local + 1]] = response.power_kw
-        self.own[place] = response.own_cost[0] + came
-        self.block_kw[place] = power
-        self._move(peer, power - now)
+        self._put(place, response.power_kw, power, response.own_cost[0] + came)
         return float(after - before)
+
+    def take(self, place: int, rows: Floats) -> float:
+        """Give one block other (R, T) schedules of its devices, feasible ones; returns the change of all costs."""
+        k, local = int(self.part[place]), int(self.local[place])
+        now, power = self.block_kw[place].copy(), rows.sum(axis=0)
+        cost = self._cost_of(int(self.problem.peer[place]), place, now)
+        own = float(self.problem.parts[k].blocks.batch.own_cost(rows, np.array([local]))[0])
+        before = self.own[place] - self._changed(place, now) + self._spent(cost, now)
+        after = own + self._spent(cost, power)
+        self._put(place, rows, power, own + self._changed(place, power))
+        return float(after - before)
+
+    def _put(self, place: int, rows: Floats, power: Floats, own: float) -> None:
+        k, local = int(self.part[place]), int(self.local[place])
+        change = power - self.block_kw[place]
+        self.absent[place] = False
+        self.power[k][self.first_row[k][local] : self.first_row[k][local + 1]] = rows
+        self.own[place] = own
+        self.block_kw[place] = power
+        self._move(int(self.problem.peer[place]), change)
 
     def _cost_of(self, peer: int, place: int, power: Floats) -> PowerCost:
         return self.cost_at(peer, power, self.problem.planned_kw[place], float(self.problem.change_price[place]))

@@ -1,0 +1,87 @@
+"""What stands for tasks that fall short, and what it does to losses and gains.
+
+The objective prices what cannot be done, kelvins of discomfort too, so that it knows what comes first. Nobody pays
+that price. So a loss or a gain is told in money without it; but money that was saved by leaving something undone is no
+gain, as far as what was left undone was worth it, and what somebody pays for more than alone it would have had is no
+loss as far as that is worth it.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from optimization.community import Community
+from optimization.decomposition.master import Prices
+from optimization.decomposition.problem import Problem
+from optimization.devices import (
+    Battery,
+    Curtailable,
+    Device,
+    ElectricVehicle,
+    FixedLoad,
+    Generator,
+    Interruptible,
+    Programme,
+    Thermostatic,
+)
+from optimization.devices.thermostatic import INSIDE_TOLERANCE_K
+from optimization.quantities import DeviceId, Floats
+from optimization.states import shortfall_of
+
+
+def undone_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
+    """(N,) currency of the objective that stands for what each member's tasks fall short by, discomfort included.
+
+    Parameters
+    ----------
+    community : of the members
+    device_kw : (T,) kW of each device, which keeps its rules
+    """
+    amount = shortfall_of(community, device_kw)
+    cost = np.zeros(len(community.peers))
+    for n, peer in enumerate(community.peers):
+        for device in peer.devices:
+            if device.id in amount:
+                cost[n] += _undone_cost(device, amount[device.id], device_kw[device.id], community)
+    return cost
+
+
+def undone_at(problem: Problem, prices: Prices) -> Floats:
+    """(N,) currency that stands for what tasks fall short by where each device does what is cheapest at the prices."""
+    idle = np.zeros(problem.community.horizon.mtus)
+    power = {device.id: idle for _, device in problem.community.devices()}
+    for part, answer in zip(problem.parts, problem.answers(prices.of_members(problem)), strict=True):
+        devices = part.blocks.batch.devices
+        power |= {device.id: row for device, row in zip(devices, answer.response.power_kw, strict=True)}
+    return undone_costs(problem.community, power)
+
+
+def loss_of(dearer: Floats, short: Floats) -> Floats:
+    """(N,) currency that members have lost, negative where they have gained.
+
+    Parameters
+    ----------
+    dearer : (N,) currency of money by which members fare worse than alone; negative where they fare better
+    short : (N,) currency that stands for what they are left short by, beyond what they would be alone; negative where
+        alone they would be left short by more
+    """
+    # Both together are the whole difference; it takes from a loss or gain of money and turns none into the other.
+    whole = dearer + short
+    gained = np.where(short > 0.0, np.minimum(0.0, whole), dearer)
+    lost = np.where(short < 0.0, np.maximum(0.0, whole), dearer)
+    return np.where(dearer < 0.0, gained, lost)
+
+
+def _undone_cost(device: Device, amount: float, power_kw: Floats, community: Community) -> float:
+    """Currency for an amount by which a device falls short, in the units of ``Clearing.shortfall``."""
+    match device:
+        case Thermostatic():
+            reached = device.temperature_c(power_kw, community.horizon)
+            outside = np.maximum(device.lower_c - reached, reached - device.upper_c) > INSIDE_TOLERANCE_K
+            return device.discomfort_cost * amount + device.outside_cost * int(np.count_nonzero(outside))
+        case Interruptible():
+            return community.shortfall_price * device.power_kw * community.horizon.hours * amount
+        case Battery() | ElectricVehicle() | Programme():
+            return community.shortfall_price * amount
+        case FixedLoad() | Curtailable() | Generator():
+            return 0.0
