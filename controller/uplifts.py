@@ -16,8 +16,7 @@ from controller.microgrid import Trade
 from controller.settlement import pay_trades
 from controller.snapshot import Snapshot
 from optimization.quantities import PeerId
-from optimization.undone import loss_of
-from optimization.uplift import Standing, share_out
+from optimization.uplift import Standing, loss_of, share_out
 
 MICRO = 1_000_000
 NOISE_MICRO = 1.0
@@ -102,11 +101,9 @@ def _regret_micro(paid: int, dearer: float, short: float) -> int:
     """A member's regret in a window, from what it paid, what else was dearer, and what stands for tasks undone."""
     exact = paid + round(dearer * MICRO, ROUNDED)
     undone = round(short * MICRO, ROUNDED)
-    if abs(exact) < NOISE_MICRO:
-        return 0
-    if abs(undone) < NOISE_MICRO:
-        return math.ceil(exact)
-    return math.ceil(loss_of(exact, undone))
+    if abs(undone) >= NOISE_MICRO:
+        exact = loss_of(exact, undone)
+    return 0 if abs(exact) < NOISE_MICRO else math.ceil(exact)
 
 
 def to_json(uplifts: Sequence[Uplift]) -> str | None:

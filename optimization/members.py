@@ -30,7 +30,8 @@ from optimization.decomposition.splitting import split_bounds
 from optimization.devices.thermostats import FINE
 from optimization.quantities import DeviceId, Floats, PeerId
 from optimization.reference.conflict import least_and_most_kw
-from optimization.undone import loss_of, undone_at, undone_costs
+from optimization.undone import undone_at, undone_costs
+from optimization.uplift import loss_of
 
 CELLS = 96
 """Of on/off thermostats' temperatures in the searches: with fewer, prices are those of a slacker problem."""
@@ -87,12 +88,11 @@ def members_of(
     cost, undone = member_costs(community, clearing), undone_costs(community, clearing.device_kw)
     alone, prices = _alone(community, rounds=rounds, cost=cost, stop=stop)
     short = undone - undone_at(Problem.of(standalone(community)), prices)
-    loss = np.where(by_themselves(community, clearing.device_kw), 0.0, loss_of(cost - alone - short, short))
+    loss = np.array([loss_of(*each) for each in zip((cost - alone - short).tolist(), short.tolist(), strict=True)])
+    loss[by_themselves(community, clearing.device_kw)] = 0.0
     uplift = _uplift(loss)
     return tuple(
-        Member(
-            id=peer.id, cost=float(cost[n]), undone=float(undone[n]), alone=float(alone[n]), uplift=float(uplift[n])
-        )
+        Member(id=peer.id, cost=float(cost[n]), undone=float(undone[n]), alone=float(alone[n]), uplift=float(uplift[n]))
         for n, peer in enumerate(community.peers)
     )
 
@@ -153,7 +153,7 @@ def by_themselves(community: Community, device_kw: Mapping[DeviceId, Floats]) ->
         most[n] += high
     alone = np.array([peer.id not in linked for peer in community.peers])
     for envelope in community.envelopes:
-        within = [index[peer] for peer in envelope.peers]
+        within = sorted(index[peer] for peer in envelope.peers)
         if len(within) == 1:
             continue
         others = planned[within].sum(axis=0) - planned[within]
@@ -190,7 +190,7 @@ def trade_price(community: Community, clearing: Clearing, seller: int, link: Lin
 
 def own_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
     """(N,) currency that each member's devices cost by themselves, under the (T,) kW of each."""
-    # Of a chain, whose programmes the problem sees as one, an earlier plan may name but some: departures count by device.
+    # The problem sees a chain of programmes as one, of which an earlier plan may know some: each counts by itself.
     problem = Problem.of(replace(community, planned_kw={}, change_price=0.0))
     mtus = community.horizon.mtus
     power = np.array([device_kw[device.id] for _, device in community.devices()]).reshape(-1, mtus)

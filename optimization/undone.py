@@ -1,9 +1,7 @@
-"""What stands for tasks that fall short, and what it does to losses and gains.
+"""What stands for tasks that fall short.
 
-The objective prices what cannot be done, kelvins of discomfort too, so that it knows what comes first. Nobody pays
-that price. So a loss or a gain is told in money without it; but money that was saved by leaving something undone is no
-gain, as far as what was left undone was worth it, and what somebody pays for more than alone it would have had is no
-loss as far as that is worth it.
+The objective prices what cannot be done, kelvins of discomfort too, so that it knows what comes first. Nobody pays that
+price: uplifts are found without it.
 """
 
 from collections.abc import Mapping
@@ -24,7 +22,7 @@ from optimization.devices import (
     Programme,
     Thermostatic,
 )
-from optimization.devices.thermostatic import INSIDE_TOLERANCE_K
+from optimization.devices.thermal_lattice import TOLERANCE_K
 from optimization.quantities import DeviceId, Floats
 from optimization.states import shortfall_of
 
@@ -56,28 +54,12 @@ def undone_at(problem: Problem, prices: Prices) -> Floats:
     return undone_costs(problem.community, power)
 
 
-def loss_of(dearer: Floats, short: Floats) -> Floats:
-    """(N,) currency that members have lost, negative where they have gained.
-
-    Parameters
-    ----------
-    dearer : (N,) currency of money by which members fare worse than alone; negative where they fare better
-    short : (N,) currency that stands for what they are left short by, beyond what they would be alone; negative where
-        alone they would be left short by more
-    """
-    # Both together are the whole difference; it takes from a loss or gain of money and turns none into the other.
-    whole = dearer + short
-    gained = np.where(short > 0.0, np.minimum(0.0, whole), dearer)
-    lost = np.where(short < 0.0, np.maximum(0.0, whole), dearer)
-    return np.where(dearer < 0.0, gained, lost)
-
-
 def _undone_cost(device: Device, amount: float, power_kw: Floats, community: Community) -> float:
     """Currency for an amount by which a device falls short, in the units of ``Clearing.shortfall``."""
     match device:
         case Thermostatic():
             reached = device.temperature_c(power_kw, community.horizon)
-            outside = np.maximum(device.lower_c - reached, reached - device.upper_c) > INSIDE_TOLERANCE_K
+            outside = np.maximum(device.lower_c - reached, reached - device.upper_c) > TOLERANCE_K
             return device.discomfort_cost * amount + device.outside_cost * int(np.count_nonzero(outside))
         case Interruptible():
             return community.shortfall_price * device.power_kw * community.horizon.hours * amount

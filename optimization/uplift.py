@@ -36,6 +36,26 @@ class Standing:
         return np.asarray(self.own + self.rest - self.alone - self.short)
 
 
+def loss_of(dearer: float, short: float) -> float:
+    """What a member has lost, negative where it has gained; in the unit of the arguments.
+
+    What stands for tasks is not money, and makes no loss or gain by itself. But what a member saves by leaving a task
+    undone is a gain only as far as it is more than the task stands for; and what it pays for a task that alone it would
+    leave undone is a loss only as far as it is more than that.
+
+    Parameters
+    ----------
+    dearer : money by which it fares worse than alone; negative where it fares better
+    short : what stands for tasks that it is left short of beyond what it would be alone; negative where alone it would
+        be left short of more
+    """
+    if dearer < 0.0 < short:
+        return min(0.0, dearer + short)
+    if short < 0.0 < dearer:
+        return max(0.0, dearer + short)
+    return dearer
+
+
 def share_out(regret: Sequence[int], ties: Sequence[str]) -> tuple[int, ...]:
     """What each member receives (positive) or contributes (negative).
 

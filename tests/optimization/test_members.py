@@ -10,8 +10,8 @@ from controller.plan.sample import sample_community
 from optimization.certificate import certify
 from optimization.clearing import Clearing
 from optimization.community import Community, Envelope, Link, PeerId
-from optimization.devices import Curtailable, FixedLoad, Interruptible, Phase, Programme
-from optimization.members import alone_bounds, member_costs, members_of, trade_price
+from optimization.devices import Curtailable, FixedLoad, Interruptible, Phase, Programme, Thermostatic
+from optimization.members import alone_bounds, by_themselves, departure_costs, member_costs, members_of, trade_price
 from optimization.quantities import DeviceId
 from optimization.scheduling import ScheduleOptions, schedule
 from tests.optimization.small_communities import small_community
@@ -85,20 +85,136 @@ def test_who_pays_more_than_alone_is_made_whole_by_who_gains(make_community: Mak
     assert sun.pays < sun.alone
 
 
-def test_what_gains_cannot_cover_is_the_community_s(make_community: MakeCommunity) -> None:
-    washer = Interruptible(id=DeviceId("washer"), power_kw=1.0, first_mtu=0, end_mtu=2, required_mtus=1)
-    community = make_community({"a": [washer], "b": []}, import_price=[0.1, 0.3], export_price=[0.0, 0.0])
-    clearing = cleared(community)
-    late = replace(
-        clearing,
-        device_kw={washer.id: np.array([0.0, 1.0])},
-        import_kwh=np.array([[0.0, 1.0], [0.0, 0.0]]),
+def pump(name: str, **changes: object) -> Interruptible:
+    return Interruptible(
+        **{"id": DeviceId(name), "power_kw": 1.0, "first_mtu": 0, "end_mtu": 2, "required_mtus": 1, **changes}
     )
-    assert certify(community, late).feasible
-    one, other = members_of(community, late)
+
+
+def late(community: Community, device: DeviceId) -> Clearing:
+    """The clearing of a pump that runs in the dear second hour, and of nothing else."""
+    clearing = replace(
+        cleared(community),
+        device_kw={device: np.array([0.0, 1.0])},
+        import_kwh=np.array([[0.0, 1.0], *np.zeros((len(community.peers) - 1, 2))]),
+    )
+    assert certify(community, clearing).feasible
+    return clearing
+
+
+def test_what_gains_cannot_cover_is_the_community_s(make_community: MakeCommunity) -> None:
+    washer = pump("washer")
+    link = Link(seller=PeerId("b"), buyer=PeerId("a"))
+    community = make_community({"a": [washer], "b": []}, import_price=[0.1, 0.3], export_price=[0.0, 0.0], links=[link])
+    one, other = members_of(community, late(community, washer.id))
     assert one.uplift == pytest.approx(0.2, abs=1e-3)
     assert one.pays == pytest.approx(one.alone)
     assert other.uplift == 0.0
+
+
+def test_who_has_its_own_plan_has_lost_nothing_by_the_community_whatever_its_bound_proves(
+    make_community: MakeCommunity, make_envelope: MakeEnvelope
+) -> None:
+    washer = pump("washer")
+    wide = make_envelope("a", "b", upper_kw=[1.0, 1.0])
+    community = make_community(
+        {"a": [washer], "b": []}, import_price=[0.1, 0.3], export_price=[0.0, 0.0], envelopes=[wide]
+    )
+    one, other = members_of(community, late(community, washer.id))
+    assert one.alone == pytest.approx(0.1, abs=1e-3)
+    assert one.cost == pytest.approx(0.3, abs=1e-3)
+    assert (one.uplift, other.uplift) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("spare", [0.0, 0.5])
+def test_a_shared_limit_that_sends_a_pump_into_a_dear_hour_costs_its_owner_though_it_leaves_room(
+    make_community: MakeCommunity, make_envelope: MakeEnvelope, spare: float
+) -> None:
+    community = make_community(
+        {"a": [pump("a/pump")], "b": [pump("b/pump")]},
+        import_price=[0.1, 0.3],
+        export_price=[0.0, 0.0],
+        envelopes=[make_envelope("a", "b", upper_kw=[1.0 + spare, 1.0 + spare])],
+    )
+    assert sorted(member.uplift for member in members_of(community, cleared(community))) == pytest.approx(
+        [0.0, 0.2], abs=2e-3
+    )
+
+
+def test_who_could_not_have_met_a_shared_limit_or_trades_with_nobody_is_by_itself(
+    make_community: MakeCommunity, make_envelope: MakeEnvelope
+) -> None:
+    homes = {
+        "a": [pump("a/pump")],
+        "b": [FixedLoad(id=DeviceId("b/load"), power_kw=np.array([2.0, 2.0]))],
+        "c": [Curtailable(id=DeviceId("c/pv"), available_kw=np.array([1.0, 1.0]))],
+        "d": [],
+    }
+    power = {
+        DeviceId("a/pump"): np.array([0.0, 1.0]),
+        DeviceId("b/load"): np.array([2.0, 2.0]),
+        DeviceId("c/pv"): np.array([-1.0, -1.0]),
+    }
+    prices = {"import_price": [0.1, 0.3], "export_price": [0.0, 0.0]}
+    link = Link(seller=PeerId("c"), buyer=PeerId("d"))
+    own = make_envelope("a", upper_kw=[0.0, 1.0])
+
+    def found(*envelopes: Envelope, links: tuple[Link, ...] = ()) -> list[bool]:
+        community = make_community(homes, **prices, links=links, envelopes=envelopes)
+        return by_themselves(community, power).tolist()
+
+    assert found(own) == [True, True, True, True]
+    assert found(own, links=(link,)) == [True, True, False, False]
+    # The load has no choice, with the limit met or not; the pump would meet it in the first hour.
+    assert found(make_envelope("a", "b", upper_kw=[2.5, 3.0])) == [False, True, True, True]
+    assert found(make_envelope("a", "b", upper_kw=[3.0, 3.0])) == [True, True, True, True]
+    # Without its sun the limit above would be met.
+    assert found(make_envelope("b", "c", upper_kw=[1.5, 1.5], lower_kw=[0.0, 0.0])) == [True, True, False, True]
+    assert found(make_envelope("c", "d", lower_kw=[-1.0, -0.5])) == [True, True, False, False]
+
+
+def test_what_stands_for_a_task_that_a_limit_leaves_undone_is_paid_to_nobody(
+    make_community: MakeCommunity, make_envelope: MakeEnvelope
+) -> None:
+    community = make_community(
+        {"a": [pump("pump", end_mtu=1)], "b": [FixedLoad(id=DeviceId("load"), power_kw=np.array([1.0, 1.0]))]},
+        import_price=[0.2, 0.2],
+        export_price=[0.0, 0.0],
+        envelopes=[make_envelope("a", "b", upper_kw=[1.0, 2.0])],
+    )
+    clearing = cleared(community)
+    assert clearing.shortfall == {DeviceId("pump"): 1.0}
+    one, other = members_of(community, clearing)
+    assert (one.undone, one.cost) == (pytest.approx(100.0), pytest.approx(100.0))
+    assert one.alone == pytest.approx(0.2, abs=1e-3)
+    assert (one.uplift, other.uplift, other.undone) == (0.0, 0.0, 0.0)
+
+
+def test_a_gain_is_less_by_what_is_left_undone_for_it_and_not_cancelled(make_community: MakeCommunity) -> None:
+    heater = Thermostatic(
+        id=DeviceId("heater"), rated_kw=0.05, modulating=True, heat_capacity_kwh_per_k=0.02, loss_kw_per_k=0.004,
+        performance=np.full(4, 3.0), ambient_c=np.full(4, 15.0), draw_kw=np.zeros(4), lower_c=np.full(4, 20.0),
+        upper_c=np.full(4, 20.0), initial_c=20.0, discomfort_cost=0.0005,
+    )  # fmt: skip
+    community = make_community(
+        {
+            "sun": [Curtailable(id=DeviceId("pv"), available_kw=np.full(4, 2.0)), heater],
+            "shade": [FixedLoad(id=DeviceId("load"), power_kw=np.full(4, 4.0))],
+        },
+        import_price=[0.3] * 4,
+        export_price=[0.08] * 4,
+        links=[Link(seller=PeerId(x), buyer=PeerId(y)) for x, y in (("sun", "shade"), ("shade", "sun"))],
+    )
+    clearing = cleared(community)
+    # As if the other had bought for nothing half a kilowatt more, so that there is a loss to be made good.
+    dear = replace(clearing, import_kwh=clearing.import_kwh + np.array([[0.0], [0.5]]))
+    for price in (0.08, 0.1, 0.3):
+        sun, shade = members_of(community, replace(dear, price=np.full((2, 4), price)))
+        assert sun.undone > 0.003
+        lost, gained = shade.cost - shade.alone, sun.alone - sun.cost
+        assert lost > 0.0
+        assert shade.uplift == pytest.approx(lost)
+        assert sun.uplift == pytest.approx(-min(lost, max(0.0, gained)), abs=1e-3)
 
 
 def test_alone_keeps_to_limits_on_the_member_and_not_to_those_on_several(
@@ -138,6 +254,21 @@ def test_departures_from_a_plan_are_costs_of_those_who_depart(make_community: Ma
     assert cost[1] == 0.0
 
 
+def test_departures_of_a_chain_of_which_a_part_was_planned_are_counted(make_community: MakeCommunity) -> None:
+    phase = Phase(power_kw=np.array([1.0]))
+    washer = Programme(id=DeviceId("washer"), phases=(phase,), first_mtu=0, end_mtu=3)
+    dryer = Programme(id=DeviceId("dryer"), phases=(phase,), first_mtu=0, end_mtu=3, follows=washer.id)
+    community = replace(
+        make_community({"a": [washer, dryer]}, import_price=[0.1, 0.2, 0.3], export_price=[0.0] * 3),
+        planned_kw={washer.id: np.array([0.0, 1.0, 0.0])},
+        change_price=0.01,
+    )
+    clearing = cleared(community)
+    assert clearing.device_kw[washer.id].tolist() == [1.0, 0.0, 0.0]
+    assert departure_costs(community, clearing.device_kw) == pytest.approx([0.02])
+    assert member_costs(community, clearing)[0] == pytest.approx(certify(community, clearing).objective)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [11, 14])
 def test_nobody_in_a_sampled_community_pays_more_than_alone(seed: int) -> None:
@@ -145,9 +276,10 @@ def test_nobody_in_a_sampled_community_pays_more_than_alone(seed: int) -> None:
     clearing = cleared(community)
     members = members_of(community, clearing)
     total = sum(member.uplift for member in members)
-    for member in members:
-        assert member.pays <= member.alone + 1e-9
-    gains = sum(member.alone - member.cost for member in members)
+    own = by_themselves(community, clearing.device_kw)
+    for member, is_own in zip(members, own, strict=True):
+        assert member.uplift == 0.0 if is_own else member.pays <= member.alone + 1e-9
+    gains = sum(member.alone - member.cost for member, is_own in zip(members, own, strict=True) if not is_own)
     # Nothing is paid but between members, unless they lose together.
     assert total == pytest.approx(max(0.0, -gains), abs=1e-9)
 
