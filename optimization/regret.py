@@ -12,7 +12,8 @@ is its regret. Where forecasts hold, the B of one window is the A of the next, s
 was paid less the first A: a member that is left with none has paid no more than its best plan alone.
 
 A and B are proven lower bounds, found alike, so that what a search leaves open is in neither of them alone. What a task
-falls short by is not money: the price that stands for it orders what comes first, and is left out of regrets.
+falls short by is not money: the price that stands for it orders what comes first, and is left out of regrets, but that
+it limits what counts as lost or gained (``uplift.loss_of``).
 
 References
 ----------

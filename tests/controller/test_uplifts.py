@@ -8,7 +8,19 @@ import pytest
 from controller.microgrid import Member, Microgrid, TariffPeriod, Trade, Window
 from controller.snapshot import Snapshot
 from controller.uplifts import Uplift, from_json, to_json, uplifts_of
-from optimization.quantities import PeerId
+from optimization.clearing import Clearing
+from optimization.community import (
+    Community,
+    Curtailable,
+    FixedLoad,
+    Link,
+    Peer,
+    Tariff,
+    Thermostatic,
+)
+from optimization.quantities import DeviceId, Horizon, PeerId, SectionId
+from optimization.regret import standing as planned_standing
+from optimization.scheduling import schedule
 from optimization.uplift import Standing
 
 MEMBERS = [PeerId(name) for name in ("ada", "bob", "eve")]
@@ -91,11 +103,54 @@ def test_who_joins_later_begins_with_nothing():
     assert [one.regret_micro for one in found(before, alone=(-0.05, 0.055, 0.03))] == [-40_000, 0, 0]
 
 
-@pytest.mark.parametrize(("short", "regret"), [(0.0, -20_000), (1e-9, -20_000), (150.0, 0)])
-def test_who_is_left_short_of_a_task_has_not_gained_by_it(short, regret):
+@pytest.mark.parametrize(
+    ("short", "regret"), [(0.0, -20_000), (1e-9, -20_000), (1e-6, -19_999), (0.015, -5_000), (150.0, 0)]
+)
+def test_who_is_left_short_of_a_task_has_gained_less_by_what_it_stands_for(short, regret):
     _, _, eve = found(alone=(-0.05, 0.055, 0.05 - short), short=(0.0, 0.0, short))
     assert eve.regret_micro == regret
     assert eve.paid_micro + eve.ahead_micro - eve.alone_micro == regret
+
+
+@pytest.mark.parametrize(("spared", "regret"), [(0.0, 20_000), (1e-9, 20_000), (0.015, 5_000), (150.0, 0)])
+def test_who_pays_for_what_alone_it_would_leave_undone_regrets_less_by_what_that_stands_for(spared, regret):
+    _, _, eve = found(alone=(-0.05, 0.055, 0.01 + spared), short=(0.0, 0.0, -spared))
+    assert eve.regret_micro == regret
+
+
+def a_seller_with_a_cool_room(discomfort_cost: float) -> Community:
+    """One sells its sun to another; a heater of 50 W keeps a room at exactly 20 degrees, if that is worth it."""
+    mtus = 12
+    heater = Thermostatic(
+        id=DeviceId("heater"), rated_kw=0.05, modulating=True, heat_capacity_kwh_per_k=0.02, loss_kw_per_k=0.004,
+        performance=np.full(mtus, 3.0), ambient_c=np.full(mtus, 15.0), draw_kw=np.zeros(mtus),
+        lower_c=np.full(mtus, 20.0), upper_c=np.full(mtus, 20.0), initial_c=20.0, discomfort_cost=discomfort_cost,
+    )  # fmt: skip
+    sun = Curtailable(id=DeviceId("pv"), available_kw=np.full(mtus, 2.0))
+    load = FixedLoad(id=DeviceId("load"), power_kw=np.full(mtus, 4.0))
+    return Community(
+        horizon=Horizon(mtus=mtus, mtu_minutes=60),
+        tariff=Tariff(import_price=np.full(mtus, 0.3), export_price=np.full(mtus, 0.08)),
+        peers=(
+            Peer(id=PeerId("ada"), section=SectionId("east"), devices=(sun, heater)),
+            Peer(id=PeerId("bob"), section=SectionId("east"), devices=(load,)),
+        ),
+        links=(Link(seller=PeerId("ada"), buyer=PeerId("bob")),),
+    )
+
+
+@pytest.mark.parametrize("discomfort_cost", [0.0002, 0.0003])
+def test_nobody_keeps_its_gains_by_a_trifle_of_discomfort(discomfort_cost):
+    community = a_seller_with_a_cool_room(discomfort_cost)
+    clearing = schedule(community)
+    assert isinstance(clearing, Clearing)
+    stand = planned_standing(community, clearing.device_kw, 1)
+    assert stand.short[0] * 1e6 > 1.0
+    sold = round(2000 - 1000 * float(clearing.device_kw[DeviceId("heater")][0]))
+    trade = Trade(seller="ada", buyer="bob", mtu_start=0, energy_wh=sold, price_micro_per_kwh=300_000)
+    ada, _ = sorted(uplifts_of(SNAPSHOT, MEMBERS[:2], [trade], stand), key=lambda uplift: uplift.member)
+    # Sold at 0.30 what the grid pays 0.08 for; not heating is worth a thousandth of that.
+    assert ada.regret_micro == pytest.approx(-0.22 * 1000 * sold, rel=2e-3)
 
 
 def test_what_gains_do_not_cover_is_left_to_the_community():

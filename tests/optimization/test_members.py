@@ -206,15 +206,17 @@ def test_a_gain_is_less_by_what_is_left_undone_for_it_and_not_cancelled(make_com
         links=[Link(seller=PeerId(x), buyer=PeerId(y)) for x, y in (("sun", "shade"), ("shade", "sun"))],
     )
     clearing = cleared(community)
-    # As if the other had bought for nothing half a kilowatt more, so that there is a loss to be made good.
-    dear = replace(clearing, import_kwh=clearing.import_kwh + np.array([[0.0], [0.5]]))
-    for price in (0.08, 0.1, 0.3):
-        sun, shade = members_of(community, replace(dear, price=np.full((2, 4), price)))
+    for extra in (0.5, 2.0):
+        # As if the other had bought more for nothing, so that a part or all of the gain makes it good.
+        dear = replace(
+            clearing, import_kwh=clearing.import_kwh + np.array([[0.0], [extra]]), price=np.full((2, 4), 0.3)
+        )
+        sun, shade = members_of(community, dear)
         assert sun.undone > 0.003
         lost, gained = shade.cost - shade.alone, sun.alone - sun.cost
-        assert lost > 0.0
-        assert shade.uplift == pytest.approx(lost)
-        assert sun.uplift == pytest.approx(-min(lost, max(0.0, gained)), abs=1e-3)
+        assert shade.uplift == pytest.approx(lost) == pytest.approx(4 * 0.3 * extra)
+        assert gained == pytest.approx(4 * 2 * 0.22, abs=0.02)
+        assert sun.uplift == pytest.approx(-min(lost, gained))
 
 
 def test_alone_keeps_to_limits_on_the_member_and_not_to_those_on_several(
@@ -270,8 +272,8 @@ def test_departures_of_a_chain_of_which_a_part_was_planned_are_counted(make_comm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [11, 14])
-def test_nobody_in_a_sampled_community_pays_more_than_alone(seed: int) -> None:
+@pytest.mark.parametrize("seed", [0, 11, 14, 15])
+def test_nobody_with_links_in_a_sampled_community_pays_more_than_alone(seed: int) -> None:
     community = small_community(seed, most_homes=4, most_mtus=32)
     clearing = cleared(community)
     members = members_of(community, clearing)

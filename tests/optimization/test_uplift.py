@@ -1,10 +1,12 @@
 """Who regrets receives all of it, who has gained contributes in proportion, and nothing appears from nowhere."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimization.uplift import share_out
+from optimization.uplift import loss_of, share_out
 
+MONEY = st.floats(-1e6, 1e6)
 REGRETS = st.lists(st.integers(-(10**9), 10**9), max_size=12)
 
 
@@ -40,3 +42,35 @@ def test_all_regret_is_received_and_no_more_contributed_than_gained_or_needed(re
     for amount, uplift in zip(regret, uplifts, strict=True):
         if amount < 0:
             assert abs(uplift * gained - amount * min(lost, gained)) < gained
+
+
+@pytest.mark.parametrize(
+    ("dearer", "short", "loss"),
+    [
+        (-5.0, 0.0, -5.0),
+        (-5.0, 2.0, -3.0),
+        (-5.0, 1000.0, 0.0),
+        (-5.0, -2.0, -5.0),
+        (5.0, 0.0, 5.0),
+        (5.0, -2.0, 3.0),
+        (5.0, -1000.0, 0.0),
+        (5.0, 2.0, 5.0),
+        (0.0, 1000.0, 0.0),
+        (0.0, -1000.0, 0.0),
+    ],
+)
+def test_what_tasks_stand_for_takes_from_losses_and_gains_and_makes_none(
+    dearer: float, short: float, loss: float
+) -> None:
+    assert loss_of(dearer, short) == loss
+
+
+@given(MONEY, MONEY)
+def test_a_loss_is_of_money_and_no_more_than_that(dearer: float, short: float) -> None:
+    assert min(0.0, dearer) <= loss_of(dearer, short) <= max(0.0, dearer)
+    assert loss_of(-dearer, -short) == -loss_of(dearer, short)
+
+
+@given(MONEY, MONEY)
+def test_a_little_more_left_undone_is_worth_a_little(dearer: float, short: float) -> None:
+    assert abs(loss_of(dearer, short + 1e-3) - loss_of(dearer, short)) <= 1e-3 + 1e-9
