@@ -59,9 +59,8 @@ def exit_code(plan: Plan) -> int:
 
 
 def _say_compiling() -> None:
-    """To whoever waits: a program that reads what is said here has no use for it."""
-    if sys.stderr.isatty():
-        print(f"gridpact plan: {COMPILING}", file=sys.stderr)
+    """To whoever waits, at a terminal or in a log: without it a minute of silence looks like a failure."""
+    print(f"gridpact plan: {COMPILING}", file=sys.stderr, flush=True)
 
 
 def _check(arguments: argparse.Namespace) -> None:

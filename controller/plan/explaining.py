@@ -59,7 +59,8 @@ class Explanation:
     together : the programmes of its chain, itself among them, whose costs count together; empty for none
     planned : as the plan has it
     cheapest : as it would cost least at the plan's prices
-    at_once : as early as its rules allow; None for what has no task
+    at_once : as early as its rules allow, of a thermostat with the least energy for its comfort, whatever the price;
+        None for what has no task
     price : (T,) currency/kWh of its peer
     shortfall : what it could not be given, with unit; empty for none
     reasons : what holds it, for people
@@ -104,6 +105,8 @@ def explain(plan: Planned, device_id: str) -> Explanation:
 
     own = way(planned)
     answers = [batch.respond(cost).power_kw for cost in _costs_of_power(community, batch.devices, price)]
+    # An on/off thermostat's answer is proven within an interval only, and the plan's may be the better one.
+    cheapest = min(*map(way, answers), own, key=lambda each: each.cost)
     eager = _eager(chain, horizon, community.shortfall_price)
     short = plan.shortfall.get(device.id, 0.0)
     return Explanation(
@@ -112,12 +115,11 @@ def explain(plan: Planned, device_id: str) -> Explanation:
         peer=peer,
         together=tuple(each.id for each in chain) if len(chain) > 1 else (),
         planned=own,
-        # An on/off thermostat's answer is proven within an interval only, and the plan's may be the better one.
-        cheapest=min(*map(way, answers), own, key=lambda each: each.cost),
+        cheapest=cheapest,
         at_once=None if eager is None else way(eager),
         price=price,
         shortfall=f"{short:.3g} {shortfall_unit(device)}" if short else "",
-        reasons=reasons(plan, peer, device),
+        reasons=reasons(plan, peer, device, cheapest.power_kw),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from controller.demo.strict import Reader
 from controller.errors import InputError
@@ -10,6 +11,9 @@ from controller.plan.result import VERSION
 from controller.plan.series import Bounds, SeriesReader
 from optimization.community import DeviceId, Floats, PeerId
 from optimization.quantities import MAX_MAGNITUDE
+
+ROUNDING = 1e-6
+"""Of what a plan costs, and at least of one: a bound that is no further below it proves that nothing is cheaper."""
 
 LARGEST = 1e3 * MAX_MAGNITUDE
 """Of a price in a plan: what a limit's shadow price adds to a tariff may be far above it."""
@@ -26,6 +30,7 @@ class Planned:
     device_kw : (T,) kW of each device
     price : (T,) currency/kWh of each peer
     shortfall : what devices could not be given, in the unit of their kind
+    best : whether it is proven that no schedule costs less, but for rounding; not where the plan does not say
     """
 
     file: CommunityFile
@@ -33,6 +38,7 @@ class Planned:
     device_kw: Mapping[DeviceId, Floats]
     price: Mapping[PeerId, Floats]
     shortfall: Mapping[DeviceId, float]
+    best: bool
 
 
 def read_plan(source: str) -> Planned:
@@ -63,8 +69,19 @@ def read_plan(source: str) -> Planned:
         device_kw={device: series.read(schedules.field(device), power) for device in devices},
         price={peer.id: series.read(prices.field(peer.id), price) for peer in given.community.peers},
         shortfall=_shortfall(root.field("shortfall")) if root.has("shortfall") else {},
+        best=_best(root),
     )
 
 
 def _shortfall(reader: Reader) -> dict[DeviceId, float]:
     return {DeviceId(name): each.field("amount").number() for name, each in reader.entries().items()}
+
+
+def _best(root: Reader) -> bool:
+    if not root.has("certificate") or not root.field("certificate").has("distance"):
+        return False
+    distance = root.field("certificate").field("distance")
+    if distance.value is None:
+        return False
+    objective = root.field("objective").number(lower=-inf, upper=inf)
+    return distance.number(lower=-inf, upper=inf) <= ROUNDING * max(1.0, abs(objective))

@@ -46,15 +46,18 @@ class Reason:
     text: str
 
 
-def reasons(plan: Planned, peer: Peer, device: Device) -> tuple[Reason, ...]:
-    """What holds a device: why it falls short, its own rules, what an earlier plan foresaw, limits."""
+def reasons(plan: Planned, peer: Peer, device: Device, cheapest_kw: Floats) -> tuple[Reason, ...]:
+    """What holds a device: why it falls short, its own rules, what an earlier plan foresaw, limits.
+
+    ``cheapest_kw`` is the (T,) power of its cheapest schedule at the plan's prices: what a limit may have moved.
+    """
     power = plan.device_kw[device.id]
     told = [
         *reasons_of_shortfall(plan, peer, device, power),
         *_own(plan, peer, device, power),
         *_foreseen(plan, device, power),
     ]
-    return (*(Reason(limit=limit, text=text) for limit, text in told), *_envelopes(plan, peer, power))
+    return (*(Reason(limit=limit, text=text) for limit, text in told), *_envelopes(plan, peer, power, cheapest_kw))
 
 
 def _own(plan: Planned, peer: Peer, device: Device, power: Floats) -> Iterator[tuple[str, str]]:
@@ -165,16 +168,18 @@ def _foreseen(plan: Planned, device: Device, power: Floats) -> Iterator[tuple[st
     )
 
 
-def _envelopes(plan: Planned, peer: Peer, power: Floats) -> Iterator[Reason]:
-    running = np.abs(power) > RUNNING_KW
+def _envelopes(plan: Planned, peer: Peer, power: Floats, cheapest_kw: Floats) -> Iterator[Reason]:
+    """Limits that bind where the device runs, or where it would if it looked at prices alone."""
+    running, wanted = np.abs(power) > RUNNING_KW, np.abs(cheapest_kw) > RUNNING_KW
     for envelope, mtus in binding(plan.file.community, plan.device_kw):
-        if peer.id not in envelope.peers or not mtus.any():
+        if peer.id not in envelope.peers or not (mtus & (running | wanted)).any():
             continue
         when = intervals(plan.file.calendar, stretches(mtus))
-        kept, shared = int((mtus & ~running).sum()), int((mtus & running).sum())
+        shared, moved = int((mtus & running).sum()), int((mtus & wanted & ~running).sum())
+        cheaper = f", and where it rests its cheapest schedule would run in {moved}" if moved else ""
         yield Reason(
             limit="envelope",
-            text=f"the limit {envelope.name} binds {when}; of those {kept + shared} MTUs it runs in {shared}",
+            text=f"the limit {envelope.name} binds {when}; of those {mtus.sum()} MTUs it runs in {shared}{cheaper}",
         )
 
 

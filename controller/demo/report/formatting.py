@@ -34,7 +34,7 @@ def format_energy(energy_wh: int) -> str:
 
 def format_money(amount_micro: int, currency: str = "") -> str:
     """Amount such as ``13.10 EUR``, or the bare number where the currency is clear."""
-    return _signed(f"{amount_micro / 1e6:,.2f} {currency}".rstrip())
+    return _signed(f"{_rounded(amount_micro / 1e6, 2):,.2f} {currency}".rstrip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def price_scale(currency: str) -> PriceScale:
 def format_price(price_micro_per_kwh: float, currency: str) -> str:
     """Price such as ``6.65 ct/kWh``."""
     scale = price_scale(currency)
-    return _signed(f"{price_micro_per_kwh / scale.divisor:,.{scale.digits}f} {scale.unit}")
+    return _signed(f"{_rounded(price_micro_per_kwh / scale.divisor, scale.digits):,.{scale.digits}f} {scale.unit}")
 
 
 def count(number: int, noun: str) -> str:
@@ -119,6 +119,11 @@ def runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
         for held, indices in groupby(range(len(flags)), key=lambda index: flags[index])
         if held and (group := list(indices))
     ]
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Rounded as it is shown; a nothing from below is a nothing, and not ``-0.00``."""
+    return round(value, digits) + 0.0
 
 
 def _signed(text: str) -> str:

@@ -148,8 +148,9 @@ def _table(table: Table) -> str:
         )
 
     body = "\n".join(f"<tr>{row(cells, 'td')}</tr>" for cells in table.rows)
+    caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
     return (
-        f"<details><summary>{escape(table.title)}</summary>"
+        f"<details><summary>{escape(table.title)}</summary>{caption}"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>\n'
         f"<thead><tr>{row(table.head, 'th')}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></details>"
     )

@@ -22,12 +22,14 @@ class Table:
     head : names of the columns, units in them
     rows : one tuple per row, as long as ``head``
     text_columns : how many of the first columns are words and not numbers
+    caption : how to read it; empty where that is clear
     """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: int
+    caption: str = ""
 
 
 def tables_of(day: DayResult) -> tuple[Table, ...]:
@@ -142,6 +144,9 @@ def _ledger(day: DayResult) -> Table:
         head=("Peer", "Trades", "Network charges", "Imbalances", "Uplifts", "Together"),
         rows=tuple(row(entry) for entry in day["ledger"]),
         text_columns=1,
+        caption="Positive is paid, negative is received. An uplift makes whole a peer that would have paid more than "
+        "alone, and is paid by those that gain. Amounts are rounded, so that rows and columns need not add up to the "
+        "last cent.",
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from controller.demo.day import DayResult, DeviceEntry, DeviceKind, TradeTotal
 from controller.demo.report import write_report
-from controller.demo.report.formatting import clock_span, format_energy, format_money, runs, shorten
+from controller.demo.report.formatting import clock_span, format_energy, format_money, format_price, runs, shorten
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -334,6 +334,25 @@ def test_a_failed_check_is_said_first_and_in_words(tmp_path: Path) -> None:
     assert text.index("✗ failedDevices kept their minimum times") < text.index("✓ passedEnergy balances")
 
 
+def test_the_ledger_says_how_to_read_its_signs_and_has_no_nothing_from_below(tmp_path: Path) -> None:
+    day = synthetic_day()
+    day["ledger"][0] |= {"trades_micro": -4_000, "network_charges_micro": 4_999, "imbalances_micro": 0}
+    text = read(written(day, tmp_path / "report.html")).text
+    start = text.index("What each peer paid")
+    ledger = text[start : text.index("Every dispatch window")]
+    assert "Positive is paid, negative is received." in ledger
+    assert "An uplift makes whole a peer that would have paid more than alone" in ledger
+    assert "Amounts are rounded" in ledger
+    assert "0.00 EUR" in ledger
+    assert not re.search(r"[-−]0\.00\b", ledger)
+
+
+def test_checks_say_that_meters_may_stray(tmp_path: Path) -> None:
+    text = read(written(synthetic_day(), tmp_path / "report.html")).text
+    said = text.index("Schedules and setpoints are checked against the grid operator's limits")
+    assert text.index("Checks all 6 passed") < said < text.index("✓ passed")
+
+
 def test_a_load_outside_its_envelope_is_said(tmp_path: Path) -> None:
     day = synthetic_day()
     assert "stays inside the envelope all day" in read(written(day, tmp_path / "kept.html")).text
@@ -376,6 +395,8 @@ def test_numbers_are_written_for_people() -> None:
     assert format_energy(-2500) == "−2.5 kWh"
     assert format_energy(1_780_600) == "1,781 kWh"
     assert format_money(-1_250_000, "EUR") == "−1.25 EUR"
+    assert format_money(-4_999, "EUR") == "0.00 EUR"
+    assert format_price(-40.0, "EUR") == "0.00 ct/kWh"
     assert shorten("substation-north-17", 12) == "substa…th-17"
     assert runs([True, False, True, True]) == [(0, 1), (2, 4)]
 

@@ -72,6 +72,18 @@ def test_the_documented_community_plans_as_printed(
 
 
 @pytest.mark.slow
+def test_the_documented_earlier_plan_holds_the_pump(gridpact: Callable[..., Any], write: Callable[[Any], Path]) -> None:
+    (community,) = re.findall(r"```json\n(.*?)```", COMMUNITIES, re.DOTALL)
+    (foreseen,) = re.findall(r"```text\n(\"planned_kw\".*?),\n```", COMMUNITIES, re.DOTALL)
+    pump = {}
+    for name, content in (("first", {}), ("held", json.loads(f"{{{foreseen}}}"))):
+        power = gridpact("plan", write(json.loads(community) | content), "--json").json["schedules"]["bert/pump"]
+        pump[name] = [mtu for mtu, kw in enumerate(power) if kw]
+    # The horizon begins at four in the afternoon: noon is its twenty-first hour.
+    assert pump == {"first": [18, 19, 20, 21], "held": [20, 21, 22, 23]}
+
+
+@pytest.mark.slow
 def test_the_readme_shows_what_a_sample_plans_to(gridpact: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     (documented,) = re.findall(r"```text\n(sample-.*?)```", README, re.DOTALL)
     assert "gridpact sample --homes 2 --seed 1 --mtus 24 --mtu-minutes 60 | .venv/bin/gridpact plan -" in README

@@ -125,6 +125,68 @@ def test_a_limit_that_binds_is_named(plan: Path, gridpact: Gridpact) -> None:
     assert "the limit connection point binds" in gridpact("explain", plan, "a/pump").out
 
 
+def test_a_limit_that_binds_where_a_device_neither_runs_nor_would_is_left_out(plan: Path, gridpact: Gridpact) -> None:
+    path = changed(plan, "a/pump", [0, 0, 0, 1, 1, 0], [0.4, 0.3, 0.3, 0.2, 0.2, 0.3])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    total = [sum(power[t] for power in content["schedules"].values()) for t in range(6)]
+    content["community"]["envelopes"] = [{"name": "fuse", "peers": "all", "upper_kw": [total[0], 9, 9, 9, 9, 9]}]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "fuse" not in gridpact("explain", path, "a/pump").out
+    assert "the limit fuse binds 16:00-17:00; of those 1 MTUs it runs in 1" in gridpact("explain", path, "a/load").out
+    content["prices"]["a"][0] = 0.1
+    path.write_text(json.dumps(content), encoding="utf-8")
+    told = "of those 1 MTUs it runs in 0, and where it rests its cheapest schedule would run in 1"
+    assert told in gridpact("explain", path, "a/pump").out
+
+
+@pytest.mark.parametrize(
+    ("certificate", "hidden"),
+    [({"distance": 1e-6}, False), ({"distance": 1e-3}, True), ({"distance": None}, True), ({}, True), (None, True)],
+)
+def test_a_gap_may_hide_a_better_plan_only_where_there_is_one(
+    plan: Path, gridpact: Gridpact, certificate: Any, hidden: bool
+) -> None:
+    path = changed(plan, "a/pump", [1, 1, 0, 0, 0, 0], [0.4, 0.3, 0.3, 0.2, 0.2, 0.3])
+    content = json.loads(path.read_text(encoding="utf-8")) | {"objective": 2.0, "certificate": certificate}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    out = gridpact("explain", path, "a/pump").out
+    assert "there it would be in the way of others or of a limit" in out
+    assert ("unless the plan's gap hides a better one" in out) is hidden
+
+
+def test_who_is_alone_is_in_nobody_s_way(small: dict[str, Any], tmp_path: Path, gridpact: Gridpact) -> None:
+    small["peers"], small["links"] = small["peers"][:1], []
+    del small["peers"][0]["devices"][1]
+    plan = tmp_path / "alone.json"
+
+    def explained() -> str:
+        planned = plan_community(community_of(Reader(small, "small")), PlanOptions(solver="reference"))
+        plan.write_text(json.dumps(as_json(planned)), encoding="utf-8")
+        out: str = gridpact("explain", changed(plan, "a/pump", [1, 1, 0, 0, 0, 0], [0.3] * 3 + [0.2] * 3), "a/pump").out
+        return out
+
+    assert "there it would be in the way of a limit." in explained()
+    small["envelopes"] = []
+    assert "there its own power would change what energy is worth." in explained()
+
+
+def test_a_cost_says_what_it_consists_of(plan: Path, gridpact: Gridpact) -> None:
+    prices = [0.4, 0.3, 0.3, 0.2, 0.2, 0.3]
+    pump = gridpact("explain", changed(plan, "a/pump", [0, 0, 0, 1, 0, 1], prices), "a/pump").out
+    assert "At these prices it costs 0.501 EUR (energy 0.500, starts and waiting 0.001)." in pump
+    generator = gridpact("explain", changed(plan, "a/generator", [0, 0, -1, -1, 0, 0], prices), "a/generator").out
+    assert "At these prices it costs 0.500 EUR (energy -0.500, fuel and starts 1.000)." in generator
+    load = gridpact("explain", changed(plan, "a/load", [0.5] * 6, prices), "a/load").out
+    assert "At these prices it costs 0.850 EUR (energy 0.850)." in load
+
+
+def test_a_thermostat_at_once_is_said_to_use_the_least_energy(plan: Path, gridpact: Gridpact) -> None:
+    out = gridpact("explain", plan, "a/heater").out
+    assert "Using the least energy that comfort allows, whatever the price, " in out
+    assert "Running at once" not in out
+    assert "Running at once" in gridpact("explain", plan, "a/pump").out
+
+
 def test_programmes_of_a_chain_are_valued_together(plan: Path, gridpact: Gridpact) -> None:
     told = [gridpact("explain", plan, device, "--json").json for device in ("b/washer", "b/dryer")]
     assert told[0]["together"] == told[1]["together"] == ["b/washer", "b/dryer"]

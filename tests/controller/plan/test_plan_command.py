@@ -73,6 +73,10 @@ def test_a_pump_runs_when_it_is_cheapest(small: dict[str, Any], write: Write, gr
     for member in plan["members"].values():
         assert member["pays"] <= member["standalone_cost"] + 1e-6
         assert member["pays"] == pytest.approx(member["cost"] - member["uplift"], abs=1e-8)
+        assert member["shortfall_cost"] == 0.0
+    uplifts = [member["uplift"] for member in plan["members"].values()]
+    assert plan["uplift"] == plan["uplift_received"] == pytest.approx(sum(max(0.0, amount) for amount in uplifts))
+    assert plan["uplift_unfunded"] == pytest.approx(sum(uplifts), abs=1e-8)
 
 
 def test_both_solvers_find_the_same_cost(small: dict[str, Any], write: Write, gridpact: Gridpact) -> None:
@@ -205,6 +209,11 @@ def test_an_impossible_task_is_named_at_load(small: dict[str, Any], write: Write
     assert allowed.code == OK
     assert allowed.json["status"] == "RELAXED"
     assert allowed.json["shortfall"] == {"a/pump": {"amount": 1, "unit": "MTUs"}}
+    members = allowed.json["members"]
+    assert (members["a"]["shortfall_cost"], members["b"]["shortfall_cost"]) == (100.0, 0.0)
+    assert sum(member["cost"] for member in members.values()) == pytest.approx(allowed.json["objective"], abs=1e-6)
+    # What stands for the pump's missing hour is paid to nobody.
+    assert allowed.json["uplift_received"] < 1.0
 
 
 def test_a_battery_just_below_its_reserve_is_named_and_planned(
