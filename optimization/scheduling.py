@@ -77,6 +77,9 @@ POLISHED_SHARE = 0.9
 PRICES_GAP = 0.05
 """Growth of the bound that is not waited for, relative to the gap that is wanted."""
 
+SWAPPED = 8
+"""Rebuilds for each swap of a block, before them and after."""
+
 WORTHWHILE = 1e-5
 """Relative gain of a sweep below which the next is not worth its while."""
 
@@ -116,7 +119,8 @@ class ScheduleOptions:
     iterations : of the consensus between two of them
     sweeps : most sweeps of the descent over all blocks
     splits : rounds in which homes' devices are asked at prices of their own, for a tighter bound, at most
-    rebuilds : times that a few blocks are torn out and put back, at most; and blocks swapped, before and after
+    rebuilds : times that a few blocks are torn out and put back, at most; blocks are swapped an eighth as often, before
+        and after
     resolution : temperature cells of on/off thermostats for the bound
     start : prices to begin with, as of an earlier plan
     deadline_s : seconds after which all of the time is spent, for the solver of ``reference``, which has its own clock;
@@ -248,9 +252,10 @@ def _rebuild(descent: Descent, consensus: Consensus, bound: float, options: Sche
     def stop() -> bool:
         return spent() >= 1.0 and _beyond_kw(descent.problem, descent.net) <= FEASIBILITY_TOLERANCE_KW
 
-    gained = swap(descent, consensus.hulls, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
+    swaps = options.rebuilds // SWAPPED
+    gained = swap(descent, consensus.hulls, limit=swaps, bound=bound, gap=options.gap, stop=stop)
     gained += rebuild(descent, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
-    return gained + swap(descent, consensus.hulls, limit=options.rebuilds, bound=bound, gap=options.gap, stop=stop)
+    return gained + swap(descent, consensus.hulls, limit=swaps, bound=bound, gap=options.gap, stop=stop)
 
 
 def _descend(descent: Descent, prices: Prices, options: ScheduleOptions, spent: Spent) -> None:
