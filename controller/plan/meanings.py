@@ -134,7 +134,7 @@ _PROGRAMME = {
 }
 _INTERRUPTIBLE = {
     "power_kw": "Power while on, kW.",
-    "required_mtus": "MTUs that it still has to run.",
+    "required_mtus": "MTUs that it still has to run, over the whole horizon.",
     "max_starts": "Starts allowed in a local day; null for any number.",
     "starts_today": "Starts made on the first day before the horizon begins.",
     "waiting_cost": "Currency per kWh consumed later, and hour: makes it run early where prices are equal.",
