@@ -68,7 +68,19 @@ def generators(draw: st.DrawFn, *, quadratic: bool = True) -> Generator:
     )
 
 
-def check_appliance(device: Interruptible, horizon: Horizon, cost: PowerCost, truth: float) -> None:
+SEARCH_GAP = 1e-6
+"""HiGHS ends a search where its schedule is at most so much dearer than the cheapest; scipy cannot tell it otherwise."""
+
+
+def check_cost(spent: float, truth: float, *, tolerance: float, above: float) -> None:
+    """Costs are the truth, which may itself be so much above the least."""
+    within = tolerance * (1.0 + abs(truth))
+    assert truth - above - within <= spent <= truth + within
+
+
+def check_appliance(
+    device: Interruptible, horizon: Horizon, cost: PowerCost, truth: float, *, above: float = 0.0
+) -> None:
     """The answer keeps the rules, costs what it says, and no more than the truth."""
     batch = Interruptibles.of([device], horizon, M)
     response = batch.respond(cost)
@@ -77,11 +89,11 @@ def check_appliance(device: Interruptible, horizon: Horizon, cost: PowerCost, tr
         assert appliance_may(device, horizon, on)
         assert set(response.power_kw[0]) <= {0.0, device.power_kw}
     spent = batch.own_cost(response.power_kw) + power_cost(cost, response.power_kw, horizon.hours)
-    assert spent[0] == pytest.approx(truth, abs=1e-7 * (1.0 + abs(truth)))
+    check_cost(float(spent[0]), truth, tolerance=1e-7, above=above)
     assert response.bound[0] == pytest.approx(spent[0], rel=1e-12, abs=1e-12)
 
 
-def check_generator(device: Generator, horizon: Horizon, cost: PowerCost, truth: float) -> None:
+def check_generator(device: Generator, horizon: Horizon, cost: PowerCost, truth: float, *, above: float = 0.0) -> None:
     batch = Generators.of([device], horizon, M)
     response = batch.respond(cost)
     output = -response.power_kw[0]
@@ -93,7 +105,7 @@ def check_generator(device: Generator, horizon: Horizon, cost: PowerCost, truth:
     own = batch.own_cost(response.power_kw)
     assert own[0] == pytest.approx(response.own_cost[0], rel=1e-9, abs=1e-9)
     spent = own + power_cost(cost, response.power_kw, horizon.hours)
-    assert spent[0] == pytest.approx(truth, abs=1e-6 * (1.0 + abs(truth)))
+    check_cost(float(spent[0]), truth, tolerance=1e-6, above=above)
     assert response.bound[0] == pytest.approx(spent[0], rel=1e-9, abs=1e-9)
 
 
@@ -112,7 +124,7 @@ def test_no_schedule_of_an_appliance_is_cheaper(data: st.DataObject) -> None:
 def test_an_appliance_is_answered_as_by_the_mixed_integer_program(data: st.DataObject) -> None:
     horizon = data.draw(horizons(30))
     device, cost = data.draw(appliances(horizon)), data.draw(power_costs(horizon.mtus))
-    check_appliance(device, horizon, cost, milp_appliance(device, horizon, cost, M))
+    check_appliance(device, horizon, cost, milp_appliance(device, horizon, cost, M), above=SEARCH_GAP)
 
 
 @pytest.mark.slow
@@ -131,7 +143,7 @@ def test_a_generator_is_answered_as_by_the_mixed_integer_program(data: st.DataOb
     horizon = data.draw(horizons(24))
     device = data.draw(generators(quadratic=False))
     cost = data.draw(power_costs(horizon.mtus, pulls=False))
-    check_generator(device, horizon, cost, milp_generator(device, horizon, cost))
+    check_generator(device, horizon, cost, milp_generator(device, horizon, cost), above=SEARCH_GAP)
 
 
 @pytest.mark.campaign
@@ -143,9 +155,9 @@ def test_ten_thousand_price_vectors_are_answered_as_by_the_mixed_integer_program
         horizon = data.draw(horizons(24))
         cost = data.draw(power_costs(horizon.mtus, pulls=False))
         appliance = data.draw(appliances(horizon))
-        check_appliance(appliance, horizon, cost, milp_appliance(appliance, horizon, cost, M))
+        check_appliance(appliance, horizon, cost, milp_appliance(appliance, horizon, cost, M), above=SEARCH_GAP)
         generator = data.draw(generators(quadratic=False))
-        check_generator(generator, horizon, cost, milp_generator(generator, horizon, cost))
+        check_generator(generator, horizon, cost, milp_generator(generator, horizon, cost), above=SEARCH_GAP)
 
     compare()
 
