@@ -69,7 +69,7 @@ def generators(draw: st.DrawFn, *, quadratic: bool = True) -> Generator:
 
 
 SEARCH_GAP = 1e-6
-"""HiGHS ends a search where its schedule is at most so much dearer than the cheapest; scipy cannot tell it otherwise."""
+"""HiGHS ends a search where its schedule is at most so much dearer than the cheapest; scipy has no option for it."""
 
 
 def check_cost(spent: float, truth: float, *, tolerance: float, above: float) -> None:
