@@ -19,6 +19,10 @@ from optimization.quantities import PeerId
 from optimization.uplift import Standing, loss_of, share_out
 
 MICRO = 1_000_000
+UNDONE_MICRO = 100_000.0
+"""What stands for tasks by less than this is what whole watts leave open, and makes no gain smaller: a watt-hour at the
+usual price of a shortfall."""
+
 NOISE_MICRO = 1.0
 """A window's regret or gain of less is a solver's tolerance, and none."""
 
@@ -101,7 +105,7 @@ def _regret_micro(paid: int, dearer: float, short: float) -> int:
     """A member's regret in a window, from what it paid, what else was dearer, and what stands for tasks undone."""
     exact = paid + round(dearer * MICRO, ROUNDED)
     undone = round(short * MICRO, ROUNDED)
-    if abs(undone) >= NOISE_MICRO:
+    if abs(undone) >= UNDONE_MICRO:
         exact = loss_of(exact, undone)
     return 0 if abs(exact) < NOISE_MICRO else math.ceil(exact)
 

@@ -104,17 +104,19 @@ def test_who_joins_later_begins_with_nothing():
 
 
 @pytest.mark.parametrize(
-    ("short", "regret"), [(0.0, -20_000), (1e-9, -20_000), (1e-6, -19_999), (0.015, -5_000), (150.0, 0)]
+    ("short", "regret"), [(0.0, -320_000), (1e-9, -320_000), (0.09, -320_000), (0.15, -170_000), (150.0, 0)]
 )
 def test_who_is_left_short_of_a_task_has_gained_less_by_what_it_stands_for(short, regret):
-    _, _, eve = found(alone=(-0.05, 0.055, 0.05 - short), short=(0.0, 0.0, short))
+    _, _, eve = found(alone=(-0.05, 0.055, 0.35 - short), short=(0.0, 0.0, short))
     assert eve.regret_micro == regret
     assert eve.paid_micro + eve.ahead_micro - eve.alone_micro == regret
 
 
-@pytest.mark.parametrize(("spared", "regret"), [(0.0, 20_000), (1e-9, 20_000), (0.015, 5_000), (150.0, 0)])
+@pytest.mark.parametrize(
+    ("spared", "regret"), [(0.0, 320_000), (1e-9, 320_000), (0.09, 320_000), (0.15, 170_000), (150.0, 0)]
+)
 def test_who_pays_for_what_alone_it_would_leave_undone_regrets_less_by_what_that_stands_for(spared, regret):
-    _, _, eve = found(alone=(-0.05, 0.055, 0.01 + spared), short=(0.0, 0.0, -spared))
+    _, _, eve = found(alone=(-0.05, 0.055, -0.29 + spared), short=(0.0, 0.0, -spared))
     assert eve.regret_micro == regret
 
 
