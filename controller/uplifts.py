@@ -19,10 +19,6 @@ from optimization.quantities import PeerId
 from optimization.uplift import Standing, loss_of, share_out
 
 MICRO = 1_000_000
-UNDONE_MICRO = 100_000.0
-"""What stands for tasks by less than this is what whole watts leave open, and makes no gain smaller: a watt-hour at the
-usual price of a shortfall."""
-
 NOISE_MICRO = 1.0
 """A window's regret or gain of less is a solver's tolerance, and none."""
 
@@ -78,8 +74,10 @@ def uplifts_of(
         if posting.account in paid:
             paid[posting.account] -= posting.amount_micro
     lost = [
-        _regret_micro(paid[member], float(dearer), float(short))
-        for member, dearer, short in zip(members, standing.dearer, standing.short, strict=True)
+        _regret_micro(paid[member], float(dearer), float(short), float(rounding))
+        for member, dearer, short, rounding in zip(
+            members, standing.dearer, standing.short, standing.rounding, strict=True
+        )
     ]
     before = [snapshot.uplifts.get(member, (0, 0)) for member in members]
     regret = [past + amount for (past, _), amount in zip(before, lost, strict=True)]
@@ -101,11 +99,11 @@ def uplifts_of(
     return tuple(sorted(uplifts, key=lambda uplift: uplift.member))
 
 
-def _regret_micro(paid: int, dearer: float, short: float) -> int:
+def _regret_micro(paid: int, dearer: float, short: float, rounding: float) -> int:
     """A member's regret in a window, from what it paid, what else was dearer, and what stands for tasks undone."""
     exact = paid + round(dearer * MICRO, ROUNDED)
     undone = round(short * MICRO, ROUNDED)
-    if abs(undone) >= UNDONE_MICRO:
+    if abs(undone) >= max(NOISE_MICRO, rounding * MICRO):
         exact = loss_of(exact, undone)
     return 0 if abs(exact) < NOISE_MICRO else math.ceil(exact)
 

@@ -27,7 +27,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimization.community import Community
+from optimization.community import Battery, Community, ElectricVehicle
 from optimization.decomposition.master import Prices, find_prices, home_bounds
 from optimization.decomposition.problem import Problem
 from optimization.devices.thermostats import FINE
@@ -39,6 +39,9 @@ from optimization.uplift import Standing
 
 ROUNDS = 80
 """Of the oracles in each search: homes by themselves settle within half of them."""
+
+WATT_KW = 1e-3
+"""Powers are told in whole watts; batteries under one limit share what that leaves, so that it may be one for each."""
 
 
 def standing(
@@ -74,7 +77,14 @@ def standing(
         start = Prices(peer=prices.peer[:, mtus:], envelope=prices.envelope[:, mtus:])
         rest, left, _ = _alone(after, rounds=rounds, stop=stop, start=start)
         undone = undone - undone_costs(after, later) + left
-    return Standing(alone=value, rest=rest, own=own, short=undone - short)
+    return Standing(alone=value, rest=rest, own=own, short=undone - short, rounding=_rounding(community, mtus))
+
+
+def _rounding(community: Community, mtus: int) -> Floats:
+    """(N,) currency that stands for what a store may lack of its target after some MTUs at powers in whole watts."""
+    energy = WATT_KW * community.horizon.hours * mtus
+    stores = [sum(isinstance(d, Battery | ElectricVehicle) for d in peer.devices) for peer in community.peers]
+    return energy * community.shortfall_price * np.array(stores, dtype=np.float64)
 
 
 def _alone(

@@ -23,12 +23,14 @@ class Standing:
     own : (N,) currency that its devices cost themselves in the window
     short : (N,) currency of the above that stands for tasks falling short, and that nobody pays: positive where the
         community leaves undone what the member could have done alone
+    rounding : (N,) currency of it that whole watts may make: no task was given up for less
     """
 
     alone: Floats
     rest: Floats
     own: Floats
     short: Floats
+    rounding: Floats
 
     @property
     def dearer(self) -> Floats:

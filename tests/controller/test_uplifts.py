@@ -53,8 +53,12 @@ TRADES = [
 """Ada gets 50,000, Bob pays 55,000, Eve 30,000 micro."""
 
 
-def standing(*, alone=(0.0, 0.0, 0.0), rest=(0.0, 0.0, 0.0), own=(0.0, 0.0, 0.0), short=(0.0, 0.0, 0.0)) -> Standing:
-    return Standing(alone=np.array(alone), rest=np.array(rest), own=np.array(own), short=np.array(short))
+NONE = (0.0, 0.0, 0.0)
+
+
+def standing(*, alone=NONE, rest=NONE, own=NONE, short=NONE, rounding=NONE) -> Standing:
+    values = {"alone": alone, "rest": rest, "own": own, "short": short, "rounding": rounding}
+    return Standing(**{name: np.array(value) for name, value in values.items()})
 
 
 def found(snapshot=SNAPSHOT, trades=TRADES, **values) -> list[Uplift]:
@@ -104,19 +108,17 @@ def test_who_joins_later_begins_with_nothing():
 
 
 @pytest.mark.parametrize(
-    ("short", "regret"), [(0.0, -320_000), (1e-9, -320_000), (0.09, -320_000), (0.15, -170_000), (150.0, 0)]
+    ("short", "regret"), [(0.0, -20_000), (1e-9, -20_000), (1e-6, -19_999), (0.015, -5_000), (150.0, 0)]
 )
 def test_who_is_left_short_of_a_task_has_gained_less_by_what_it_stands_for(short, regret):
-    _, _, eve = found(alone=(-0.05, 0.055, 0.35 - short), short=(0.0, 0.0, short))
+    _, _, eve = found(alone=(-0.05, 0.055, 0.05 - short), short=(0.0, 0.0, short))
     assert eve.regret_micro == regret
     assert eve.paid_micro + eve.ahead_micro - eve.alone_micro == regret
 
 
-@pytest.mark.parametrize(
-    ("spared", "regret"), [(0.0, 320_000), (1e-9, 320_000), (0.09, 320_000), (0.15, 170_000), (150.0, 0)]
-)
+@pytest.mark.parametrize(("spared", "regret"), [(0.0, 20_000), (1e-9, 20_000), (0.015, 5_000), (150.0, 0)])
 def test_who_pays_for_what_alone_it_would_leave_undone_regrets_less_by_what_that_stands_for(spared, regret):
-    _, _, eve = found(alone=(-0.05, 0.055, -0.29 + spared), short=(0.0, 0.0, -spared))
+    _, _, eve = found(alone=(-0.05, 0.055, 0.01 + spared), short=(0.0, 0.0, -spared))
     assert eve.regret_micro == regret
 
 
@@ -168,3 +170,10 @@ def test_they_read_back_as_they_were_stored():
 def test_where_there_are_none_nothing_is_stored():
     assert to_json(()) is None
     assert from_json(None) == ()
+
+
+@pytest.mark.parametrize(("rounding", "regret"), [(0.0, -5_000), (0.01, -5_000), (0.02, -20_000)])
+def test_what_whole_watts_leave_open_of_a_task_makes_no_gain_smaller(rounding, regret):
+    short = 0.015
+    _, _, eve = found(alone=(-0.05, 0.055, 0.05 - short), short=(0.0, 0.0, short), rounding=(0.0, 0.0, rounding))
+    assert eve.regret_micro == regret

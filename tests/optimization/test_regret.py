@@ -226,3 +226,20 @@ def test_homes_that_share_nothing_regret_no_more_than_their_plans_gap(make_commu
 
 def test_alone_is_the_same_community_without_its_links(neighbours: Community) -> None:
     assert standalone(neighbours) == replace(neighbours, links=())
+
+
+def test_only_stores_miss_their_targets_by_whole_watts(make_community: MakeCommunity) -> None:
+    store = Battery(
+        id=DeviceId("battery"),
+        max_charge_kw=1.0,
+        max_discharge_kw=1.0,
+        capacity_kwh=2.0,
+        initial_kwh=1.0,
+        final_kwh=1.0,
+    )
+    plain = make_community({"a": [store], "b": [washer("washer")]}, import_price=[0.3, 0.5], export_price=[0.1, 0.1])
+    community = replace(plain, shortfall_price=40.0)
+    idle = {DeviceId("battery"): np.zeros(2), DeviceId("washer"): np.array([2.0, 0.0])}
+    # A watt for an hour, and for two of them.
+    assert standing(community, idle, 1, rounds=5).rounding.tolist() == [pytest.approx(0.04), 0.0]
+    assert standing(community, idle, 2, rounds=5).rounding.tolist() == [pytest.approx(0.08), 0.0]
