@@ -237,9 +237,11 @@ def test_only_stores_miss_their_targets_by_whole_watts(make_community: MakeCommu
         initial_kwh=1.0,
         final_kwh=1.0,
     )
-    plain = make_community({"a": [store], "b": [washer("washer")]}, import_price=[0.3, 0.5], export_price=[0.1, 0.1])
-    community = replace(plain, shortfall_price=40.0)
+    community = make_community(
+        {"a": [store], "b": [washer("washer")]}, import_price=[0.3, 0.5], export_price=[0.1, 0.1]
+    )
     idle = {DeviceId("battery"): np.zeros(2), DeviceId("washer"): np.array([2.0, 0.0])}
-    # A watt for an hour, and for two of them.
-    assert standing(community, idle, 1, rounds=5).rounding.tolist() == [pytest.approx(0.04), 0.0]
-    assert standing(community, idle, 2, rounds=5).rounding.tolist() == [pytest.approx(0.08), 0.0]
+    for mtus in (1, 2):
+        # A watt in each MTU of an hour.
+        wanted = 0.001 * mtus * community.shortfall_price
+        assert standing(community, idle, mtus, rounds=5).rounding.tolist() == [pytest.approx(wanted), 0.0]
