@@ -65,7 +65,13 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.ParticipantService/SubmitOrder": frozenset({Role.PARTICIPANT}),
     "/gridpact.v1.ParticipantService/ListOwnTrades": frozenset({Role.PARTICIPANT}),
     "/gridpact.v1.ParticipantService/GetTradeProof": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/GrantConsent": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/RevokeConsent": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.ParticipantService/ListConsents": frozenset({Role.PARTICIPANT}),
     "/gridpact.v1.MeteringService/SubmitReadings": frozenset({Role.METER}),
+    "/gridpact.v1.MeteringService/ListReadings": frozenset(
+        {Role.PARTICIPANT, Role.METER, Role.AGGREGATOR, Role.DSO, Role.OPERATOR, Role.AUDITOR}
+    ),
     "/gridpact.v1.OperatorService/CreateMicrogrid": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/GetMicrogrid": _EVERYONE,
     "/gridpact.v1.OperatorService/CreateMember": frozenset({Role.OPERATOR}),

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
-from controller.access import Identity, require_area
+from controller.access import Identity, require_area, require_own
 from controller.clock import Clock
 from controller.hub import DriverHub
 from controller.microgrid import Microgrid
@@ -116,6 +116,16 @@ def require_microgrid(connection: Connection, caller: Identity, microgrid: str, 
     require_area(caller, microgrid, name)
     found = registry.microgrid(connection, microgrid)
     if found is None:
+        raise not_found(name)
+    return found
+
+
+def require_member(connection: Connection, caller: Identity, microgrid: str, member: str, name: str) -> Microgrid:
+    """The microgrid, when the caller is this member of it; else the same NOT_FOUND for foreign and missing ones."""
+    require_area(caller, microgrid, name)
+    require_own(caller, member, name)
+    found = require_microgrid(connection, caller, microgrid, name)
+    if all(known.id != member for known in registry.members(connection, microgrid)):
         raise not_found(name)
     return found
 

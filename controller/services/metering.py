@@ -1,16 +1,19 @@
-"""For meter gateways: readings."""
+"""For meter gateways, and for those who may read a meter: readings."""
 
+import re
 from collections import defaultdict
 
 from sqlalchemy import Connection
 
+from controller.access import Identity, Role
+from controller.consent import Scope
 from controller.microgrid import MeterReading
 from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import meters, registry
+from controller.store import consents, meters, registry
 from controller.wire import fields
-from controller.wire.community import read_batch
+from controller.wire.community import read_batch, reading_message
 from gridpact.v1 import metering_pb2 as pb
 from gridpact.v1 import metering_pb2_grpc
 
@@ -59,6 +62,55 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             return pb.SubmitReadingsResponse(accepted=len(readings))
 
         return await once(self._core, caller, "SubmitReadings", request, pb.SubmitReadingsResponse, effect)
+
+    async def ListReadings(self, request: pb.ListReadingsRequest, context: Context) -> pb.ListReadingsResponse:
+        """What one meter said, to its member, to its gateway, and to whom the member lets read it."""
+        caller = caller_of(context)
+        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+
+        def read(connection: Connection) -> pb.ListReadingsResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            gateway = self._gateway(connection, caller, member, request.parent)
+            has_interval = request.HasField("interval")
+            start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
+            size = fields.page(request.page_size, "")[1]
+            after = _after(request.page_token)
+            # One more than wanted tells whether there is another page.
+            found = meters.readings_page(
+                connection, id_, member, start=start, end=end, after=after, gateway=gateway, count=size + 1
+            )
+            page = found[:size]
+            return pb.ListReadingsResponse(
+                readings=[reading_message(id_, reading) for reading in page],
+                next_page_token=f"after-{page[-1].instant}" if len(found) > size else "",
+            )
+
+        return await self._core.database.run_async(read)
+
+    def _gateway(self, connection: Connection, caller: Identity, member: str, name: str) -> str | None:
+        """The gateway whose reports the caller may read of a member, or None where it may read all.
+
+        Raises
+        ------
+        Refusal
+            NOT_FOUND where it may read none, the same for a member that does not exist.
+        """
+        if all(known.id != member for known in registry.members(connection, caller.grid)):
+            raise not_found(name)
+        now = self._core.clock.now()
+        if consents.allows(connection, caller.grid, member, caller=caller, scope=Scope.METER_DATA, now=now):
+            return None
+        if caller.role is Role.METER and meters.reports_of(connection, caller.grid, caller.id, member):
+            return caller.id
+        raise not_found(name)
+
+
+def _after(token: str) -> int:
+    """The instant after which a page begins."""
+    match = re.fullmatch(r"after-(\d{1,10})", token)
+    if token and match is None:
+        raise invalid("page_token", got=token, wanted="a token from an earlier page")
+    return 0 if match is None else int(match[1])
 
 
 class _Registers:

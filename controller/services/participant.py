@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from controller.access import Identity, require_area, require_own
 from controller.flexibility import Plant, Programme, Thermostat
-from controller.microgrid import Device, Microgrid
+from controller.microgrid import Device
 from controller.refusals import invalid, not_found, not_now
-from controller.services.core import Core, once, open_signed, page_of, require_microgrid, require_window
+from controller.services.core import Core, once, open_signed, page_of, require_member, require_window
 from controller.services.edge import Context, caller_of
+from controller.services.participant_consents import ConsentMethods
 from controller.services.proofs import trade_proof
 from controller.store import market, registry
 from controller.wire import fields
@@ -27,7 +27,7 @@ DEVICES = 64
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 
 
-class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
+class ParticipantServicer(ConsentMethods, participant_pb2_grpc.ParticipantServiceServicer):
     """Implements gridpact.v1.ParticipantService."""
 
     def __init__(self, core: Core) -> None:
@@ -41,7 +41,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
         id_, member, _ = fields.device_id("flexibility.device", request.flexibility.device)
 
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
-            microgrid = _own_microgrid(connection, caller, id_, member, request.flexibility.device)
+            microgrid = require_member(connection, caller, id_, member, request.flexibility.device)
             _, device = read_device(request.flexibility, mtu_seconds=microgrid.mtu_seconds)
             others = [d for d in registry.devices(connection, id_) if d.member == member and d.id != device.id]
             if len(others) >= DEVICES:
@@ -68,7 +68,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             )
             window = _window_of(payload)
             row = require_window(connection, caller, window, "order.window")
-            microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, window)
+            microgrid = require_member(connection, caller, row.microgrid, caller.id, window)
             if row.state != "OPEN" or self._core.clock.now() >= row.start - microgrid.lead_minutes * 60:
                 raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
             own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
@@ -100,7 +100,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
 
         def read(connection: Connection) -> pb.ListOwnTradesResponse:
             row = require_window(connection, caller, request.parent, "parent")
-            microgrid = _own_microgrid(connection, caller, row.microgrid, caller.id, request.parent)
+            microgrid = require_member(connection, caller, row.microgrid, caller.id, request.parent)
             own = [
                 (ix, trade)
                 for ix, (trade, _) in enumerate(market.trades(connection, row.name))
@@ -123,7 +123,7 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
 
         def read(connection: Connection) -> pb.GetTradeProofResponse:
             row = require_window(connection, caller, match[1], "name")
-            _own_microgrid(connection, caller, row.microgrid, caller.id, request.name)
+            require_member(connection, caller, row.microgrid, caller.id, request.name)
             proof = trade_proof(connection, row.name, int(match[2]), request.name)
             record = json.loads(proof.record_json)
             if caller.id not in (record["seller"], record["buyer"]):
@@ -131,16 +131,6 @@ class ParticipantServicer(participant_pb2_grpc.ParticipantServiceServicer):
             return pb.GetTradeProofResponse(proof=proof)
 
         return await self._core.database.run_async(read)
-
-
-def _own_microgrid(connection: Connection, caller: Identity, microgrid: str, member: str, name: str) -> Microgrid:
-    """The microgrid, when the caller is this member of it."""
-    require_area(caller, microgrid, name)
-    require_own(caller, member, name)
-    found = require_microgrid(connection, caller, microgrid, name)
-    if all(known.id != member for known in registry.members(connection, microgrid)):
-        raise not_found(name)
-    return found
 
 
 def _check_chain(device: Device, others: Sequence[Device]) -> None:

@@ -75,6 +75,43 @@ def readings_of(connection: Connection, microgrid_id: str, member: str) -> list[
     return [_reading(r) for r in rows]
 
 
+def readings_page(
+    connection: Connection,
+    microgrid_id: str,
+    member: str,
+    *,
+    start: int,
+    end: int,
+    after: int,
+    gateway: str | None,
+    count: int,
+) -> list[MeterReading]:
+    """The first readings of a member's meter of instants in ``[start, end)`` that are later than ``after``.
+
+    With a gateway only those that it reported.
+    """
+    table = schema.meter_readings
+    statement = select(table).where(
+        table.c.microgrid == microgrid_id,
+        table.c.member == member,
+        table.c.instant >= start,
+        table.c.instant < end,
+        table.c.instant > after,
+    )
+    if gateway is not None:
+        statement = statement.where(table.c.gateway == gateway)
+    return [_reading(r) for r in connection.execute(statement.order_by(table.c.instant).limit(count))]
+
+
+def reports_of(connection: Connection, microgrid_id: str, gateway: str, member: str) -> bool:
+    """Whether a gateway ever reported a member's meter."""
+    table = schema.meter_readings
+    statement = select(table.c.instant).where(
+        table.c.microgrid == microgrid_id, table.c.member == member, table.c.gateway == gateway
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
 def meter_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
     """The readings of the instants from ``start`` to ``end``, both included, by instant and member."""
     table = schema.meter_readings

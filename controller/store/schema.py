@@ -354,3 +354,32 @@ attestations = _table(
     PrimaryKeyConstraint("window", "run", "validator"),
 )
 """Append-only."""
+
+consents = _table(
+    "consents",
+    _text("microgrid"),
+    _text("member"),
+    _wide("number"),
+    _text("grantee"),
+    _text("scope"),
+    _wide("granted"),
+    _wide("expires"),
+    PrimaryKeyConstraint("microgrid", "member", "number"),
+    ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
+    CheckConstraint("scope IN ('METER_DATA','TRADES','DISPATCH')", name="scope"),
+    CheckConstraint("expires > granted", name="lasting"),
+)
+"""Whom members let read their data and plan their devices. Append-only."""
+
+consent_revocations = _table(
+    "consent_revocations",
+    _text("microgrid"),
+    _text("member"),
+    _wide("number"),
+    _wide("instant"),
+    PrimaryKeyConstraint("microgrid", "member", "number"),
+    ForeignKeyConstraint(
+        ["microgrid", "member", "number"], ["consents.microgrid", "consents.member", "consents.number"]
+    ),
+)
+"""What of it they took back. Append-only."""

@@ -122,6 +122,17 @@ def member_id(field: str, name: str, microgrid: str) -> str:
     return member
 
 
+def reading_message(microgrid: str, reading: MeterReading) -> metering_pb2.Reading:
+    """The message of a reading."""
+    return metering_pb2.Reading(
+        member=f"microgrids/{microgrid}/members/{reading.member}",
+        instant=fields.timestamp(reading.instant),
+        import_wh=reading.import_wh,
+        export_wh=reading.export_wh,
+        quality=metering_pb2.ReadingQuality.Value(f"READING_QUALITY_{reading.quality}"),
+    )
+
+
 def read_batch(payload: bytes, *, microgrid: str) -> tuple[int, tuple[MeterReading, ...]]:
     """Sequence number and readings of a gateway's batch."""
     try:

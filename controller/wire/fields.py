@@ -81,6 +81,14 @@ def instant(field: str, value: Timestamp) -> int:
     return value.seconds
 
 
+def future(field: str, value: Timestamp, *, now: float) -> int:
+    """Whole Unix seconds that are still to come."""
+    seconds = instant(field, value)
+    if seconds <= now:
+        raise out_of_range(field, got=_iso(seconds), wanted=f"after now, {_iso(int(now))}")
+    return seconds
+
+
 def timestamp(seconds: int) -> Timestamp:
     """The message of an instant."""
     return Timestamp(seconds=seconds)

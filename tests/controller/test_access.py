@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import gridpact.v1
 from controller.access import ALLOWED, Identity, Role, identity, may_call
 from controller.pki import Authority
+from controller.wire import fields
 from gridpact.v1 import (
     audit_pb2,
     dispatch_pb2,
@@ -203,7 +204,18 @@ def requests_for(site, grid):
         "participant/ada /ParticipantService/SubmitOrder": {"order": signed["order"]},
         "participant/ada /ParticipantService/ListOwnTrades": {"parent": window},
         "participant/ada /ParticipantService/GetTradeProof": {"name": f"{window}/trades/0"},
+        "participant/ada /ParticipantService/GrantConsent": {
+            "parent": f"{name}/members/ada",
+            "consent": participant_pb2.Consent(
+                grantee="aggregator/agg",
+                scope=participant_pb2.CONSENT_SCOPE_TRADES,
+                expire_time=fields.timestamp(site.end),
+            ),
+        },
+        "participant/ada /ParticipantService/RevokeConsent": {"name": f"{name}/members/ada/consents/c1"},
+        "participant/ada /ParticipantService/ListConsents": {"parent": f"{name}/members/ada"},
         "meter/gateway /MeteringService/SubmitReadings": {"readings": signed["readings"]},
+        "participant/ada /MeteringService/ListReadings": {"parent": f"{name}/members/ada"},
         "operator/op /OperatorService/CreateMicrogrid": {"microgrid": microgrid},
         "operator/op /OperatorService/GetMicrogrid": {"name": name},
         "operator/op /OperatorService/CreateMember": {"parent": name, "member": member},

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MeteringServiceStub:
-    """For meter gateways.
+    """For meter gateways, and for those who may read a meter.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,27 @@ class MeteringServiceStub:
                 request_serializer=gridpact_dot_v1_dot_metering__pb2.SubmitReadingsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_metering__pb2.SubmitReadingsResponse.FromString,
                 _registered_method=True)
+        self.ListReadings = channel.unary_unary(
+                '/gridpact.v1.MeteringService/ListReadings',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.FromString,
+                _registered_method=True)
 
 
 class MeteringServiceServicer:
-    """For meter gateways.
+    """For meter gateways, and for those who may read a meter.
     """
 
     def SubmitReadings(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReadings(self, request, context):
+        """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
+        the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -60,6 +73,11 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     request_deserializer=gridpact_dot_v1_dot_metering__pb2.SubmitReadingsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_metering__pb2.SubmitReadingsResponse.SerializeToString,
             ),
+            'ListReadings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReadings,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gridpact.v1.MeteringService', rpc_method_handlers)
@@ -69,7 +87,7 @@ def add_MeteringServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MeteringService:
-    """For meter gateways.
+    """For meter gateways, and for those who may read a meter.
     """
 
     @staticmethod
@@ -89,6 +107,33 @@ class MeteringService:
             '/gridpact.v1.MeteringService/SubmitReadings',
             gridpact_dot_v1_dot_metering__pb2.SubmitReadingsRequest.SerializeToString,
             gridpact_dot_v1_dot_metering__pb2.SubmitReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReadings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/ListReadings',
+            gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

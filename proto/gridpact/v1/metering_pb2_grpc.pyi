@@ -27,23 +27,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MeteringServiceStub:
-    """For meter gateways."""
+    """For meter gateways, and for those who may read a meter."""
 
     @typing.overload
     def __new__(cls, channel: grpc.Channel) -> _Self: ...
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> MeteringServiceAsyncStub: ...
     SubmitReadings: grpc.UnaryUnaryMultiCallable[metering_pb2.SubmitReadingsRequest, metering_pb2.SubmitReadingsResponse]
+    ListReadings: grpc.UnaryUnaryMultiCallable[metering_pb2.ListReadingsRequest, metering_pb2.ListReadingsResponse]
+    """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
+    the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
+    """
 
 @typing.type_check_only
 class MeteringServiceAsyncStub(MeteringServiceStub):
-    """For meter gateways."""
+    """For meter gateways, and for those who may read a meter."""
 
     def __init__(self, channel: aio.Channel) -> None: ...
     SubmitReadings: aio.UnaryUnaryMultiCallable[metering_pb2.SubmitReadingsRequest, metering_pb2.SubmitReadingsResponse]  # type: ignore[assignment]
+    ListReadings: aio.UnaryUnaryMultiCallable[metering_pb2.ListReadingsRequest, metering_pb2.ListReadingsResponse]  # type: ignore[assignment]
+    """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
+    the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
+    """
 
 class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
-    """For meter gateways."""
+    """For meter gateways, and for those who may read a meter."""
 
     @abc_1.abstractmethod
     def SubmitReadings(
@@ -51,5 +59,15 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         request: metering_pb2.SubmitReadingsRequest,
         context: _ServicerContext,
     ) -> typing.Union[metering_pb2.SubmitReadingsResponse, abc.Awaitable[metering_pb2.SubmitReadingsResponse]]: ...
+
+    @abc_1.abstractmethod
+    def ListReadings(
+        self,
+        request: metering_pb2.ListReadingsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.ListReadingsResponse, abc.Awaitable[metering_pb2.ListReadingsResponse]]:
+        """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
+        the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
+        """
 
 def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -7,7 +7,9 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from gridpact.v1 import audit_pb2 as audit_pb2
 from gridpact.v1 import dispatch_pb2 as dispatch_pb2
 from gridpact.v1 import types_pb2 as types_pb2
@@ -21,6 +23,64 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _ConsentScope:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentScopeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ConsentScope.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CONSENT_SCOPE_UNSPECIFIED: _ConsentScope.ValueType  # 0
+    """Not said; refused."""
+    CONSENT_SCOPE_METER_DATA: _ConsentScope.ValueType  # 1
+    """To read the registers of the member's meter."""
+    CONSENT_SCOPE_TRADES: _ConsentScope.ValueType  # 2
+    """To read the member's trades and their prices."""
+    CONSENT_SCOPE_DISPATCH: _ConsentScope.ValueType  # 3
+    """To plan the member's devices, and to read their schedules."""
+
+class ConsentScope(_ConsentScope, metaclass=_ConsentScopeEnumTypeWrapper):
+    """What a consent is for."""
+
+CONSENT_SCOPE_UNSPECIFIED: ConsentScope.ValueType  # 0
+"""Not said; refused."""
+CONSENT_SCOPE_METER_DATA: ConsentScope.ValueType  # 1
+"""To read the registers of the member's meter."""
+CONSENT_SCOPE_TRADES: ConsentScope.ValueType  # 2
+"""To read the member's trades and their prices."""
+CONSENT_SCOPE_DISPATCH: ConsentScope.ValueType  # 3
+"""To plan the member's devices, and to read their schedules."""
+
+class _ConsentState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ConsentState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CONSENT_STATE_UNSPECIFIED: _ConsentState.ValueType  # 0
+    """Not said."""
+    CONSENT_STATE_ACTIVE: _ConsentState.ValueType  # 1
+    """It counts."""
+    CONSENT_STATE_EXPIRED: _ConsentState.ValueType  # 2
+    """Its time is over."""
+    CONSENT_STATE_REVOKED: _ConsentState.ValueType  # 3
+    """It was taken back."""
+    CONSENT_STATE_SUPERSEDED: _ConsentState.ValueType  # 4
+    """A later one to the same identity and scope took its place."""
+
+class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
+    """Whether a consent counts."""
+
+CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
+"""Not said."""
+CONSENT_STATE_ACTIVE: ConsentState.ValueType  # 1
+"""It counts."""
+CONSENT_STATE_EXPIRED: ConsentState.ValueType  # 2
+"""Its time is over."""
+CONSENT_STATE_REVOKED: ConsentState.ValueType  # 3
+"""It was taken back."""
+CONSENT_STATE_SUPERSEDED: ConsentState.ValueType  # 4
+"""A later one to the same identity and scope took its place."""
 
 @typing.final
 class OperationModeBasedControl(message.Message):
@@ -803,5 +863,207 @@ class GetTradeProofResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Consent(message.Message):
+    """What a member allows somebody."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    GRANTEE_FIELD_NUMBER: builtins.int
+    SCOPE_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    REVOKE_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/consents/{consent}; the service chooses it."""
+    grantee: builtins.str
+    """{role}/{id} of an identity in the same microgrid, as in aggregator/agg or dso/wires."""
+    scope: ConsentScope.ValueType
+    """What for."""
+    state: ConsentState.ValueType
+    """Whether it counts now; only told, never set."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """Until when, itself not included; after now."""
+
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When it was granted; only told, never set."""
+
+    @builtins.property
+    def revoke_time(self) -> timestamp_pb2.Timestamp:
+        """When it was revoked, if it was; only told, never set."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        grantee: builtins.str = ...,
+        scope: ConsentScope.ValueType = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        state: ConsentState.ValueType = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        revoke_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "grantee", b"grantee", "name", b"name", "revoke_time", b"revoke_time", "scope", b"scope", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GrantConsentRequest(message.Message):
+    """What to allow."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    CONSENT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """The caller: microgrids/{microgrid}/members/{member}"""
+    request_id: builtins.str
+    """Chosen by the caller; the same id has one effect."""
+    @builtins.property
+    def consent(self) -> Consent:
+        """Grantee, scope and end."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        consent: Consent | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["consent", b"consent", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GrantConsentResponse(message.Message):
+    """What is allowed now."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def consent(self) -> Consent:
+        """As it is kept."""
+
+    def __init__(
+        self,
+        *,
+        consent: Consent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["consent", b"consent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RevokeConsentRequest(message.Message):
+    """Which consent to take back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/consents/{consent}"""
+    request_id: builtins.str
+    """Chosen by the caller; the same id has one effect."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RevokeConsentResponse(message.Message):
+    """What was taken back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def consent(self) -> Consent:
+        """As it is kept."""
+
+    def __init__(
+        self,
+        *,
+        consent: Consent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["consent", b"consent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListConsentsRequest(message.Message):
+    """Whose consents to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """The caller: microgrids/{microgrid}/members/{member}"""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListConsentsResponse(message.Message):
+    """One page of consents."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CONSENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def consents(self) -> containers.RepeatedCompositeFieldContainer[Consent]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        consents: abc.Iterable[Consent] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["consents", b"consents", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

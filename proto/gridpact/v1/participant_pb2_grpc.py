@@ -55,6 +55,21 @@ class ParticipantServiceStub:
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.FromString,
                 _registered_method=True)
+        self.GrantConsent = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/GrantConsent',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.GrantConsentRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.GrantConsentResponse.FromString,
+                _registered_method=True)
+        self.RevokeConsent = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/RevokeConsent',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.RevokeConsentRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.RevokeConsentResponse.FromString,
+                _registered_method=True)
+        self.ListConsents = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ListConsents',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ListConsentsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListConsentsResponse.FromString,
+                _registered_method=True)
 
 
 class ParticipantServiceServicer:
@@ -90,6 +105,28 @@ class ParticipantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GrantConsent(self, request, context):
+        """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
+        and scope takes the place of an earlier one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeConsent(self, request, context):
+        """Takes a consent back: it counts for no later call, and running streams end within half a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsents(self, request, context):
+        """All that the caller ever consented to, oldest first. Nothing is ever removed from it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParticipantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +149,21 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.GetTradeProof,
                     request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.SerializeToString,
+            ),
+            'GrantConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantConsent,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.GrantConsentRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.GrantConsentResponse.SerializeToString,
+            ),
+            'RevokeConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeConsent,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.RevokeConsentRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.RevokeConsentResponse.SerializeToString,
+            ),
+            'ListConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsents,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListConsentsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ListConsentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +275,87 @@ class ParticipantService:
             '/gridpact.v1.ParticipantService/GetTradeProof',
             gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.SerializeToString,
             gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/GrantConsent',
+            gridpact_dot_v1_dot_participant__pb2.GrantConsentRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.GrantConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/RevokeConsent',
+            gridpact_dot_v1_dot_participant__pb2.RevokeConsentRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.RevokeConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ListConsents',
+            gridpact_dot_v1_dot_participant__pb2.ListConsentsRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ListConsentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,14 @@ class ParticipantServiceStub:
     """The caller's own trades of a window."""
     GetTradeProof: grpc.UnaryUnaryMultiCallable[participant_pb2.GetTradeProofRequest, participant_pb2.GetTradeProofResponse]
     """The proof of one of the caller's own trades; reveals nobody else's."""
+    GrantConsent: grpc.UnaryUnaryMultiCallable[participant_pb2.GrantConsentRequest, participant_pb2.GrantConsentResponse]
+    """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
+    and scope takes the place of an earlier one.
+    """
+    RevokeConsent: grpc.UnaryUnaryMultiCallable[participant_pb2.RevokeConsentRequest, participant_pb2.RevokeConsentResponse]
+    """Takes a consent back: it counts for no later call, and running streams end within half a minute."""
+    ListConsents: grpc.UnaryUnaryMultiCallable[participant_pb2.ListConsentsRequest, participant_pb2.ListConsentsResponse]
+    """All that the caller ever consented to, oldest first. Nothing is ever removed from it."""
 
 @typing.type_check_only
 class ParticipantServiceAsyncStub(ParticipantServiceStub):
@@ -59,6 +67,14 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
     """The caller's own trades of a window."""
     GetTradeProof: aio.UnaryUnaryMultiCallable[participant_pb2.GetTradeProofRequest, participant_pb2.GetTradeProofResponse]  # type: ignore[assignment]
     """The proof of one of the caller's own trades; reveals nobody else's."""
+    GrantConsent: aio.UnaryUnaryMultiCallable[participant_pb2.GrantConsentRequest, participant_pb2.GrantConsentResponse]  # type: ignore[assignment]
+    """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
+    and scope takes the place of an earlier one.
+    """
+    RevokeConsent: aio.UnaryUnaryMultiCallable[participant_pb2.RevokeConsentRequest, participant_pb2.RevokeConsentResponse]  # type: ignore[assignment]
+    """Takes a consent back: it counts for no later call, and running streams end within half a minute."""
+    ListConsents: aio.UnaryUnaryMultiCallable[participant_pb2.ListConsentsRequest, participant_pb2.ListConsentsResponse]  # type: ignore[assignment]
+    """All that the caller ever consented to, oldest first. Nothing is ever removed from it."""
 
 class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
     """For participants: what they offer, and what happened to them."""
@@ -96,5 +112,31 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.GetTradeProofResponse, abc.Awaitable[participant_pb2.GetTradeProofResponse]]:
         """The proof of one of the caller's own trades; reveals nobody else's."""
+
+    @abc_1.abstractmethod
+    def GrantConsent(
+        self,
+        request: participant_pb2.GrantConsentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.GrantConsentResponse, abc.Awaitable[participant_pb2.GrantConsentResponse]]:
+        """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
+        and scope takes the place of an earlier one.
+        """
+
+    @abc_1.abstractmethod
+    def RevokeConsent(
+        self,
+        request: participant_pb2.RevokeConsentRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.RevokeConsentResponse, abc.Awaitable[participant_pb2.RevokeConsentResponse]]:
+        """Takes a consent back: it counts for no later call, and running streams end within half a minute."""
+
+    @abc_1.abstractmethod
+    def ListConsents(
+        self,
+        request: participant_pb2.ListConsentsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ListConsentsResponse, abc.Awaitable[participant_pb2.ListConsentsResponse]]:
+        """All that the caller ever consented to, oldest first. Nothing is ever removed from it."""
 
 def add_ParticipantServiceServicer_to_server(servicer: ParticipantServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

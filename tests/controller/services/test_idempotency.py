@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import message_factory
 from grpc import RpcError, StatusCode
 
+from controller.wire import fields
 from gridpact.v1 import (
     dispatch_pb2,
     dso_pb2,
@@ -52,7 +53,25 @@ def changes(site):
     again = validator_pb2.SubmitAttestationRequest(attestation=site.signed("val", "attestation-val", attestation))
     unsigned = validator_pb2.SubmitAttestationRequest()
     ada = site.participant("ada")
+
+    def consent(scope):
+        wanted = participant_pb2.Consent(grantee="aggregator/agg", scope=scope, expire_time=fields.timestamp(site.end))
+        return participant_pb2.GrantConsentRequest(parent=f"{NAME}/members/ada", consent=wanted)
+
+    kept = consent(participant_pb2.CONSENT_SCOPE_DISPATCH)
+    kept.request_id = "kept"
+    ada.GrantConsent(kept)
     return {
+        "GrantConsent": (
+            ada.GrantConsent,
+            consent(participant_pb2.CONSENT_SCOPE_TRADES),
+            consent(participant_pb2.CONSENT_SCOPE_METER_DATA),
+        ),
+        "RevokeConsent": (
+            ada.RevokeConsent,
+            participant_pb2.RevokeConsentRequest(name=f"{NAME}/members/ada/consents/c1"),
+            participant_pb2.RevokeConsentRequest(name=f"{NAME}/members/ada/consents/c2"),
+        ),
         "CreateMember": (site.operator.CreateMember, member("dan"), member("fay")),
         "RegisterKey": (site.operator.RegisterKey, key("one"), key("two")),
         "CreateEnvelope": (
@@ -81,6 +100,8 @@ METHODS = (
     "RequestPlan",
     "UpdateFlexibility",
     "SubmitOrder",
+    "GrantConsent",
+    "RevokeConsent",
     "SubmitReadings",
     "SubmitAttestation",
 )
