@@ -10,6 +10,8 @@ from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar, runtime_checkable
 
+from threadpoolctl import threadpool_limits
+
 from controller.errors import InputError
 from optimization.clearing import Outcome
 from optimization.community import Community
@@ -67,9 +69,7 @@ class _Worker:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
-                # A person's interrupt reaches the whole group: the service answers it, and ends this process.
-                initializer=signal.signal,
-                initargs=(signal.SIGINT, signal.SIG_IGN),
+                initializer=_settle_in,
             )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, answer, community)
@@ -120,6 +120,16 @@ class DecompositionSolver(_Worker):
     async def solve(self, community: Community) -> Outcome:
         """The best clearing of a community by the deadline, or the proof that there is none."""
         return await self._run(partial(_schedule, deadline_s=self._deadline_s, gap=self._gap), community)
+
+
+def _settle_in() -> None:
+    """Make this process a worker.
+
+    A person's interrupt reaches the whole group: the service answers it, and ends this process. Matrices are too small
+    for several threads to pay: they would spin, and take processors from the kernels that share their work themselves.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def _dispatch(community: Community, *, gap: float) -> Outcome:
