@@ -2,29 +2,34 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from contracts.anchoring import Anchorer, AnchorProgress
 from contracts.errors import AnchorError
-from controller.clock import Clock
+from controller.admission import Gate
+from controller.clock import Clock, SystemClock
+from controller.denials import Denials
 from controller.errors import ControllerError
 from controller.hub import DriverHub
 from controller.pki import Credentials
+from controller.quotas import Quotas
 from controller.sealing import SaltSource
+from controller.services.allowances import RECEIVED_BYTES
 from controller.services.core import Core
-from controller.services.edge import Edge
+from controller.services.edge import RECHECK_S, Edge
 from controller.services.register import add_servicers
 from controller.solving import Solver
-from controller.store import calls
+from controller.store import calls, denied
 from controller.store.database import Database
 from controller.window import WindowEngine
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 1024 * 1024
 GRACE_S = 2.0
 
 
@@ -38,12 +43,14 @@ class Settings:
     certificate : the server's credentials
     authority : PEM of the authority whose clients are let in
     lease_s : how long a setpoint may act without being renewed
+    denials : a file of identities and certificates that are shut out; None: no file
     """
 
     listen: str
     certificate: Credentials
     authority: bytes
     lease_s: int = 120
+    denials: Path | None = None
 
 
 class Service:
@@ -54,6 +61,8 @@ class Service:
     settings : as its class says
     database, clock, solver, salts : the parts
     anchorer : makes one from the database's outbox; None leaves anchors pending
+    wall : the real time, by which certificates run out; ``clock`` may be a virtual day's
+    quotas : what each identity may use
     """
 
     def __init__(
@@ -65,6 +74,8 @@ class Service:
         solver: Solver,
         salts: SaltSource,
         anchorer: Anchorer | None,
+        wall: Clock | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
@@ -73,7 +84,18 @@ class Service:
         self._engine = WindowEngine(
             database=database, clock=clock, solver=solver, salts=salts, on_setpoints=self._hub.offer
         )
-        self._core = Core(database=database, clock=clock, solver=solver, hub=self._hub)
+        denials = Denials(settings.denials)
+        denials.restore(database.run(denied.all_denied))
+        self._edge = Edge(
+            Gate(
+                wall=SystemClock() if wall is None else wall,
+                monotonic=time.monotonic,
+                denials=denials,
+                quotas=Quotas() if quotas is None else quotas,
+            )
+        )
+        self._rechecking: asyncio.Task[None] | None = None
+        self._core = Core(database=database, clock=clock, solver=solver, hub=self._hub, denials=denials)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
@@ -85,9 +107,9 @@ class Service:
             If the address cannot be listened on.
         """
         server = grpc.aio.server(
-            interceptors=[Edge()],
+            interceptors=[self._edge],
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", RECEIVED_BYTES),
                 ("grpc.so_reuseport", 0),
             ],
         )
@@ -109,7 +131,17 @@ class Service:
             raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?")
         await server.start()
         self._server = server
+        self._rechecking = asyncio.create_task(self._recheck())
         return port
+
+    async def _recheck(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            self.recheck()
+
+    def recheck(self) -> int:
+        """End the streams of those whose certificate has run out or who are denied; returns how many."""
+        return self._edge.recheck()
 
     async def advance(self) -> int:
         """Put what drivers said on disk, and take every step of windows that is due."""
@@ -128,6 +160,9 @@ class Service:
 
     async def stop(self) -> None:
         """Let running calls end, then stop."""
+        if self._rechecking is not None:
+            self._rechecking.cancel()
+            self._rechecking = None
         if self._server is not None:
             await self._server.stop(GRACE_S)
             self._server = None

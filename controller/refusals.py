@@ -14,12 +14,16 @@ class Code(Enum):
     """The canonical codes that we use; values are those of google.rpc.Code."""
 
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
+    ABORTED = 10
     OUT_OF_RANGE = 11
     INTERNAL = 13
+    UNAVAILABLE = 14
     UNAUTHENTICATED = 16
 
 
@@ -42,6 +46,8 @@ class Refusal(ControllerError):  # noqa: N818  # it is an answer
     message : for people
     violations : wrong fields, for INVALID_ARGUMENT and OUT_OF_RANGE
     metadata : more for programs
+    retry_s : when to try again, seconds from now; None where that would change nothing
+    quota : which quota is used up; empty where it is none
     """
 
     code: Code
@@ -49,6 +55,8 @@ class Refusal(ControllerError):  # noqa: N818  # it is an answer
     message: str
     violations: tuple[Violation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_s: float | None = None
+    quota: str = ""
 
     def __str__(self) -> str:
         return self.message
@@ -82,6 +90,26 @@ def not_now(reason: str, message: str) -> Refusal:
 def denied(message: str) -> Refusal:
     """The caller's role does not allow it."""
     return Refusal(code=Code.PERMISSION_DENIED, reason="PERMISSION_DENIED", message=message)
+
+
+def unauthenticated(reason: str, message: str) -> Refusal:
+    """Nobody that we know calls, or somebody who is known no longer."""
+    return Refusal(code=Code.UNAUTHENTICATED, reason=reason, message=message)
+
+
+def exhausted(quota: str, message: str, *, retry_s: float | None = None) -> Refusal:
+    """The caller asks for more than its share."""
+    return Refusal(code=Code.RESOURCE_EXHAUSTED, reason="QUOTA_EXCEEDED", message=message, retry_s=retry_s, quota=quota)
+
+
+def unavailable(reason: str, message: str, *, retry_s: float) -> Refusal:
+    """A part of the service does not answer at the moment."""
+    return Refusal(code=Code.UNAVAILABLE, reason=reason, message=message, retry_s=retry_s)
+
+
+def too_late(message: str) -> Refusal:
+    """The call took longer than it may; whether it had an effect, its repetition with the same id tells."""
+    return Refusal(code=Code.DEADLINE_EXCEEDED, reason="DEADLINE_EXCEEDED", message=message)
 
 
 def _field(code: Code, reason: str, field: str, got: str, wanted: str) -> Refusal:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from controller.access import Identity, require_area, require_own
 from controller.clock import Clock
+from controller.denials import Denials
 from controller.hub import DriverHub
 from controller.microgrid import Microgrid
 from controller.refusals import Code, Refusal, conflict, not_found
@@ -35,6 +36,7 @@ class Core:
     clock: Clock
     solver: Solver
     hub: DriverHub
+    denials: Denials
 
 
 class Request(Protocol):

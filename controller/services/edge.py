@@ -1,23 +1,26 @@
-"""The edge of every call: who calls, may they, and how a refusal is answered."""
+"""The edge of every call: who calls, may they, do they still, and how a refusal is answered."""
 
-import logging
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.message import DecodeError
 
-from controller.access import Identity, identity, may_call
-from controller.refusals import Code, Refusal, denied
+from controller.access import Identity
+from controller.admission import Gate, Peer, identify
+from controller.quotas import Bucket
+from controller.refusals import Code, Refusal, invalid, too_late
+from controller.services import answers
+from controller.services.allowances import allowance
+from controller.services.answers import answer, translate
 
-log = logging.getLogger(__name__)
+RECHECK_S = 30.0
+"""How often those who hold a stream are looked at again."""
 
-DOMAIN = "gridpact"
-STATUS_KEY = "grpc-status-details-bin"
-TLS_VERSION = b"TLSv1.3"
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Context: TypeAlias = answers.Context
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 
@@ -30,123 +33,166 @@ def caller_of(context: Context) -> Identity:
     Refusal
         UNAUTHENTICATED where there is none of ours, or the connection is older than TLS 1.3.
     """
-    auth = context.auth_context()
-    if TLS_VERSION not in auth.get("ssl_tls_version", ()):
-        raise _unauthenticated("got an older TLS, wanted TLS 1.3")
-    uris = [name.decode(errors="replace") for name in auth.get("peer_spiffe_id", ())]
-    found = identity(uris[0]) if len(uris) == 1 else None
-    if found is None:
-        raise _unauthenticated(f"got certificate URIs {uris}, wanted one spiffe://GRID/ROLE/ID")
-    return found
+    return identify(context.auth_context())
 
 
-def _unauthenticated(message: str) -> Refusal:
-    return Refusal(code=Code.UNAUTHENTICATED, reason="UNAUTHENTICATED", message=message)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A request as it came: the message, or why it is none; and its size in bytes."""
+
+    message: Any
+    refusal: Refusal | None
+    size: int
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Stream:
+    """An open stream: who holds it, and in which task. ``inside`` while the servicer works or waits."""
+
+    peer: Peer
+    task: "asyncio.Task[Any]"
+    inside: bool = True
+    refusal: Refusal | None = None
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """Refuses callers whose role may not call a method, and answers refusals with google.rpc details."""
+    """Lets callers in, watches those who hold streams, and answers refusals with google.rpc details.
+
+    Parameters
+    ----------
+    gate : decides who is let in, and who may stay
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._streams: set[_Stream] = set()
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """The method's handler with both around it."""
+        """The method's handler with all of that around it."""
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return handler
         method = handler_call_details.method
+        reader = _reader(method, handler.request_deserializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _guard_unary(method, handler.unary_unary),
-                handler.request_deserializer,
-                handler.response_serializer,
+                self._guard_unary(method, handler.unary_unary), reader, handler.response_serializer
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(method, handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
+                self._guard_stream(method, handler.unary_stream), reader, handler.response_serializer
             )
         return grpc.stream_stream_rpc_method_handler(
-            _guard_stream(method, handler.stream_stream),
-            handler.request_deserializer,
-            handler.response_serializer,
+            self._guard_stream(method, handler.stream_stream), reader, handler.response_serializer
         )
 
+    def recheck(self) -> int:
+        """End the streams of those who may stay no longer; returns how many."""
+        ended = 0
+        for stream in list(self._streams):
+            stream.refusal = stream.refusal or self._gate.recheck(stream.peer)
+            if stream.refusal is not None:
+                stream.task.cancel()
+                ended += 1
+        return ended
 
-def _guard_unary(method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def guarded(request: Any, context: Context) -> Any:
+    def _guard_unary(
+        self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]
+    ) -> Callable[[Received, Context], Awaitable[Any]]:
+        seconds = allowance(method).seconds
+
+        async def guarded(request: Received, context: Context) -> Any:
+            try:
+                self._gate.admit(method, context.auth_context(), request.size)
+                limit = asyncio.timeout(seconds)
+                try:
+                    async with limit:
+                        return await behaviour(_readable(request), context)
+                except TimeoutError as err:
+                    if not limit.expired():
+                        raise
+                    raise too_late(f"{method}: took longer than {seconds:.0f} s") from err
+            except grpc.aio.AbortError:
+                raise
+            except Exception as err:
+                await answer(context, translate(err, method))
+
+        return guarded
+
+    def _guard_stream(
+        self, method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
+    ) -> Callable[..., AsyncIterator[Any]]:
+        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            single = isinstance(request, Received)
+            try:
+                peer = self._gate.admit(method, context.auth_context(), request.size if single else 0)
+                with self._held(peer) as (stream, bucket):
+                    try:
+                        incoming = _readable(request) if single else self._incoming(request, peer, bucket)
+                        responses = behaviour(incoming, context)
+                        if isinstance(responses, Awaitable):
+                            await responses  # gRPC's health service writes to the context itself
+                            return
+                        async for response in responses:
+                            stream.inside = False
+                            yield response
+                            stream.inside = True
+                    except asyncio.CancelledError:
+                        if stream.refusal is None or not stream.inside:
+                            raise
+                        stream.task.uncancel()
+                        raise stream.refusal from None
+            except grpc.aio.AbortError:
+                raise
+            except Exception as err:
+                await answer(context, translate(err, method))
+
+        return guarded
+
+    @contextmanager
+    def _held(self, peer: Peer) -> Any:
+        """The stream while it is open, and what its messages are counted with."""
+        bucket = self._gate.open_stream(peer)
+        task = asyncio.current_task()
+        assert task is not None, "gRPC runs handlers in tasks"
+        stream = _Stream(peer=peer, task=task)
+        self._streams.add(stream)
         try:
-            _admit(method, context)
-            return await behaviour(request, context)
-        except Refusal as refusal:
-            await _answer(context, refusal)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _answer_fault(context, method)
+            yield stream, bucket
+        finally:
+            self._streams.discard(stream)
+            self._gate.close_stream(peer)
 
-    return guarded
-
-
-def _guard_stream(
-    method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
-) -> Callable[..., AsyncIterator[Any]]:
-    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-        try:
-            _admit(method, context)
-            responses = behaviour(request, context)
-            if isinstance(responses, Awaitable):
-                await responses  # gRPC's health service writes to the context itself
-                return
-            async for response in responses:
-                yield response
-        except Refusal as refusal:
-            await _answer(context, refusal)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _answer_fault(context, method)
-
-    return guarded
+    async def _incoming(self, requests: AsyncIterator[Received], peer: Peer, bucket: Bucket) -> AsyncIterator[Any]:
+        async for request in requests:
+            self._gate.count(peer, bucket, request.size)
+            yield _readable(request)
 
 
-def _admit(method: str, context: Context) -> None:
-    caller = caller_of(context)
-    if not may_call(caller, method):
-        raise denied(f"{method}: a {caller.role.value} may not call this")
+def _reader(method: str, parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Received]:
+    """Reads a request so that what cannot be read reaches the servicer's edge, and is refused there with details."""
+    most = allowance(method).size
 
-
-async def _answer(context: Context, refusal: Refusal) -> None:
-    status = to_status(refusal)
-    code = next(c for c in grpc.StatusCode if c.value[0] == refusal.code.value)
-    await context.abort(code, refusal.message, ((STATUS_KEY, status.SerializeToString()),))
-
-
-async def _answer_fault(context: Context, method: str) -> None:
-    """A fault of ours: the log has it, the caller learns that it happened and nothing else."""
-    log.exception("%s failed", method)
-    await _answer(
-        context,
-        Refusal(code=Code.INTERNAL, reason="INTERNAL", message="internal error; see the service's log"),
-    )
-
-
-def to_status(refusal: Refusal) -> status_pb2.Status:
-    """A refusal as google.rpc.Status with ErrorInfo, and BadRequest where fields are wrong."""
-    details: list[Any] = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=dict(refusal.metadata))
-    ]
-    if refusal.violations:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-                    for v in refusal.violations
-                ]
+    def read(raw: bytes) -> Received:
+        size = len(raw)
+        if size > most:
+            refusal = Refusal(
+                code=Code.RESOURCE_EXHAUSTED,
+                reason="MESSAGE_TOO_LARGE",
+                message=f"message: got {size} bytes, wanted at most {most}",
+                quota=f"{method}/message",
             )
-        )
-    packed = []
-    for detail in details:
-        wrapped = any_pb2.Any()
-        wrapped.Pack(detail)
-        packed.append(wrapped)
-    return status_pb2.Status(code=refusal.code.value, message=refusal.message, details=packed)
+            return Received(message=None, refusal=refusal, size=size)
+        try:
+            return Received(message=raw if parse is None else parse(raw), refusal=None, size=size)
+        except DecodeError:
+            wanted = "a message of this method's type"
+            return Received(message=None, refusal=invalid("message", got=f"{size} bytes", wanted=wanted), size=size)
+
+    return read
+
+
+def _readable(request: Received) -> Any:
+    if request.refusal is not None:
+        raise request.refusal
+    return request.message

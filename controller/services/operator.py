@@ -1,14 +1,17 @@
 """For the operator: the community and its members."""
 
+from math import floor
+
 from sqlalchemy import Connection
 
-from controller.access import require_area
+from controller.access import identity, require_area
+from controller.denials import subject
 from controller.microgrid import Member
-from controller.refusals import conflict, invalid
+from controller.refusals import conflict, invalid, not_found
 from controller.services.core import Core, once, page_of, require_microgrid
 from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
-from controller.store import market, registry
+from controller.store import denied, market, registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
 from gridpact.v1 import operator_pb2_grpc
@@ -110,3 +113,65 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             )
 
         return await self._core.database.run_async(read)
+
+    async def DenyIdentity(self, request: pb.DenyIdentityRequest, context: Context) -> pb.DenyIdentityResponse:
+        """Shut somebody out, from the next call on."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        name = _denied_subject(request.subject)
+        if name == str(caller):
+            raise invalid("subject", got=name, wanted="another identity than your own")
+        denial = denied.Denial(
+            subject=name, reason=fields.words("reason", request.reason), created=floor(self._core.clock.now())
+        )
+
+        def effect(connection: Connection) -> pb.DenyIdentityResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            whose = identity(name)
+            if whose is not None:
+                require_area(caller, whose.grid, name)
+            denied.deny(connection, id_, denial)
+            return pb.DenyIdentityResponse(denial=_denial_message(denial))
+
+        answer = await once(self._core, caller, "DenyIdentity", request, pb.DenyIdentityResponse, effect)
+        self._core.denials.restore(await self._core.database.run_async(denied.all_denied))
+        return answer
+
+    async def AllowIdentity(self, request: pb.AllowIdentityRequest, context: Context) -> pb.AllowIdentityResponse:
+        """Let somebody in again."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        name = _denied_subject(request.subject)
+
+        def effect(connection: Connection) -> pb.AllowIdentityResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            if not denied.allow(connection, id_, name):
+                raise not_found(name)
+            return pb.AllowIdentityResponse()
+
+        answer = await once(self._core, caller, "AllowIdentity", request, pb.AllowIdentityResponse, effect)
+        self._core.denials.restore(await self._core.database.run_async(denied.all_denied))
+        return answer
+
+    async def ListDenials(self, request: pb.ListDenialsRequest, context: Context) -> pb.ListDenialsResponse:
+        """Who is shut out, in order of the subjects."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+
+        def read(connection: Connection) -> pb.ListDenialsResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            page, token = page_of(denied.denials(connection, id_), request.page_size, request.page_token)
+            return pb.ListDenialsResponse(denials=[_denial_message(one) for one in page], next_page_token=token)
+
+        return await self._core.database.run_async(read)
+
+
+def _denied_subject(text: str) -> str:
+    name = subject(text)
+    if name is None:
+        raise invalid("subject", got=text, wanted="spiffe://GRID/ROLE/ID, or serial: and hexadecimal digits")
+    return name
+
+
+def _denial_message(denial: denied.Denial) -> pb.Denial:
+    return pb.Denial(subject=denial.subject, reason=denial.reason, create_time=fields.timestamp(denial.created))

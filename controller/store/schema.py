@@ -110,6 +110,17 @@ keys = _table(
     ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
 )
 
+denials = _table(
+    "denials",
+    _text("microgrid"),
+    _text("subject"),
+    _text("reason"),
+    _wide("created"),
+    PrimaryKeyConstraint("microgrid", "subject"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+)
+"""Who is shut out although the certificate is valid."""
+
 devices = _table(
     "devices",
     _text("microgrid"),

@@ -30,6 +30,15 @@ def identifier(field: str, value: str) -> str:
     return value
 
 
+def words(field: str, value: str, *, most: int = 500) -> str:
+    """A text for people: printable, of a few lines at most."""
+    if len(value) > most:
+        raise out_of_range(field, got=f"{len(value)} characters", wanted=f"at most {most}")
+    if any(not char.isprintable() and char != "\n" for char in value):
+        raise invalid(field, got=value, wanted="printable characters")
+    return value
+
+
 def request_id(value: str) -> str:
     """A request id: 1 to 64 printable characters."""
     if not REQUEST_ID.fullmatch(value):

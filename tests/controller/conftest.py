@@ -93,16 +93,17 @@ def make_site(
     """Starts services, each on a database of its own with these communities.
 
     ``village`` and ``hamlet`` are equal; ``lived`` is the village half an hour after the horizon's start.
+    What else is named are further arguments of the service.
     """
     sites: list[Site] = []
 
-    def make(*communities: str, anchored=None) -> Site:
+    def make(*communities: str, anchored=None, **parts) -> Site:
         path = tmp_path / f"{len(sites)}.sqlite"
         if "village" in communities:
             shutil.copy(founded, path)
         if "lived" in communities:
             shutil.copy(lived, path)
-        sites.append(Site(path, loop, authority, anchored=anchored))
+        sites.append(Site(path, loop, authority, anchored=anchored, **parts))
         if "lived" in communities:
             sites[-1].clock.set(START + 1800)
         if "hamlet" in communities:

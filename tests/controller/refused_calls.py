@@ -16,6 +16,8 @@ class Refused:
     reason: str
     fields: tuple[str, ...]
     descriptions: tuple[str, ...]
+    retry_s: float | None = None
+    quotas: tuple[str, ...] = ()
 
 
 def refusal(err: grpc.RpcError) -> Refused:
@@ -23,8 +25,9 @@ def refusal(err: grpc.RpcError) -> Refused:
     status = rpc_status.from_call(err)
     assert status is not None, f"no details: {err}"
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    quota, retry = error_details_pb2.QuotaFailure(), error_details_pb2.RetryInfo()
     for detail in status.details:
-        assert detail.Unpack(info) or detail.Unpack(bad)
+        assert any(detail.Unpack(kind) for kind in (info, bad, quota, retry))
     assert info.domain == "gridpact"
     assert status.message == err.details()
     return Refused(
@@ -33,4 +36,6 @@ def refusal(err: grpc.RpcError) -> Refused:
         reason=info.reason,
         fields=tuple(v.field for v in bad.field_violations),
         descriptions=tuple(v.description for v in bad.field_violations),
+        retry_s=retry.retry_delay.ToMilliseconds() / 1000 if retry.HasField("retry_delay") else None,
+        quotas=tuple(v.subject for v in quota.violations),
     )

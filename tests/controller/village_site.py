@@ -51,9 +51,10 @@ class Site(Callers, Messages):
     ----------
     path : of the database
     anchored : makes the anchorer for a database; None leaves anchors pending
+    parts : further arguments of the service
     """
 
-    def __init__(self, path: Path, loop: Loop, authority: Authority, *, anchored=None) -> None:
+    def __init__(self, path: Path, loop: Loop, authority: Authority, *, anchored=None, **parts) -> None:
         super().__init__()
         self.path = path
         self.loop = loop
@@ -61,6 +62,7 @@ class Site(Callers, Messages):
         self.clock = VirtualClock(START - 3600)
         self.solver = ScriptedSolver()
         self._anchored = anchored
+        self._parts = parts
         self.open()
 
     # The service's life.
@@ -75,6 +77,7 @@ class Site(Callers, Messages):
             solver=self.solver,
             salts=seeded_salts(b"village"),
             anchorer=self._anchored(self.database) if self._anchored else None,
+            **self._parts,
         )
         self.port = self.loop.run(self.service.start())
 

@@ -23,49 +23,64 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gridpact.v1 import dispatch_pb2 as gridpact_dot_v1_dot_dispatch__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/operator.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x17gridpact/v1/types.proto\"\x7f\n\x0cTariffPeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\"\n\x1aimport_price_micro_per_kwh\x18\x02 \x01(\x03\x12\"\n\x1a\x65xport_price_micro_per_kwh\x18\x03 \x01(\x03\"\xcd\x02\n\tMicrogrid\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x33\n\x10market_time_unit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11gate_closure_lead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x07horizon\x18\x06 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12)\n\x06tariff\x18\x07 \x03(\x0b\x32\x19.gridpact.v1.TariffPeriod\x12$\n\x1cnetwork_charge_micro_per_kwh\x18\x08 \x01(\x03\x12\x10\n\x08\x63urrency\x18\t \x01(\t\"\'\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07section\x18\x02 \x01(\t\"W\n\x16\x43reateMicrogridRequest\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x17\x43reateMicrogridResponse\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\"#\n\x13GetMicrogridRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetMicrogridResponse\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\"^\n\x13\x43reateMemberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12#\n\x06member\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Member\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x14\x43reateMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Member\"K\n\x12ListMembersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x12RegisterKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12(\n\x07purpose\x18\x03 \x01(\x0e\x32\x17.gridpact.v1.KeyPurpose\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"%\n\x13RegisterKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"K\n\x12ListWindowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListWindowsResponse\x12&\n\x07windows\x18\x01 \x03(\x0b\x32\x15.gridpact.v1.Clearing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14KEY_PURPOSE_ENVELOPE\x10\x01\x12\x15\n\x11KEY_PURPOSE_ORDER\x10\x02\x12\x17\n\x13KEY_PURPOSE_READING\x10\x03\x12\x1b\n\x17KEY_PURPOSE_ATTESTATION\x10\x04\x32\x8f\x04\n\x0fOperatorService\x12\\\n\x0f\x43reateMicrogrid\x12#.gridpact.v1.CreateMicrogridRequest\x1a$.gridpact.v1.CreateMicrogridResponse\x12S\n\x0cGetMicrogrid\x12 .gridpact.v1.GetMicrogridRequest\x1a!.gridpact.v1.GetMicrogridResponse\x12S\n\x0c\x43reateMember\x12 .gridpact.v1.CreateMemberRequest\x1a!.gridpact.v1.CreateMemberResponse\x12P\n\x0bListMembers\x12\x1f.gridpact.v1.ListMembersRequest\x1a .gridpact.v1.ListMembersResponse\x12P\n\x0bRegisterKey\x12\x1f.gridpact.v1.RegisterKeyRequest\x1a .gridpact.v1.RegisterKeyResponse\x12P\n\x0bListWindows\x12\x1f.gridpact.v1.ListWindowsRequest\x1a .gridpact.v1.ListWindowsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/operator.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x17gridpact/v1/types.proto\"\x7f\n\x0cTariffPeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\"\n\x1aimport_price_micro_per_kwh\x18\x02 \x01(\x03\x12\"\n\x1a\x65xport_price_micro_per_kwh\x18\x03 \x01(\x03\"\xcd\x02\n\tMicrogrid\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x33\n\x10market_time_unit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11gate_closure_lead\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x07horizon\x18\x06 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12)\n\x06tariff\x18\x07 \x03(\x0b\x32\x19.gridpact.v1.TariffPeriod\x12$\n\x1cnetwork_charge_micro_per_kwh\x18\x08 \x01(\x03\x12\x10\n\x08\x63urrency\x18\t \x01(\t\"\'\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07section\x18\x02 \x01(\t\"W\n\x16\x43reateMicrogridRequest\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x17\x43reateMicrogridResponse\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\"#\n\x13GetMicrogridRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetMicrogridResponse\x12)\n\tmicrogrid\x18\x01 \x01(\x0b\x32\x16.gridpact.v1.Microgrid\"^\n\x13\x43reateMemberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12#\n\x06member\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Member\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x14\x43reateMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Member\"K\n\x12ListMembersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x12RegisterKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12(\n\x07purpose\x18\x03 \x01(\x0e\x32\x17.gridpact.v1.KeyPurpose\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\x12\n\npublic_key\x18\x05 \x01(\x0c\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"%\n\x13RegisterKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"K\n\x12ListWindowsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListWindowsResponse\x12&\n\x07windows\x18\x01 \x03(\x0b\x32\x15.gridpact.v1.Clearing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x06\x44\x65nial\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\x13\x44\x65nyIdentityRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\";\n\x14\x44\x65nyIdentityResponse\x12#\n\x06\x64\x65nial\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Denial\"K\n\x14\x41llowIdentityRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x17\n\x15\x41llowIdentityResponse\"K\n\x12ListDenialsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListDenialsResponse\x12$\n\x07\x64\x65nials\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Denial\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\nKeyPurpose\x12\x1b\n\x17KEY_PURPOSE_UNSPECIFIED\x10\x00\x12\x18\n\x14KEY_PURPOSE_ENVELOPE\x10\x01\x12\x15\n\x11KEY_PURPOSE_ORDER\x10\x02\x12\x17\n\x13KEY_PURPOSE_READING\x10\x03\x12\x1b\n\x17KEY_PURPOSE_ATTESTATION\x10\x04\x32\x8e\x06\n\x0fOperatorService\x12\\\n\x0f\x43reateMicrogrid\x12#.gridpact.v1.CreateMicrogridRequest\x1a$.gridpact.v1.CreateMicrogridResponse\x12S\n\x0cGetMicrogrid\x12 .gridpact.v1.GetMicrogridRequest\x1a!.gridpact.v1.GetMicrogridResponse\x12S\n\x0c\x43reateMember\x12 .gridpact.v1.CreateMemberRequest\x1a!.gridpact.v1.CreateMemberResponse\x12P\n\x0bListMembers\x12\x1f.gridpact.v1.ListMembersRequest\x1a .gridpact.v1.ListMembersResponse\x12P\n\x0bRegisterKey\x12\x1f.gridpact.v1.RegisterKeyRequest\x1a .gridpact.v1.RegisterKeyResponse\x12P\n\x0bListWindows\x12\x1f.gridpact.v1.ListWindowsRequest\x1a .gridpact.v1.ListWindowsResponse\x12S\n\x0c\x44\x65nyIdentity\x12 .gridpact.v1.DenyIdentityRequest\x1a!.gridpact.v1.DenyIdentityResponse\x12V\n\rAllowIdentity\x12!.gridpact.v1.AllowIdentityRequest\x1a\".gridpact.v1.AllowIdentityResponse\x12P\n\x0bListDenials\x12\x1f.gridpact.v1.ListDenialsRequest\x1a .gridpact.v1.ListDenialsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYPURPOSE']._serialized_start=1575
-  _globals['_KEYPURPOSE']._serialized_end=1719
-  _globals['_TARIFFPERIOD']._serialized_start=128
-  _globals['_TARIFFPERIOD']._serialized_end=255
-  _globals['_MICROGRID']._serialized_start=258
-  _globals['_MICROGRID']._serialized_end=591
-  _globals['_MEMBER']._serialized_start=593
-  _globals['_MEMBER']._serialized_end=632
-  _globals['_CREATEMICROGRIDREQUEST']._serialized_start=634
-  _globals['_CREATEMICROGRIDREQUEST']._serialized_end=721
-  _globals['_CREATEMICROGRIDRESPONSE']._serialized_start=723
-  _globals['_CREATEMICROGRIDRESPONSE']._serialized_end=791
-  _globals['_GETMICROGRIDREQUEST']._serialized_start=793
-  _globals['_GETMICROGRIDREQUEST']._serialized_end=828
-  _globals['_GETMICROGRIDRESPONSE']._serialized_start=830
-  _globals['_GETMICROGRIDRESPONSE']._serialized_end=895
-  _globals['_CREATEMEMBERREQUEST']._serialized_start=897
-  _globals['_CREATEMEMBERREQUEST']._serialized_end=991
-  _globals['_CREATEMEMBERRESPONSE']._serialized_start=993
-  _globals['_CREATEMEMBERRESPONSE']._serialized_end=1052
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=1054
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=1129
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1131
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1215
-  _globals['_REGISTERKEYREQUEST']._serialized_start=1218
-  _globals['_REGISTERKEYREQUEST']._serialized_end=1368
-  _globals['_REGISTERKEYRESPONSE']._serialized_start=1370
-  _globals['_REGISTERKEYRESPONSE']._serialized_end=1407
-  _globals['_LISTWINDOWSREQUEST']._serialized_start=1409
-  _globals['_LISTWINDOWSREQUEST']._serialized_end=1484
-  _globals['_LISTWINDOWSRESPONSE']._serialized_start=1486
-  _globals['_LISTWINDOWSRESPONSE']._serialized_end=1572
-  _globals['_OPERATORSERVICE']._serialized_start=1722
-  _globals['_OPERATORSERVICE']._serialized_end=2249
+  _globals['_KEYPURPOSE']._serialized_start=2118
+  _globals['_KEYPURPOSE']._serialized_end=2262
+  _globals['_TARIFFPERIOD']._serialized_start=161
+  _globals['_TARIFFPERIOD']._serialized_end=288
+  _globals['_MICROGRID']._serialized_start=291
+  _globals['_MICROGRID']._serialized_end=624
+  _globals['_MEMBER']._serialized_start=626
+  _globals['_MEMBER']._serialized_end=665
+  _globals['_CREATEMICROGRIDREQUEST']._serialized_start=667
+  _globals['_CREATEMICROGRIDREQUEST']._serialized_end=754
+  _globals['_CREATEMICROGRIDRESPONSE']._serialized_start=756
+  _globals['_CREATEMICROGRIDRESPONSE']._serialized_end=824
+  _globals['_GETMICROGRIDREQUEST']._serialized_start=826
+  _globals['_GETMICROGRIDREQUEST']._serialized_end=861
+  _globals['_GETMICROGRIDRESPONSE']._serialized_start=863
+  _globals['_GETMICROGRIDRESPONSE']._serialized_end=928
+  _globals['_CREATEMEMBERREQUEST']._serialized_start=930
+  _globals['_CREATEMEMBERREQUEST']._serialized_end=1024
+  _globals['_CREATEMEMBERRESPONSE']._serialized_start=1026
+  _globals['_CREATEMEMBERRESPONSE']._serialized_end=1085
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=1087
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1162
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1164
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1248
+  _globals['_REGISTERKEYREQUEST']._serialized_start=1251
+  _globals['_REGISTERKEYREQUEST']._serialized_end=1401
+  _globals['_REGISTERKEYRESPONSE']._serialized_start=1403
+  _globals['_REGISTERKEYRESPONSE']._serialized_end=1440
+  _globals['_LISTWINDOWSREQUEST']._serialized_start=1442
+  _globals['_LISTWINDOWSREQUEST']._serialized_end=1517
+  _globals['_LISTWINDOWSRESPONSE']._serialized_start=1519
+  _globals['_LISTWINDOWSRESPONSE']._serialized_end=1605
+  _globals['_DENIAL']._serialized_start=1607
+  _globals['_DENIAL']._serialized_end=1697
+  _globals['_DENYIDENTITYREQUEST']._serialized_start=1699
+  _globals['_DENYIDENTITYREQUEST']._serialized_end=1789
+  _globals['_DENYIDENTITYRESPONSE']._serialized_start=1791
+  _globals['_DENYIDENTITYRESPONSE']._serialized_end=1850
+  _globals['_ALLOWIDENTITYREQUEST']._serialized_start=1852
+  _globals['_ALLOWIDENTITYREQUEST']._serialized_end=1927
+  _globals['_ALLOWIDENTITYRESPONSE']._serialized_start=1929
+  _globals['_ALLOWIDENTITYRESPONSE']._serialized_end=1952
+  _globals['_LISTDENIALSREQUEST']._serialized_start=1954
+  _globals['_LISTDENIALSREQUEST']._serialized_end=2029
+  _globals['_LISTDENIALSRESPONSE']._serialized_start=2031
+  _globals['_LISTDENIALSRESPONSE']._serialized_end=2115
+  _globals['_OPERATORSERVICE']._serialized_start=2265
+  _globals['_OPERATORSERVICE']._serialized_end=3047
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,21 @@ class OperatorServiceStub:
                 request_serializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.FromString,
                 _registered_method=True)
+        self.DenyIdentity = channel.unary_unary(
+                '/gridpact.v1.OperatorService/DenyIdentity',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityResponse.FromString,
+                _registered_method=True)
+        self.AllowIdentity = channel.unary_unary(
+                '/gridpact.v1.OperatorService/AllowIdentity',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.AllowIdentityRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.AllowIdentityResponse.FromString,
+                _registered_method=True)
+        self.ListDenials = channel.unary_unary(
+                '/gridpact.v1.OperatorService/ListDenials',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.ListDenialsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.ListDenialsResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -108,6 +123,28 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DenyIdentity(self, request, context):
+        """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
+        from now on, and its streams end within 30 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AllowIdentity(self, request, context):
+        """Ends a denial. What the machine's own list denies stays denied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDenials(self, request, context):
+        """All that is denied in the microgrid, in order of the subjects.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +177,21 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ListWindows,
                     request_deserializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.SerializeToString,
+            ),
+            'DenyIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DenyIdentity,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityResponse.SerializeToString,
+            ),
+            'AllowIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowIdentity,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.AllowIdentityRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.AllowIdentityResponse.SerializeToString,
+            ),
+            'ListDenials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDenials,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.ListDenialsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.ListDenialsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -305,6 +357,87 @@ class OperatorService:
             '/gridpact.v1.OperatorService/ListWindows',
             gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.SerializeToString,
             gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DenyIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/DenyIdentity',
+            gridpact_dot_v1_dot_operator__pb2.DenyIdentityRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.DenyIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllowIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/AllowIdentity',
+            gridpact_dot_v1_dot_operator__pb2.AllowIdentityRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.AllowIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDenials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/ListDenials',
+            gridpact_dot_v1_dot_operator__pb2.ListDenialsRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.ListDenialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

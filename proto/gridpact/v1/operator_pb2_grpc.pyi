@@ -40,6 +40,14 @@ class OperatorServiceStub:
     RegisterKey: grpc.UnaryUnaryMultiCallable[operator_pb2.RegisterKeyRequest, operator_pb2.RegisterKeyResponse]
     """Registers the key with which a role signs its envelopes, orders, readings or attestations."""
     ListWindows: grpc.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]
+    DenyIdentity: grpc.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]
+    """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
+    from now on, and its streams end within 30 seconds.
+    """
+    AllowIdentity: grpc.UnaryUnaryMultiCallable[operator_pb2.AllowIdentityRequest, operator_pb2.AllowIdentityResponse]
+    """Ends a denial. What the machine's own list denies stays denied."""
+    ListDenials: grpc.UnaryUnaryMultiCallable[operator_pb2.ListDenialsRequest, operator_pb2.ListDenialsResponse]
+    """All that is denied in the microgrid, in order of the subjects."""
 
 @typing.type_check_only
 class OperatorServiceAsyncStub(OperatorServiceStub):
@@ -53,6 +61,14 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     RegisterKey: aio.UnaryUnaryMultiCallable[operator_pb2.RegisterKeyRequest, operator_pb2.RegisterKeyResponse]  # type: ignore[assignment]
     """Registers the key with which a role signs its envelopes, orders, readings or attestations."""
     ListWindows: aio.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]  # type: ignore[assignment]
+    DenyIdentity: aio.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]  # type: ignore[assignment]
+    """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
+    from now on, and its streams end within 30 seconds.
+    """
+    AllowIdentity: aio.UnaryUnaryMultiCallable[operator_pb2.AllowIdentityRequest, operator_pb2.AllowIdentityResponse]  # type: ignore[assignment]
+    """Ends a denial. What the machine's own list denies stays denied."""
+    ListDenials: aio.UnaryUnaryMultiCallable[operator_pb2.ListDenialsRequest, operator_pb2.ListDenialsResponse]  # type: ignore[assignment]
+    """All that is denied in the microgrid, in order of the subjects."""
 
 class OperatorServiceServicer(metaclass=abc_1.ABCMeta):
     """For the microgrid's operator: the community and its members."""
@@ -99,5 +115,31 @@ class OperatorServiceServicer(metaclass=abc_1.ABCMeta):
         request: operator_pb2.ListWindowsRequest,
         context: _ServicerContext,
     ) -> typing.Union[operator_pb2.ListWindowsResponse, abc.Awaitable[operator_pb2.ListWindowsResponse]]: ...
+
+    @abc_1.abstractmethod
+    def DenyIdentity(
+        self,
+        request: operator_pb2.DenyIdentityRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.DenyIdentityResponse, abc.Awaitable[operator_pb2.DenyIdentityResponse]]:
+        """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
+        from now on, and its streams end within 30 seconds.
+        """
+
+    @abc_1.abstractmethod
+    def AllowIdentity(
+        self,
+        request: operator_pb2.AllowIdentityRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.AllowIdentityResponse, abc.Awaitable[operator_pb2.AllowIdentityResponse]]:
+        """Ends a denial. What the machine's own list denies stays denied."""
+
+    @abc_1.abstractmethod
+    def ListDenials(
+        self,
+        request: operator_pb2.ListDenialsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.ListDenialsResponse, abc.Awaitable[operator_pb2.ListDenialsResponse]]:
+        """All that is denied in the microgrid, in order of the subjects."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

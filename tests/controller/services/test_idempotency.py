@@ -44,6 +44,11 @@ def changes(site):
             parent=NAME, key_id=id_, purpose=operator_pb2.KEY_PURPOSE_ORDER, holder="ada", public_key=bytes(32)
         )
 
+    def denial(subject):
+        return operator_pb2.DenyIdentityRequest(parent=NAME, subject=subject, request_id=site.request_id())
+
+    site.operator.DenyIdentity(denial("serial:3"))
+
     def readings(sequence):
         return site.batch_request(site.batch(site.start + 2700, sequence=sequence))
 
@@ -89,6 +94,12 @@ def changes(site):
         "SubmitOrder": (ada.SubmitOrder, site.order_request("ada", 3), site.order_request("ada", 3, load_w=[1, 2])),
         "SubmitReadings": (site.gateway.SubmitReadings, readings(31), readings(32)),
         "SubmitAttestation": (site.validator.SubmitAttestation, again, unsigned),
+        "DenyIdentity": (site.operator.DenyIdentity, denial("serial:1"), denial("serial:2")),
+        "AllowIdentity": (
+            site.operator.AllowIdentity,
+            operator_pb2.AllowIdentityRequest(parent=NAME, subject="serial:3"),
+            operator_pb2.AllowIdentityRequest(parent=NAME, subject="serial:4"),
+        ),
     }
 
 
@@ -104,6 +115,8 @@ METHODS = (
     "RevokeConsent",
     "SubmitReadings",
     "SubmitAttestation",
+    "DenyIdentity",
+    "AllowIdentity",
 )
 
 
