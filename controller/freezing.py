@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from controller.counting import counted
 from controller.flexibility import Generator, Programme, Relay, Vehicle
-from controller.microgrid import Device, DeviceSetpoint, DeviceState, Microgrid, Window
+from controller.microgrid import Device, DeviceSetpoint, DeviceState, Microgrid, Order, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, cut
 from controller.store import market, registry
@@ -34,10 +35,10 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
             mtus=len(microgrid.mtus(start, microgrid.end)),
             window=stored.window,
             member=member,
-            plants=own,
-            thermostats=own,
+            plants=None,
+            thermostats=None,
         )
-        orders[member] = cut(order, mtus)
+        orders[member] = cut(_without(order, own), mtus)
         digests[member] = stored.digest.hex()
     last = max((row for row in earlier if row.carry), key=lambda row: row.start, default=None)
     return Snapshot(
@@ -56,6 +57,15 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
         carry=json.loads(last.carry) if last is not None and last.carry else {},
         planned_w=_planned(microgrid, window, next((row for row in reversed(earlier) if row.plan), None), devices),
         uplifts=_uplifts(next((row for row in reversed(earlier) if row.uplifts), None)),
+    )
+
+
+def _without(order: Order, own: frozenset[str]) -> Order:
+    """An order without what it says of devices that its member has no more."""
+    return replace(
+        order,
+        production={device: series for device, series in order.production.items() if device in own},
+        thermal={device: forecast for device, forecast in order.thermal.items() if device in own},
     )
 
 

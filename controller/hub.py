@@ -56,6 +56,7 @@ class DriverHub:
         self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
         self._reports: list[Mapping[str, Any]] = []
         self._told: dict[tuple[str, str], tuple[str, str]] = {}
+        self._forgotten: set[tuple[str, str]] = set()
 
     def restore(self) -> None:
         """Take up the setpoints that the store still has for running and coming windows."""
@@ -64,15 +65,29 @@ class DriverHub:
     def _restore(self, connection: Connection) -> None:
         acting = {WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value}
         for microgrid in registry.microgrid_ids(connection):
+            known = {device.id for device in registry.devices(connection, microgrid)}
             for row in market.windows(connection, microgrid):
                 if row.state in acting and row.source != PlanSource.FAILSAFE.value:
                     window = Window(name=row.name, start=row.start, end=row.end)
-                    self.offer(microgrid, window, tuple(market.setpoints(connection, row.name)))
+                    told = market.setpoints(connection, row.name)
+                    self.offer(microgrid, window, tuple(s for s in told if s.device in known))
 
     def offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
         """Let drivers have these from their next heartbeat on."""
         for setpoint in setpoints:
+            if (microgrid, setpoint.device) in self._forgotten:
+                continue  # a window that was frozen before the device was forgotten
             self._schedule[microgrid, setpoint.device][setpoint.mtu_start] = (window.name, setpoint)
+
+    def forget(self, microgrid: str, device: str) -> None:
+        """Tell a device nothing more: its lease runs out, and it goes to its failsafe."""
+        self._forgotten.add((microgrid, device))
+        self._schedule.pop((microgrid, device), None)
+        self._states[microgrid].pop(device, None)
+
+    def register(self, microgrid: str, device: str) -> None:
+        """Tell a device what is decided from now on: it is registered, or is so again."""
+        self._forgotten.discard((microgrid, device))
 
     def command(self, microgrid: str, device: str, *, now: float, mtu_seconds: int) -> LeasedCommand | None:
         """What to answer a heartbeat with; None where nothing is meant for now."""

@@ -87,6 +87,11 @@ def not_now(reason: str, message: str) -> Refusal:
     return Refusal(code=Code.FAILED_PRECONDITION, reason=reason, message=message)
 
 
+def changed(message: str) -> Refusal:
+    """What the caller means to change is no longer what the caller knows."""
+    return Refusal(code=Code.ABORTED, reason="ETAG_MISMATCH", message=message)
+
+
 def denied(message: str) -> Refusal:
     """The caller's role does not allow it."""
     return Refusal(code=Code.PERMISSION_DENIED, reason="PERMISSION_DENIED", message=message)

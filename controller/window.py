@@ -323,9 +323,11 @@ def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint
         net = problem.net_of_tail(snapshot, target, plan["power_w"], offset)
         if any(not lower[k] <= net[k] <= upper[k] for k in range(len(mtus))):
             return ()
+    known = {device.id for device in snapshot.devices}
     return tuple(
         DeviceSetpoint(device=device, mtu_start=mtu, kind=SetpointKind(kind), value=values[offset + k])
         for device, (kind, values) in sorted(plan["setpoints"].items())
+        if device in known
         for k, mtu in enumerate(mtus)
     )
 

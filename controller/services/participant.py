@@ -3,54 +3,31 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
-from controller.flexibility import Plant, Programme, Thermostat
-from controller.microgrid import Device
+from controller.flexibility import Plant, Thermostat
 from controller.refusals import invalid, not_found, not_now
 from controller.services.core import Core, once, open_signed, page_of, require_member, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.participant_consents import ConsentMethods
+from controller.services.participant_devices import DeviceMethods
+from controller.services.participant_own import OwnMethods
 from controller.services.proofs import trade_proof
 from controller.store import market, registry
-from controller.wire import fields
-from controller.wire.flexibility import read_device
 from controller.wire.market import read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
 
-DEVICES = 64
-"""As many a member may have."""
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 
 
-class ParticipantServicer(ConsentMethods, participant_pb2_grpc.ParticipantServiceServicer):
+class ParticipantServicer(DeviceMethods, ConsentMethods, OwnMethods, participant_pb2_grpc.ParticipantServiceServicer):
     """Implements gridpact.v1.ParticipantService."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-
-    async def UpdateFlexibility(
-        self, request: pb.UpdateFlexibilityRequest, context: Context
-    ) -> pb.UpdateFlexibilityResponse:
-        """Keep what one of the caller's devices can do."""
-        caller = caller_of(context)
-        id_, member, _ = fields.device_id("flexibility.device", request.flexibility.device)
-
-        def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
-            microgrid = require_member(connection, caller, id_, member, request.flexibility.device)
-            _, device = read_device(request.flexibility, mtu_seconds=microgrid.mtu_seconds)
-            others = [d for d in registry.devices(connection, id_) if d.member == member and d.id != device.id]
-            if len(others) >= DEVICES:
-                raise not_now("TOO_MANY_DEVICES", f"{request.flexibility.device}: more than {DEVICES} of a member")
-            _check_chain(device, others)
-            registry.put_device(connection, id_, device)
-            return pb.UpdateFlexibilityResponse(flexibility=request.flexibility)
-
-        return await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
 
     async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: Context) -> pb.SubmitOrderResponse:
         """Keep the caller's order while the gate is open."""
@@ -131,23 +108,6 @@ class ParticipantServicer(ConsentMethods, participant_pb2_grpc.ParticipantServic
             return pb.GetTradeProofResponse(proof=proof)
 
         return await self._core.database.run_async(read)
-
-
-def _check_chain(device: Device, others: Sequence[Device]) -> None:
-    """Refuses a programme that follows none of its member's, or one that has a follower already, or a ring."""
-    if not isinstance(device.flexibility, Programme) or device.flexibility.follows is None:
-        return
-    field, before = "flexibility.power_profile.follows", device.flexibility.follows
-    programmes = {d.id: d.flexibility for d in others if isinstance(d.flexibility, Programme)}
-    if before not in programmes:
-        raise invalid(field, got=before, wanted="a programme of the same member that is registered")
-    if rivals := sorted(id_ for id_, other in programmes.items() if other.follows == before):
-        raise invalid(field, got=f"{before}, which {rivals[0]} follows already", wanted="one that nobody follows")
-    reached: str | None = before
-    while reached in programmes:
-        reached = programmes[reached].follows
-        if reached == device.id:
-            raise invalid(field, got=f"{before}, which follows {device.id} itself", wanted="no ring")
 
 
 def _window_of(payload: bytes) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from contracts.anchoring import AnchorRow, AnchorState
 from contracts.header import WindowHeader
@@ -60,6 +60,42 @@ def postings(connection: Connection, window: str) -> list[Row[Any]]:
     """The ledger of a window by index."""
     table = schema.postings
     return list(connection.execute(select(table).where(table.c.window == window).order_by(table.c.ix)))
+
+
+def postings_page(
+    connection: Connection, microgrid: str, account: str, *, start: int, end: int, after: tuple[int, int], count: int
+) -> list[Row[Any]]:
+    """The first lines of an account, of windows that begin in ``[start, end)``, behind a window's start and an index.
+
+    Each with its window's ``start`` and ``end``.
+    """
+    table, windows = schema.postings, schema.windows
+    return list(
+        connection.execute(
+            _postings_of(select(table, windows.c.start, windows.c.end), microgrid, account, start, end)
+            .where(
+                (windows.c.start > after[0]) | ((windows.c.start == after[0]) & (table.c.ix > after[1])),
+            )
+            .order_by(windows.c.start, table.c.ix)
+            .limit(count)
+        )
+    )
+
+
+def postings_total(connection: Connection, microgrid: str, account: str, *, start: int, end: int) -> int:
+    """What the lines of an account come to, of windows that begin in ``[start, end)``."""
+    amount = func.sum(schema.postings.c.amount_micro)
+    return int(connection.execute(_postings_of(select(amount), microgrid, account, start, end)).scalar() or 0)
+
+
+def _postings_of(statement: Select[Any], microgrid: str, account: str, start: int, end: int) -> Select[Any]:
+    table, windows = schema.postings, schema.windows
+    return statement.join_from(table, windows, table.c.window == windows.c.name).where(
+        windows.c.microgrid == microgrid,
+        windows.c.start >= start,
+        windows.c.start < end,
+        table.c.account == account,
+    )
 
 
 def add_header(connection: Connection, microgrid: str, header: WindowHeader) -> None:

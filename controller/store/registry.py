@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from controller.flexibility import from_plain, to_plain
 from controller.microgrid import (
@@ -114,6 +114,13 @@ def devices(connection: Connection, microgrid_id: str) -> list[Device]:
     table = schema.devices
     rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id).order_by(table.c.id))
     return [Device(id=r.id, member=r.member, flexibility=from_plain(json.loads(r.flexibility))) for r in rows]
+
+
+def remove_device(connection: Connection, microgrid_id: str, device: str) -> None:
+    """Forget a device and what it said; what was decided about it stays."""
+    devices_, states = schema.devices, schema.device_states
+    connection.execute(delete(states).where(states.c.microgrid == microgrid_id, states.c.device == device))
+    connection.execute(delete(devices_).where(devices_.c.microgrid == microgrid_id, devices_.c.id == device))
 
 
 def put_device_states(connection: Connection, microgrid_id: str, states: Iterable[DeviceState]) -> None:

@@ -3,7 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
-from controller.microgrid import GRID_ACCOUNT, MeterReading, Microgrid, TariffPeriod
+from controller.microgrid import GRID_ACCOUNT, Member, MeterReading, Microgrid, TariffPeriod
 from controller.refusals import invalid, not_found
 from controller.wire import fields
 from controller.wire.zones import known_zone
@@ -110,6 +110,11 @@ def microgrid_message(microgrid: Microgrid) -> operator_pb2.Microgrid:
         network_charge_micro_per_kwh=microgrid.network_charge_micro_per_kwh,
         currency=microgrid.currency,
     )
+
+
+def member_message(microgrid: str, member: Member) -> operator_pb2.Member:
+    """The message of a member."""
+    return operator_pb2.Member(name=f"microgrids/{microgrid}/members/{member.id}", section=member.section)
 
 
 def member_id(field: str, name: str, microgrid: str) -> str:

@@ -23,10 +23,13 @@ def read_order(
     mtus: int,
     window: str,
     member: str,
-    plants: frozenset[str],
-    thermostats: frozenset[str] = frozenset(),
+    plants: frozenset[str] | None,
+    thermostats: frozenset[str] | None = frozenset(),
 ) -> Order:
-    """The order of a member, with these devices, for a window whose rest of the horizon has ``mtus`` MTUs."""
+    """The order of a member, with these devices, for a window whose rest of the horizon has ``mtus`` MTUs.
+
+    Without a set of devices any may be named: an order that was accepted stays readable when a device is gone.
+    """
     try:
         message = participant_pb2.Order.FromString(payload)
     except DecodeError as err:
@@ -41,7 +44,7 @@ def read_order(
     for k, forecast in enumerate(message.production):
         field = f"order.production[{k}]"
         _, _, device = fields.device_id(f"{field}.device", forecast.device)
-        if device not in plants:
+        if plants is not None and device not in plants:
             raise not_found(forecast.device)
         if device in production:
             raise invalid(f"{field}.device", got=f"{forecast.device} twice", wanted="each device once")
@@ -57,13 +60,13 @@ def read_order(
 
 
 def _read_thermal(
-    messages: Sequence[participant_pb2.ThermalForecast], mtus: int, thermostats: frozenset[str]
+    messages: Sequence[participant_pb2.ThermalForecast], mtus: int, thermostats: frozenset[str] | None
 ) -> dict[str, ThermalForecast]:
     thermal: dict[str, ThermalForecast] = {}
     for k, message in enumerate(messages):
         at = f"order.thermal[{k}]"
         _, _, device = fields.device_id(f"{at}.device", message.device)
-        if device not in thermostats:
+        if thermostats is not None and device not in thermostats:
             raise not_found(message.device)
         if device in thermal:
             raise invalid(f"{at}.device", got=f"{message.device} twice", wanted="each device once")

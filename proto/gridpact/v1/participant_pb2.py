@@ -23,83 +23,120 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gridpact.v1 import audit_pb2 as gridpact_dot_v1_dot_audit__pb2
 from gridpact.v1 import dispatch_pb2 as gridpact_dot_v1_dot_dispatch__pb2
+from gridpact.v1 import driver_pb2 as gridpact_dot_v1_dot_driver__pb2
+from gridpact.v1 import operator_pb2 as gridpact_dot_v1_dot_operator__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgridpact/v1/participant.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/audit.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x17gridpact/v1/types.proto\"\xb1\x02\n\x19OperationModeBasedControl\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12&\n\x07\x61llowed\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x34\n\x11required_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fmin_on_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10min_off_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x12max_starts_per_day\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x15\n\x13_max_starts_per_day\"\xbe\x02\n\x14\x46illRateBasedControl\x12\x14\n\x0cmax_charge_w\x18\x01 \x01(\x03\x12\x17\n\x0fmax_discharge_w\x18\x02 \x01(\x03\x12\x13\n\x0b\x63\x61pacity_wh\x18\x03 \x01(\x03\x12\x11\n\tstored_wh\x18\x04 \x01(\x03\x12\x10\n\x08\x66inal_wh\x18\x05 \x01(\x03\x12\x1d\n\x15\x63harge_efficiency_ppm\x18\x06 \x01(\x05\x12 \n\x18\x64ischarge_efficiency_ppm\x18\x07 \x01(\x05\x12 \n\x18\x63ycle_cost_micro_per_kwh\x18\x08 \x01(\x03\x12#\n\x1bself_discharge_ppm_per_hour\x18\t \x01(\x05\x12\x12\n\nreserve_wh\x18\n \x01(\x03\x12!\n\x19\x66inal_value_micro_per_kwh\x18\x0b \x01(\x03\"Z\n\x19PowerEnvelopeBasedControl\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12&\n\x1e\x63urtailment_cost_micro_per_kwh\x18\x02 \x01(\x03\"\x92\x01\n\x11PowerProfilePhase\x12\x0f\n\x07power_w\x18\x01 \x03(\x03\x12\x35\n\x12min_pause_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12max_pause_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf1\x01\n\x18PowerProfileBasedControl\x12.\n\x06phases\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.PowerProfilePhase\x12&\n\x07\x61llowed\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0f\n\x07\x66ollows\x18\x03 \x01(\t\x12\x35\n\x12min_delay_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12max_delay_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\rChargingLevel\x12\x0f\n\x07lower_w\x18\x01 \x01(\x03\x12\x0f\n\x07upper_w\x18\x02 \x01(\x03\"\xaf\x02\n\x0f\x45lectricVehicle\x12#\n\x04stay\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x13\n\x0b\x63\x61pacity_wh\x18\x02 \x01(\x03\x12\x11\n\tstored_wh\x18\x03 \x01(\x03\x12\x13\n\x0brequired_wh\x18\x04 \x01(\x03\x12*\n\x06levels\x18\x05 \x03(\x0b\x32\x1a.gridpact.v1.ChargingLevel\x12\x17\n\x0fmax_discharge_w\x18\x06 \x01(\x03\x12\x12\n\nreserve_wh\x18\x07 \x01(\x03\x12\x1d\n\x15\x63harge_efficiency_ppm\x18\x08 \x01(\x05\x12 \n\x18\x64ischarge_efficiency_ppm\x18\t \x01(\x05\x12 \n\x18\x63ycle_cost_micro_per_kwh\x18\n \x01(\x03\"f\n\rComfortPeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x15\n\rlower_milli_c\x18\x02 \x01(\x03\x12\x15\n\rupper_milli_c\x18\x03 \x01(\x03\"\xdc\x03\n\nThermostat\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12\x12\n\nmodulating\x18\x02 \x01(\x08\x12\x13\n\x0bmin_power_w\x18\x03 \x01(\x03\x12\x1e\n\x16heat_capacity_wh_per_k\x18\x04 \x01(\x03\x12\x1a\n\x12loss_milli_w_per_k\x18\x05 \x01(\x03\x12\x17\n\x0fperformance_ppm\x18\x06 \x01(\x03\x12\x17\n\x0f\x61mbient_milli_c\x18\x07 \x01(\x03\x12\x1b\n\x13temperature_milli_c\x18\x08 \x01(\x03\x12\x15\n\rlower_milli_c\x18\t \x01(\x03\x12\x15\n\rupper_milli_c\x18\n \x01(\x03\x12+\n\x07\x63omfort\x18\x0b \x03(\x0b\x32\x1a.gridpact.v1.ComfortPeriod\x12\x32\n\x0fmin_on_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10min_off_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x1d\x64iscomfort_cost_micro_per_k_h\x18\x0e \x01(\x03\x12\x18\n\x10start_cost_micro\x18\x0f \x01(\x03\"\xa6\x02\n\tGenerator\x12\x13\n\x0bmin_power_w\x18\x01 \x01(\x03\x12\x13\n\x0bmax_power_w\x18\x02 \x01(\x03\x12&\n\x1equadratic_cost_micro_per_kw2_h\x18\x03 \x01(\x03\x12!\n\x19linear_cost_micro_per_kwh\x18\x04 \x01(\x03\x12 \n\x18running_cost_micro_per_h\x18\x05 \x01(\x03\x12\x18\n\x10start_cost_micro\x18\x06 \x01(\x03\x12\x32\n\x0fmin_up_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11min_down_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xba\x03\n\x0b\x46lexibility\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12@\n\x0eoperation_mode\x18\x02 \x01(\x0b\x32&.gridpact.v1.OperationModeBasedControlH\x00\x12\x36\n\tfill_rate\x18\x03 \x01(\x0b\x32!.gridpact.v1.FillRateBasedControlH\x00\x12@\n\x0epower_envelope\x18\x04 \x01(\x0b\x32&.gridpact.v1.PowerEnvelopeBasedControlH\x00\x12>\n\rpower_profile\x18\x05 \x01(\x0b\x32%.gridpact.v1.PowerProfileBasedControlH\x00\x12\x38\n\x10\x65lectric_vehicle\x18\x06 \x01(\x0b\x32\x1c.gridpact.v1.ElectricVehicleH\x00\x12-\n\nthermostat\x18\x07 \x01(\x0b\x32\x17.gridpact.v1.ThermostatH\x00\x12+\n\tgenerator\x18\x08 \x01(\x0b\x32\x16.gridpact.v1.GeneratorH\x00\x42\t\n\x07\x63ontrol\"]\n\x18UpdateFlexibilityRequest\x12-\n\x0b\x66lexibility\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.Flexibility\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x19UpdateFlexibilityResponse\x12-\n\x0b\x66lexibility\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.Flexibility\";\n\x07Partner\x12\x0e\n\x06member\x18\x01 \x01(\t\x12 \n\x18preference_micro_per_kwh\x18\x02 \x01(\x03\"9\n\x12ProductionForecast\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x13\n\x0b\x61vailable_w\x18\x02 \x03(\x03\"c\n\x0fThermalForecast\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x17\n\x0f\x61mbient_milli_c\x18\x02 \x03(\x03\x12\x0e\n\x06\x64raw_w\x18\x03 \x03(\x03\x12\x17\n\x0fperformance_ppm\x18\x04 \x03(\x03\"\xc3\x01\n\x05Order\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0e\n\x06load_w\x18\x03 \x03(\x03\x12\x33\n\nproduction\x18\x04 \x03(\x0b\x32\x1f.gridpact.v1.ProductionForecast\x12&\n\x08partners\x18\x05 \x03(\x0b\x32\x14.gridpact.v1.Partner\x12-\n\x07thermal\x18\x06 \x03(\x0b\x32\x1c.gridpact.v1.ThermalForecast\"L\n\x12SubmitOrderRequest\x12\"\n\x05order\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"%\n\x13SubmitOrderResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"M\n\x14ListOwnTradesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x15ListOwnTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetTradeProofRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x15GetTradeProofResponse\x12!\n\x05proof\x18\x01 \x01(\x0b\x32\x12.gridpact.v1.Proof\"\x8f\x02\n\x07\x43onsent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07grantee\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.gridpact.v1.ConsentScope\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.gridpact.v1.ConsentState\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\x13GrantConsentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x14.gridpact.v1.Consent\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"=\n\x14GrantConsentResponse\x12%\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.Consent\"8\n\x14RevokeConsentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\">\n\x15RevokeConsentResponse\x12%\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.Consent\"L\n\x13ListConsentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x14ListConsentsResponse\x12&\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0c\x43onsentScope\x12\x1d\n\x19\x43ONSENT_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONSENT_SCOPE_METER_DATA\x10\x01\x12\x18\n\x14\x43ONSENT_SCOPE_TRADES\x10\x02\x12\x1a\n\x16\x43ONSENT_SCOPE_DISPATCH\x10\x03*\x9b\x01\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_REVOKED\x10\x03\x12\x1c\n\x18\x43ONSENT_STATE_SUPERSEDED\x10\x04\x32\xfc\x04\n\x12ParticipantService\x12\x62\n\x11UpdateFlexibility\x12%.gridpact.v1.UpdateFlexibilityRequest\x1a&.gridpact.v1.UpdateFlexibilityResponse\x12P\n\x0bSubmitOrder\x12\x1f.gridpact.v1.SubmitOrderRequest\x1a .gridpact.v1.SubmitOrderResponse\x12V\n\rListOwnTrades\x12!.gridpact.v1.ListOwnTradesRequest\x1a\".gridpact.v1.ListOwnTradesResponse\x12V\n\rGetTradeProof\x12!.gridpact.v1.GetTradeProofRequest\x1a\".gridpact.v1.GetTradeProofResponse\x12S\n\x0cGrantConsent\x12 .gridpact.v1.GrantConsentRequest\x1a!.gridpact.v1.GrantConsentResponse\x12V\n\rRevokeConsent\x12!.gridpact.v1.RevokeConsentRequest\x1a\".gridpact.v1.RevokeConsentResponse\x12S\n\x0cListConsents\x12 .gridpact.v1.ListConsentsRequest\x1a!.gridpact.v1.ListConsentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgridpact/v1/participant.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/audit.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x18gridpact/v1/driver.proto\x1a\x1agridpact/v1/operator.proto\x1a\x17gridpact/v1/types.proto\"\xb1\x02\n\x19OperationModeBasedControl\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12&\n\x07\x61llowed\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x34\n\x11required_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fmin_on_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10min_off_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x12max_starts_per_day\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x15\n\x13_max_starts_per_day\"\xbe\x02\n\x14\x46illRateBasedControl\x12\x14\n\x0cmax_charge_w\x18\x01 \x01(\x03\x12\x17\n\x0fmax_discharge_w\x18\x02 \x01(\x03\x12\x13\n\x0b\x63\x61pacity_wh\x18\x03 \x01(\x03\x12\x11\n\tstored_wh\x18\x04 \x01(\x03\x12\x10\n\x08\x66inal_wh\x18\x05 \x01(\x03\x12\x1d\n\x15\x63harge_efficiency_ppm\x18\x06 \x01(\x05\x12 \n\x18\x64ischarge_efficiency_ppm\x18\x07 \x01(\x05\x12 \n\x18\x63ycle_cost_micro_per_kwh\x18\x08 \x01(\x03\x12#\n\x1bself_discharge_ppm_per_hour\x18\t \x01(\x05\x12\x12\n\nreserve_wh\x18\n \x01(\x03\x12!\n\x19\x66inal_value_micro_per_kwh\x18\x0b \x01(\x03\"Z\n\x19PowerEnvelopeBasedControl\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12&\n\x1e\x63urtailment_cost_micro_per_kwh\x18\x02 \x01(\x03\"\x92\x01\n\x11PowerProfilePhase\x12\x0f\n\x07power_w\x18\x01 \x03(\x03\x12\x35\n\x12min_pause_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12max_pause_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf1\x01\n\x18PowerProfileBasedControl\x12.\n\x06phases\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.PowerProfilePhase\x12&\n\x07\x61llowed\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0f\n\x07\x66ollows\x18\x03 \x01(\t\x12\x35\n\x12min_delay_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12max_delay_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"1\n\rChargingLevel\x12\x0f\n\x07lower_w\x18\x01 \x01(\x03\x12\x0f\n\x07upper_w\x18\x02 \x01(\x03\"\xaf\x02\n\x0f\x45lectricVehicle\x12#\n\x04stay\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x13\n\x0b\x63\x61pacity_wh\x18\x02 \x01(\x03\x12\x11\n\tstored_wh\x18\x03 \x01(\x03\x12\x13\n\x0brequired_wh\x18\x04 \x01(\x03\x12*\n\x06levels\x18\x05 \x03(\x0b\x32\x1a.gridpact.v1.ChargingLevel\x12\x17\n\x0fmax_discharge_w\x18\x06 \x01(\x03\x12\x12\n\nreserve_wh\x18\x07 \x01(\x03\x12\x1d\n\x15\x63harge_efficiency_ppm\x18\x08 \x01(\x05\x12 \n\x18\x64ischarge_efficiency_ppm\x18\t \x01(\x05\x12 \n\x18\x63ycle_cost_micro_per_kwh\x18\n \x01(\x03\"f\n\rComfortPeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x15\n\rlower_milli_c\x18\x02 \x01(\x03\x12\x15\n\rupper_milli_c\x18\x03 \x01(\x03\"\xdc\x03\n\nThermostat\x12\x15\n\rrated_power_w\x18\x01 \x01(\x03\x12\x12\n\nmodulating\x18\x02 \x01(\x08\x12\x13\n\x0bmin_power_w\x18\x03 \x01(\x03\x12\x1e\n\x16heat_capacity_wh_per_k\x18\x04 \x01(\x03\x12\x1a\n\x12loss_milli_w_per_k\x18\x05 \x01(\x03\x12\x17\n\x0fperformance_ppm\x18\x06 \x01(\x03\x12\x17\n\x0f\x61mbient_milli_c\x18\x07 \x01(\x03\x12\x1b\n\x13temperature_milli_c\x18\x08 \x01(\x03\x12\x15\n\rlower_milli_c\x18\t \x01(\x03\x12\x15\n\rupper_milli_c\x18\n \x01(\x03\x12+\n\x07\x63omfort\x18\x0b \x03(\x0b\x32\x1a.gridpact.v1.ComfortPeriod\x12\x32\n\x0fmin_on_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10min_off_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x1d\x64iscomfort_cost_micro_per_k_h\x18\x0e \x01(\x03\x12\x18\n\x10start_cost_micro\x18\x0f \x01(\x03\"\xa6\x02\n\tGenerator\x12\x13\n\x0bmin_power_w\x18\x01 \x01(\x03\x12\x13\n\x0bmax_power_w\x18\x02 \x01(\x03\x12&\n\x1equadratic_cost_micro_per_kw2_h\x18\x03 \x01(\x03\x12!\n\x19linear_cost_micro_per_kwh\x18\x04 \x01(\x03\x12 \n\x18running_cost_micro_per_h\x18\x05 \x01(\x03\x12\x18\n\x10start_cost_micro\x18\x06 \x01(\x03\x12\x32\n\x0fmin_up_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11min_down_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xba\x03\n\x0b\x46lexibility\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12@\n\x0eoperation_mode\x18\x02 \x01(\x0b\x32&.gridpact.v1.OperationModeBasedControlH\x00\x12\x36\n\tfill_rate\x18\x03 \x01(\x0b\x32!.gridpact.v1.FillRateBasedControlH\x00\x12@\n\x0epower_envelope\x18\x04 \x01(\x0b\x32&.gridpact.v1.PowerEnvelopeBasedControlH\x00\x12>\n\rpower_profile\x18\x05 \x01(\x0b\x32%.gridpact.v1.PowerProfileBasedControlH\x00\x12\x38\n\x10\x65lectric_vehicle\x18\x06 \x01(\x0b\x32\x1c.gridpact.v1.ElectricVehicleH\x00\x12-\n\nthermostat\x18\x07 \x01(\x0b\x32\x17.gridpact.v1.ThermostatH\x00\x12+\n\tgenerator\x18\x08 \x01(\x0b\x32\x16.gridpact.v1.GeneratorH\x00\x42\t\n\x07\x63ontrol\"\x9c\x01\n\x18UpdateFlexibilityRequest\x12-\n\x0b\x66lexibility\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.Flexibility\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"X\n\x19UpdateFlexibilityResponse\x12-\n\x0b\x66lexibility\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.Flexibility\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"S\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x0b\x66lexibility\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.Flexibility\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\" \n\x10GetDeviceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetDeviceResponse\x12#\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Device\"K\n\x12ListDevicesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListDevicesResponse\x12$\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x13\x44\x65leteDeviceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x16\n\x14\x44\x65leteDeviceResponse\" \n\x10GetMemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x11GetMemberResponse\x12#\n\x06member\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Member\"$\n\x12GetScheduleRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"q\n\x13GetScheduleResponse\x12+\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1a.gridpact.v1.DeviceOutlook\x12-\n\tpositions\x18\x02 \x03(\x0b\x32\x1a.gridpact.v1.PositionPoint\"J\n\rDeviceOutlook\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12)\n\x06points\x18\x02 \x03(\x0b\x32\x19.gridpact.v1.OutlookPoint\"Y\n\x0cOutlookPoint\x12\'\n\x08setpoint\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Setpoint\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x0f\n\x07\x64\x65\x63ided\x18\x03 \x01(\x08\"H\n\rPositionPoint\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0e\n\x06net_wh\x18\x02 \x01(\x03\"z\n\nOwnPosting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x11\n\treference\x18\x04 \x01(\t\x12\x14\n\x0c\x61mount_micro\x18\x05 \x01(\x03\"x\n\x16ListOwnPostingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"r\n\x17ListOwnPostingsResponse\x12)\n\x08postings\x18\x01 \x03(\x0b\x32\x17.gridpact.v1.OwnPosting\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0btotal_micro\x18\x03 \x01(\x03\";\n\x07Partner\x12\x0e\n\x06member\x18\x01 \x01(\t\x12 \n\x18preference_micro_per_kwh\x18\x02 \x01(\x03\"9\n\x12ProductionForecast\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x13\n\x0b\x61vailable_w\x18\x02 \x03(\x03\"c\n\x0fThermalForecast\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x17\n\x0f\x61mbient_milli_c\x18\x02 \x03(\x03\x12\x0e\n\x06\x64raw_w\x18\x03 \x03(\x03\x12\x17\n\x0fperformance_ppm\x18\x04 \x03(\x03\"\xc3\x01\n\x05Order\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0e\n\x06load_w\x18\x03 \x03(\x03\x12\x33\n\nproduction\x18\x04 \x03(\x0b\x32\x1f.gridpact.v1.ProductionForecast\x12&\n\x08partners\x18\x05 \x03(\x0b\x32\x14.gridpact.v1.Partner\x12-\n\x07thermal\x18\x06 \x03(\x0b\x32\x1c.gridpact.v1.ThermalForecast\"L\n\x12SubmitOrderRequest\x12\"\n\x05order\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"%\n\x13SubmitOrderResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"M\n\x14ListOwnTradesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x15ListOwnTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetTradeProofRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x15GetTradeProofResponse\x12!\n\x05proof\x18\x01 \x01(\x0b\x32\x12.gridpact.v1.Proof\"\x8f\x02\n\x07\x43onsent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07grantee\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.gridpact.v1.ConsentScope\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.gridpact.v1.ConsentState\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\x13GrantConsentRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x14.gridpact.v1.Consent\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"=\n\x14GrantConsentResponse\x12%\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.Consent\"8\n\x14RevokeConsentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\">\n\x15RevokeConsentResponse\x12%\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.Consent\"L\n\x13ListConsentsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x14ListConsentsResponse\x12&\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0c\x43onsentScope\x12\x1d\n\x19\x43ONSENT_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONSENT_SCOPE_METER_DATA\x10\x01\x12\x18\n\x14\x43ONSENT_SCOPE_TRADES\x10\x02\x12\x1a\n\x16\x43ONSENT_SCOPE_DISPATCH\x10\x03*\x9b\x01\n\x0c\x43onsentState\x12\x1d\n\x19\x43ONSENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSENT_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x43ONSENT_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x43ONSENT_STATE_REVOKED\x10\x03\x12\x1c\n\x18\x43ONSENT_STATE_SUPERSEDED\x10\x04\x32\xeb\x08\n\x12ParticipantService\x12\x62\n\x11UpdateFlexibility\x12%.gridpact.v1.UpdateFlexibilityRequest\x1a&.gridpact.v1.UpdateFlexibilityResponse\x12J\n\tGetDevice\x12\x1d.gridpact.v1.GetDeviceRequest\x1a\x1e.gridpact.v1.GetDeviceResponse\x12P\n\x0bListDevices\x12\x1f.gridpact.v1.ListDevicesRequest\x1a .gridpact.v1.ListDevicesResponse\x12S\n\x0c\x44\x65leteDevice\x12 .gridpact.v1.DeleteDeviceRequest\x1a!.gridpact.v1.DeleteDeviceResponse\x12J\n\tGetMember\x12\x1d.gridpact.v1.GetMemberRequest\x1a\x1e.gridpact.v1.GetMemberResponse\x12P\n\x0bGetSchedule\x12\x1f.gridpact.v1.GetScheduleRequest\x1a .gridpact.v1.GetScheduleResponse\x12\\\n\x0fListOwnPostings\x12#.gridpact.v1.ListOwnPostingsRequest\x1a$.gridpact.v1.ListOwnPostingsResponse\x12P\n\x0bSubmitOrder\x12\x1f.gridpact.v1.SubmitOrderRequest\x1a .gridpact.v1.SubmitOrderResponse\x12V\n\rListOwnTrades\x12!.gridpact.v1.ListOwnTradesRequest\x1a\".gridpact.v1.ListOwnTradesResponse\x12V\n\rGetTradeProof\x12!.gridpact.v1.GetTradeProofRequest\x1a\".gridpact.v1.GetTradeProofResponse\x12S\n\x0cGrantConsent\x12 .gridpact.v1.GrantConsentRequest\x1a!.gridpact.v1.GrantConsentResponse\x12V\n\rRevokeConsent\x12!.gridpact.v1.RevokeConsentRequest\x1a\".gridpact.v1.RevokeConsentResponse\x12S\n\x0cListConsents\x12 .gridpact.v1.ListConsentsRequest\x1a!.gridpact.v1.ListConsentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.participant_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONSENTSCOPE']._serialized_start=4680
-  _globals['_CONSENTSCOPE']._serialized_end=4809
-  _globals['_CONSENTSTATE']._serialized_start=4812
-  _globals['_CONSENTSTATE']._serialized_end=4967
-  _globals['_OPERATIONMODEBASEDCONTROL']._serialized_start=190
-  _globals['_OPERATIONMODEBASEDCONTROL']._serialized_end=495
-  _globals['_FILLRATEBASEDCONTROL']._serialized_start=498
-  _globals['_FILLRATEBASEDCONTROL']._serialized_end=816
-  _globals['_POWERENVELOPEBASEDCONTROL']._serialized_start=818
-  _globals['_POWERENVELOPEBASEDCONTROL']._serialized_end=908
-  _globals['_POWERPROFILEPHASE']._serialized_start=911
-  _globals['_POWERPROFILEPHASE']._serialized_end=1057
-  _globals['_POWERPROFILEBASEDCONTROL']._serialized_start=1060
-  _globals['_POWERPROFILEBASEDCONTROL']._serialized_end=1301
-  _globals['_CHARGINGLEVEL']._serialized_start=1303
-  _globals['_CHARGINGLEVEL']._serialized_end=1352
-  _globals['_ELECTRICVEHICLE']._serialized_start=1355
-  _globals['_ELECTRICVEHICLE']._serialized_end=1658
-  _globals['_COMFORTPERIOD']._serialized_start=1660
-  _globals['_COMFORTPERIOD']._serialized_end=1762
-  _globals['_THERMOSTAT']._serialized_start=1765
-  _globals['_THERMOSTAT']._serialized_end=2241
-  _globals['_GENERATOR']._serialized_start=2244
-  _globals['_GENERATOR']._serialized_end=2538
-  _globals['_FLEXIBILITY']._serialized_start=2541
-  _globals['_FLEXIBILITY']._serialized_end=2983
-  _globals['_UPDATEFLEXIBILITYREQUEST']._serialized_start=2985
-  _globals['_UPDATEFLEXIBILITYREQUEST']._serialized_end=3078
-  _globals['_UPDATEFLEXIBILITYRESPONSE']._serialized_start=3080
-  _globals['_UPDATEFLEXIBILITYRESPONSE']._serialized_end=3154
-  _globals['_PARTNER']._serialized_start=3156
-  _globals['_PARTNER']._serialized_end=3215
-  _globals['_PRODUCTIONFORECAST']._serialized_start=3217
-  _globals['_PRODUCTIONFORECAST']._serialized_end=3274
-  _globals['_THERMALFORECAST']._serialized_start=3276
-  _globals['_THERMALFORECAST']._serialized_end=3375
-  _globals['_ORDER']._serialized_start=3378
-  _globals['_ORDER']._serialized_end=3573
-  _globals['_SUBMITORDERREQUEST']._serialized_start=3575
-  _globals['_SUBMITORDERREQUEST']._serialized_end=3651
-  _globals['_SUBMITORDERRESPONSE']._serialized_start=3653
-  _globals['_SUBMITORDERRESPONSE']._serialized_end=3690
-  _globals['_LISTOWNTRADESREQUEST']._serialized_start=3692
-  _globals['_LISTOWNTRADESREQUEST']._serialized_end=3769
-  _globals['_LISTOWNTRADESRESPONSE']._serialized_start=3771
-  _globals['_LISTOWNTRADESRESPONSE']._serialized_end=3855
-  _globals['_GETTRADEPROOFREQUEST']._serialized_start=3857
-  _globals['_GETTRADEPROOFREQUEST']._serialized_end=3893
-  _globals['_GETTRADEPROOFRESPONSE']._serialized_start=3895
-  _globals['_GETTRADEPROOFRESPONSE']._serialized_end=3953
-  _globals['_CONSENT']._serialized_start=3956
-  _globals['_CONSENT']._serialized_end=4227
-  _globals['_GRANTCONSENTREQUEST']._serialized_start=4229
-  _globals['_GRANTCONSENTREQUEST']._serialized_end=4325
-  _globals['_GRANTCONSENTRESPONSE']._serialized_start=4327
-  _globals['_GRANTCONSENTRESPONSE']._serialized_end=4388
-  _globals['_REVOKECONSENTREQUEST']._serialized_start=4390
-  _globals['_REVOKECONSENTREQUEST']._serialized_end=4446
-  _globals['_REVOKECONSENTRESPONSE']._serialized_start=4448
-  _globals['_REVOKECONSENTRESPONSE']._serialized_end=4510
-  _globals['_LISTCONSENTSREQUEST']._serialized_start=4512
-  _globals['_LISTCONSENTSREQUEST']._serialized_end=4588
-  _globals['_LISTCONSENTSRESPONSE']._serialized_start=4590
-  _globals['_LISTCONSENTSRESPONSE']._serialized_end=4677
-  _globals['_PARTICIPANTSERVICE']._serialized_start=4970
-  _globals['_PARTICIPANTSERVICE']._serialized_end=5606
+  _globals['_CONSENTSCOPE']._serialized_start=6129
+  _globals['_CONSENTSCOPE']._serialized_end=6258
+  _globals['_CONSENTSTATE']._serialized_start=6261
+  _globals['_CONSENTSTATE']._serialized_end=6416
+  _globals['_OPERATIONMODEBASEDCONTROL']._serialized_start=278
+  _globals['_OPERATIONMODEBASEDCONTROL']._serialized_end=583
+  _globals['_FILLRATEBASEDCONTROL']._serialized_start=586
+  _globals['_FILLRATEBASEDCONTROL']._serialized_end=904
+  _globals['_POWERENVELOPEBASEDCONTROL']._serialized_start=906
+  _globals['_POWERENVELOPEBASEDCONTROL']._serialized_end=996
+  _globals['_POWERPROFILEPHASE']._serialized_start=999
+  _globals['_POWERPROFILEPHASE']._serialized_end=1145
+  _globals['_POWERPROFILEBASEDCONTROL']._serialized_start=1148
+  _globals['_POWERPROFILEBASEDCONTROL']._serialized_end=1389
+  _globals['_CHARGINGLEVEL']._serialized_start=1391
+  _globals['_CHARGINGLEVEL']._serialized_end=1440
+  _globals['_ELECTRICVEHICLE']._serialized_start=1443
+  _globals['_ELECTRICVEHICLE']._serialized_end=1746
+  _globals['_COMFORTPERIOD']._serialized_start=1748
+  _globals['_COMFORTPERIOD']._serialized_end=1850
+  _globals['_THERMOSTAT']._serialized_start=1853
+  _globals['_THERMOSTAT']._serialized_end=2329
+  _globals['_GENERATOR']._serialized_start=2332
+  _globals['_GENERATOR']._serialized_end=2626
+  _globals['_FLEXIBILITY']._serialized_start=2629
+  _globals['_FLEXIBILITY']._serialized_end=3071
+  _globals['_UPDATEFLEXIBILITYREQUEST']._serialized_start=3074
+  _globals['_UPDATEFLEXIBILITYREQUEST']._serialized_end=3230
+  _globals['_UPDATEFLEXIBILITYRESPONSE']._serialized_start=3232
+  _globals['_UPDATEFLEXIBILITYRESPONSE']._serialized_end=3320
+  _globals['_DEVICE']._serialized_start=3322
+  _globals['_DEVICE']._serialized_end=3405
+  _globals['_GETDEVICEREQUEST']._serialized_start=3407
+  _globals['_GETDEVICEREQUEST']._serialized_end=3439
+  _globals['_GETDEVICERESPONSE']._serialized_start=3441
+  _globals['_GETDEVICERESPONSE']._serialized_end=3497
+  _globals['_LISTDEVICESREQUEST']._serialized_start=3499
+  _globals['_LISTDEVICESREQUEST']._serialized_end=3574
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=3576
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=3660
+  _globals['_DELETEDEVICEREQUEST']._serialized_start=3662
+  _globals['_DELETEDEVICEREQUEST']._serialized_end=3731
+  _globals['_DELETEDEVICERESPONSE']._serialized_start=3733
+  _globals['_DELETEDEVICERESPONSE']._serialized_end=3755
+  _globals['_GETMEMBERREQUEST']._serialized_start=3757
+  _globals['_GETMEMBERREQUEST']._serialized_end=3789
+  _globals['_GETMEMBERRESPONSE']._serialized_start=3791
+  _globals['_GETMEMBERRESPONSE']._serialized_end=3847
+  _globals['_GETSCHEDULEREQUEST']._serialized_start=3849
+  _globals['_GETSCHEDULEREQUEST']._serialized_end=3885
+  _globals['_GETSCHEDULERESPONSE']._serialized_start=3887
+  _globals['_GETSCHEDULERESPONSE']._serialized_end=4000
+  _globals['_DEVICEOUTLOOK']._serialized_start=4002
+  _globals['_DEVICEOUTLOOK']._serialized_end=4076
+  _globals['_OUTLOOKPOINT']._serialized_start=4078
+  _globals['_OUTLOOKPOINT']._serialized_end=4167
+  _globals['_POSITIONPOINT']._serialized_start=4169
+  _globals['_POSITIONPOINT']._serialized_end=4241
+  _globals['_OWNPOSTING']._serialized_start=4243
+  _globals['_OWNPOSTING']._serialized_end=4365
+  _globals['_LISTOWNPOSTINGSREQUEST']._serialized_start=4367
+  _globals['_LISTOWNPOSTINGSREQUEST']._serialized_end=4487
+  _globals['_LISTOWNPOSTINGSRESPONSE']._serialized_start=4489
+  _globals['_LISTOWNPOSTINGSRESPONSE']._serialized_end=4603
+  _globals['_PARTNER']._serialized_start=4605
+  _globals['_PARTNER']._serialized_end=4664
+  _globals['_PRODUCTIONFORECAST']._serialized_start=4666
+  _globals['_PRODUCTIONFORECAST']._serialized_end=4723
+  _globals['_THERMALFORECAST']._serialized_start=4725
+  _globals['_THERMALFORECAST']._serialized_end=4824
+  _globals['_ORDER']._serialized_start=4827
+  _globals['_ORDER']._serialized_end=5022
+  _globals['_SUBMITORDERREQUEST']._serialized_start=5024
+  _globals['_SUBMITORDERREQUEST']._serialized_end=5100
+  _globals['_SUBMITORDERRESPONSE']._serialized_start=5102
+  _globals['_SUBMITORDERRESPONSE']._serialized_end=5139
+  _globals['_LISTOWNTRADESREQUEST']._serialized_start=5141
+  _globals['_LISTOWNTRADESREQUEST']._serialized_end=5218
+  _globals['_LISTOWNTRADESRESPONSE']._serialized_start=5220
+  _globals['_LISTOWNTRADESRESPONSE']._serialized_end=5304
+  _globals['_GETTRADEPROOFREQUEST']._serialized_start=5306
+  _globals['_GETTRADEPROOFREQUEST']._serialized_end=5342
+  _globals['_GETTRADEPROOFRESPONSE']._serialized_start=5344
+  _globals['_GETTRADEPROOFRESPONSE']._serialized_end=5402
+  _globals['_CONSENT']._serialized_start=5405
+  _globals['_CONSENT']._serialized_end=5676
+  _globals['_GRANTCONSENTREQUEST']._serialized_start=5678
+  _globals['_GRANTCONSENTREQUEST']._serialized_end=5774
+  _globals['_GRANTCONSENTRESPONSE']._serialized_start=5776
+  _globals['_GRANTCONSENTRESPONSE']._serialized_end=5837
+  _globals['_REVOKECONSENTREQUEST']._serialized_start=5839
+  _globals['_REVOKECONSENTREQUEST']._serialized_end=5895
+  _globals['_REVOKECONSENTRESPONSE']._serialized_start=5897
+  _globals['_REVOKECONSENTRESPONSE']._serialized_end=5959
+  _globals['_LISTCONSENTSREQUEST']._serialized_start=5961
+  _globals['_LISTCONSENTSREQUEST']._serialized_end=6037
+  _globals['_LISTCONSENTSRESPONSE']._serialized_start=6039
+  _globals['_LISTCONSENTSRESPONSE']._serialized_end=6126
+  _globals['_PARTICIPANTSERVICE']._serialized_start=6419
+  _globals['_PARTICIPANTSERVICE']._serialized_end=7550
 # @@protoc_insertion_point(module_scope)

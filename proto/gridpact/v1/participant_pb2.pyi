@@ -6,12 +6,15 @@ isort:skip_file
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import duration_pb2 as duration_pb2
+from google.protobuf import field_mask_pb2 as field_mask_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from gridpact.v1 import audit_pb2 as audit_pb2
 from gridpact.v1 import dispatch_pb2 as dispatch_pb2
+from gridpact.v1 import driver_pb2 as driver_pb2
+from gridpact.v1 import operator_pb2 as operator_pb2
 from gridpact.v1 import types_pb2 as types_pb2
 import builtins as builtins
 import sys
@@ -579,18 +582,31 @@ class UpdateFlexibilityRequest(message.Message):
 
     FLEXIBILITY_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
     request_id: builtins.str
+    etag: builtins.str
+    """Of the device as the caller knows it; ABORTED where it has changed since. Empty for any."""
     @builtins.property
     def flexibility(self) -> Flexibility: ...
+    @builtins.property
+    def update_mask(self) -> field_mask_pb2.FieldMask:
+        """Which fields to change, as in fill_rate.reserve_wh; those that the flexibility does not set get their default. A
+        whole control may be named, to change its kind. Absent: all of the device is replaced, or registered where it is
+        new. A mask without paths is refused, and so is a path into a control that the device does not have.
+        """
+
     def __init__(
         self,
         *,
         flexibility: Flexibility | None = ...,
         request_id: builtins.str = ...,
+        update_mask: field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "flexibility", b"flexibility", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,16 +615,463 @@ class UpdateFlexibilityResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     FLEXIBILITY_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    etag: builtins.str
+    """Changes whenever the device does."""
     @builtins.property
     def flexibility(self) -> Flexibility: ...
     def __init__(
         self,
         *,
         flexibility: Flexibility | None = ...,
+        etag: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "flexibility", b"flexibility"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Device(message.Message):
+    """A device as it is registered."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    FLEXIBILITY_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    etag: builtins.str
+    """Changes whenever the device does."""
+    @builtins.property
+    def flexibility(self) -> Flexibility:
+        """What it can do."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        flexibility: Flexibility | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "flexibility", b"flexibility", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetDeviceRequest(message.Message):
+    """Which device to get."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetDeviceResponse(message.Message):
+    """What is known of it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def device(self) -> Device:
+        """As it is kept."""
+
+    def __init__(
+        self,
+        *,
+        device: Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListDevicesRequest(message.Message):
+    """Whose devices to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """The caller: microgrids/{microgrid}/members/{member}"""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListDevicesResponse(message.Message):
+    """One page of devices."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def devices(self) -> containers.RepeatedCompositeFieldContainer[Device]:
+        """In order of their names."""
+
+    def __init__(
+        self,
+        *,
+        devices: abc.Iterable[Device] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["devices", b"devices", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteDeviceRequest(message.Message):
+    """Which device to forget."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    etag: builtins.str
+    """Of the device as the caller knows it; ABORTED where it has changed since. Empty for any."""
+    request_id: builtins.str
+    """Chosen by the caller; the same id has one effect."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        etag: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteDeviceResponse(message.Message):
+    """It is forgotten."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMemberRequest(message.Message):
+    """Which member to get."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The caller: microgrids/{microgrid}/members/{member}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMemberResponse(message.Message):
+    """What is known of it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def member(self) -> operator_pb2.Member:
+        """As it is kept."""
+
+    def __init__(
+        self,
+        *,
+        member: operator_pb2.Member | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["member", b"member"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetScheduleRequest(message.Message):
+    """Whose schedule to get."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetScheduleResponse(message.Message):
+    """What is decided and foreseen from the present MTU to the end of the newest plan."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: builtins.int
+    POSITIONS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def devices(self) -> containers.RepeatedCompositeFieldContainer[DeviceOutlook]:
+        """In order of their names."""
+
+    @builtins.property
+    def positions(self) -> containers.RepeatedCompositeFieldContainer[PositionPoint]:
+        """What the member was scheduled to take, in the MTUs that are decided."""
+
+    def __init__(
+        self,
+        *,
+        devices: abc.Iterable[DeviceOutlook] | None = ...,
+        positions: abc.Iterable[PositionPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["devices", b"devices", "positions", b"positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeviceOutlook(message.Message):
+    """What one device is to do."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    @builtins.property
+    def points(self) -> containers.RepeatedCompositeFieldContainer[OutlookPoint]:
+        """In order of time."""
+
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        points: abc.Iterable[OutlookPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OutlookPoint(message.Message):
+    """What a device is to do in one MTU."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SETPOINT_FIELD_NUMBER: builtins.int
+    POWER_W_FIELD_NUMBER: builtins.int
+    DECIDED_FIELD_NUMBER: builtins.int
+    power_w: builtins.int
+    """What it is expected to take, consumption positive."""
+    decided: builtins.bool
+    """Whether its window is decided; else the next clearing may change it."""
+    @builtins.property
+    def setpoint(self) -> driver_pb2.Setpoint:
+        """Interval and target."""
+
+    def __init__(
+        self,
+        *,
+        setpoint: driver_pb2.Setpoint | None = ...,
+        power_w: builtins.int = ...,
+        decided: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["setpoint", b"setpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decided", b"decided", "power_w", b"power_w", "setpoint", b"setpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PositionPoint(message.Message):
+    """What a member was scheduled to take in one MTU."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: builtins.int
+    NET_WH_FIELD_NUMBER: builtins.int
+    net_wh: builtins.int
+    """Negative where it was scheduled to give."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """The MTU."""
+
+    def __init__(
+        self,
+        *,
+        interval: types_pb2.Interval | None = ...,
+        net_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "net_wh", b"net_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OwnPosting(message.Message):
+    """A line of the ledger that is the caller's."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    REFERENCE_FIELD_NUMBER: builtins.int
+    AMOUNT_MICRO_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/windows/{window}/postings/{index}"""
+    kind: builtins.str
+    """TRADE, NETWORK, IMBALANCE, UPLIFT and so on."""
+    reference: builtins.str
+    """What it is about: a trade's index, or member and MTU."""
+    amount_micro: builtins.int
+    """Negative where the caller pays."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Of the window."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        kind: builtins.str = ...,
+        reference: builtins.str = ...,
+        amount_micro: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_micro", b"amount_micro", "interval", b"interval", "kind", b"kind", "name", b"name", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOwnPostingsRequest(message.Message):
+    """Which lines to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """The caller: microgrids/{microgrid}/members/{member}"""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first. Windows that are settled meanwhile shift no page."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Only of windows that begin in here; absent for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOwnPostingsResponse(message.Message):
+    """One page of lines."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    TOTAL_MICRO_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    total_micro: builtins.int
+    """Sum over all pages: the bill so far. Negative where the caller owes."""
+    @builtins.property
+    def postings(self) -> containers.RepeatedCompositeFieldContainer[OwnPosting]:
+        """In order of window and index."""
+
+    def __init__(
+        self,
+        *,
+        postings: abc.Iterable[OwnPosting] | None = ...,
+        next_page_token: builtins.str = ...,
+        total_micro: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "postings", b"postings", "total_micro", b"total_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

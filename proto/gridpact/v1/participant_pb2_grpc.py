@@ -40,6 +40,36 @@ class ParticipantServiceStub:
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityResponse.FromString,
                 _registered_method=True)
+        self.GetDevice = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/GetDevice',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.GetDeviceRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetDeviceResponse.FromString,
+                _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ListDevices',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
+        self.DeleteDevice = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/DeleteDevice',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.DeleteDeviceRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.DeleteDeviceResponse.FromString,
+                _registered_method=True)
+        self.GetMember = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/GetMember',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.GetMemberRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetMemberResponse.FromString,
+                _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/GetSchedule',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetScheduleResponse.FromString,
+                _registered_method=True)
+        self.ListOwnPostings = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ListOwnPostings',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
+                _registered_method=True)
         self.SubmitOrder = channel.unary_unary(
                 '/gridpact.v1.ParticipantService/SubmitOrder',
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.SubmitOrderRequest.SerializeToString,
@@ -77,7 +107,51 @@ class ParticipantServiceServicer:
     """
 
     def UpdateFlexibility(self, request, context):
-        """Registers a device or replaces what is known of it.
+        """Registers a device or replaces what is known of it; with a mask changes the named fields of one that is registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDevice(self, request, context):
+        """One of the caller's devices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDevices(self, request, context):
+        """The caller's devices in order of their names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDevice(self, request, context):
+        """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
+        ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMember(self, request, context):
+        """The caller as the operator registered it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """What the member's devices are to do in the running and the coming windows: to the member itself, and to whom it
+        consented DISPATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwnPostings(self, request, context):
+        """The caller's own lines of the ledger, and what they come to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +208,36 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.UpdateFlexibility,
                     request_deserializer=gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityResponse.SerializeToString,
+            ),
+            'GetDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDevice,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetDeviceRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.GetDeviceResponse.SerializeToString,
+            ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListDevicesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ListDevicesResponse.SerializeToString,
+            ),
+            'DeleteDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDevice,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.DeleteDeviceRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.DeleteDeviceResponse.SerializeToString,
+            ),
+            'GetMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMember,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetMemberRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.GetMemberResponse.SerializeToString,
+            ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetScheduleRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.GetScheduleResponse.SerializeToString,
+            ),
+            'ListOwnPostings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnPostings,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.SerializeToString,
             ),
             'SubmitOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitOrder,
@@ -194,6 +298,168 @@ class ParticipantService:
             '/gridpact.v1.ParticipantService/UpdateFlexibility',
             gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityRequest.SerializeToString,
             gridpact_dot_v1_dot_participant__pb2.UpdateFlexibilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/GetDevice',
+            gridpact_dot_v1_dot_participant__pb2.GetDeviceRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.GetDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ListDevices',
+            gridpact_dot_v1_dot_participant__pb2.ListDevicesRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ListDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/DeleteDevice',
+            gridpact_dot_v1_dot_participant__pb2.DeleteDeviceRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.DeleteDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/GetMember',
+            gridpact_dot_v1_dot_participant__pb2.GetMemberRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.GetMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/GetSchedule',
+            gridpact_dot_v1_dot_participant__pb2.GetScheduleRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.GetScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwnPostings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ListOwnPostings',
+            gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

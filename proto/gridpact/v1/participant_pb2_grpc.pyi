@@ -34,7 +34,23 @@ class ParticipantServiceStub:
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> ParticipantServiceAsyncStub: ...
     UpdateFlexibility: grpc.UnaryUnaryMultiCallable[participant_pb2.UpdateFlexibilityRequest, participant_pb2.UpdateFlexibilityResponse]
-    """Registers a device or replaces what is known of it."""
+    """Registers a device or replaces what is known of it; with a mask changes the named fields of one that is registered."""
+    GetDevice: grpc.UnaryUnaryMultiCallable[participant_pb2.GetDeviceRequest, participant_pb2.GetDeviceResponse]
+    """One of the caller's devices."""
+    ListDevices: grpc.UnaryUnaryMultiCallable[participant_pb2.ListDevicesRequest, participant_pb2.ListDevicesResponse]
+    """The caller's devices in order of their names."""
+    DeleteDevice: grpc.UnaryUnaryMultiCallable[participant_pb2.DeleteDeviceRequest, participant_pb2.DeleteDeviceResponse]
+    """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
+    ends.
+    """
+    GetMember: grpc.UnaryUnaryMultiCallable[participant_pb2.GetMemberRequest, participant_pb2.GetMemberResponse]
+    """The caller as the operator registered it."""
+    GetSchedule: grpc.UnaryUnaryMultiCallable[participant_pb2.GetScheduleRequest, participant_pb2.GetScheduleResponse]
+    """What the member's devices are to do in the running and the coming windows: to the member itself, and to whom it
+    consented DISPATCH.
+    """
+    ListOwnPostings: grpc.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]
+    """The caller's own lines of the ledger, and what they come to."""
     SubmitOrder: grpc.UnaryUnaryMultiCallable[participant_pb2.SubmitOrderRequest, participant_pb2.SubmitOrderResponse]
     """Bids and offers for one window: forecasts and partners. A later order of the member replaces an earlier one until
     the gate closes.
@@ -58,7 +74,23 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
 
     def __init__(self, channel: aio.Channel) -> None: ...
     UpdateFlexibility: aio.UnaryUnaryMultiCallable[participant_pb2.UpdateFlexibilityRequest, participant_pb2.UpdateFlexibilityResponse]  # type: ignore[assignment]
-    """Registers a device or replaces what is known of it."""
+    """Registers a device or replaces what is known of it; with a mask changes the named fields of one that is registered."""
+    GetDevice: aio.UnaryUnaryMultiCallable[participant_pb2.GetDeviceRequest, participant_pb2.GetDeviceResponse]  # type: ignore[assignment]
+    """One of the caller's devices."""
+    ListDevices: aio.UnaryUnaryMultiCallable[participant_pb2.ListDevicesRequest, participant_pb2.ListDevicesResponse]  # type: ignore[assignment]
+    """The caller's devices in order of their names."""
+    DeleteDevice: aio.UnaryUnaryMultiCallable[participant_pb2.DeleteDeviceRequest, participant_pb2.DeleteDeviceResponse]  # type: ignore[assignment]
+    """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
+    ends.
+    """
+    GetMember: aio.UnaryUnaryMultiCallable[participant_pb2.GetMemberRequest, participant_pb2.GetMemberResponse]  # type: ignore[assignment]
+    """The caller as the operator registered it."""
+    GetSchedule: aio.UnaryUnaryMultiCallable[participant_pb2.GetScheduleRequest, participant_pb2.GetScheduleResponse]  # type: ignore[assignment]
+    """What the member's devices are to do in the running and the coming windows: to the member itself, and to whom it
+    consented DISPATCH.
+    """
+    ListOwnPostings: aio.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]  # type: ignore[assignment]
+    """The caller's own lines of the ledger, and what they come to."""
     SubmitOrder: aio.UnaryUnaryMultiCallable[participant_pb2.SubmitOrderRequest, participant_pb2.SubmitOrderResponse]  # type: ignore[assignment]
     """Bids and offers for one window: forecasts and partners. A later order of the member replaces an earlier one until
     the gate closes.
@@ -85,7 +117,59 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         request: participant_pb2.UpdateFlexibilityRequest,
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.UpdateFlexibilityResponse, abc.Awaitable[participant_pb2.UpdateFlexibilityResponse]]:
-        """Registers a device or replaces what is known of it."""
+        """Registers a device or replaces what is known of it; with a mask changes the named fields of one that is registered."""
+
+    @abc_1.abstractmethod
+    def GetDevice(
+        self,
+        request: participant_pb2.GetDeviceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.GetDeviceResponse, abc.Awaitable[participant_pb2.GetDeviceResponse]]:
+        """One of the caller's devices."""
+
+    @abc_1.abstractmethod
+    def ListDevices(
+        self,
+        request: participant_pb2.ListDevicesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ListDevicesResponse, abc.Awaitable[participant_pb2.ListDevicesResponse]]:
+        """The caller's devices in order of their names."""
+
+    @abc_1.abstractmethod
+    def DeleteDevice(
+        self,
+        request: participant_pb2.DeleteDeviceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.DeleteDeviceResponse, abc.Awaitable[participant_pb2.DeleteDeviceResponse]]:
+        """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
+        ends.
+        """
+
+    @abc_1.abstractmethod
+    def GetMember(
+        self,
+        request: participant_pb2.GetMemberRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.GetMemberResponse, abc.Awaitable[participant_pb2.GetMemberResponse]]:
+        """The caller as the operator registered it."""
+
+    @abc_1.abstractmethod
+    def GetSchedule(
+        self,
+        request: participant_pb2.GetScheduleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.GetScheduleResponse, abc.Awaitable[participant_pb2.GetScheduleResponse]]:
+        """What the member's devices are to do in the running and the coming windows: to the member itself, and to whom it
+        consented DISPATCH.
+        """
+
+    @abc_1.abstractmethod
+    def ListOwnPostings(
+        self,
+        request: participant_pb2.ListOwnPostingsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ListOwnPostingsResponse, abc.Awaitable[participant_pb2.ListOwnPostingsResponse]]:
+        """The caller's own lines of the ledger, and what they come to."""
 
     @abc_1.abstractmethod
     def SubmitOrder(

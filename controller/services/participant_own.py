@@ -1,0 +1,113 @@
+"""For participants: what is known of them, what their devices are to do, and what they owe."""
+
+import re
+
+from sqlalchemy import Connection
+
+from controller.access import require_area
+from controller.consent import Scope
+from controller.outlook import outlook_of
+from controller.refusals import invalid, not_found
+from controller.services.core import Core, require_member, require_microgrid
+from controller.services.edge import Context, caller_of
+from controller.store import consents, evidence, registry
+from controller.wire import fields
+from controller.wire.community import member_message
+from controller.wire.schedule import setpoint_message
+from gridpact.v1 import participant_pb2 as pb
+
+POSTING_TOKEN = re.compile(r"after-(\d{1,10})-(\d{1,9})")
+
+
+class OwnMethods:
+    """The methods of gridpact.v1.ParticipantService about the member itself."""
+
+    _core: Core
+
+    async def GetMember(self, request: pb.GetMemberRequest, context: Context) -> pb.GetMemberResponse:
+        """The caller as the operator registered it."""
+        caller = caller_of(context)
+        id_, member = fields.resource("name", request.name, "microgrids", "members")
+
+        def read(connection: Connection) -> pb.GetMemberResponse:
+            require_member(connection, caller, id_, member, request.name)
+            own = next(known for known in registry.members(connection, id_) if known.id == member)
+            return pb.GetMemberResponse(member=member_message(id_, own))
+
+        return await self._core.database.run_async(read)
+
+    async def GetSchedule(self, request: pb.GetScheduleRequest, context: Context) -> pb.GetScheduleResponse:
+        """What a member's devices are to do from now on."""
+        caller = caller_of(context)
+        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+
+        def read(connection: Connection) -> pb.GetScheduleResponse:
+            require_area(caller, id_, request.parent)
+            microgrid = require_microgrid(connection, caller, id_, request.parent)
+            now = self._core.clock.now()
+            known = {one.id for one in registry.members(connection, id_)}
+            allowed = consents.allows(connection, id_, member, caller=caller, scope=Scope.DISPATCH, now=now)
+            if member not in known or not allowed:
+                raise not_found(request.parent)
+            found = outlook_of(connection, microgrid, member, now)
+            mtu = microgrid.mtu_seconds
+            return pb.GetScheduleResponse(
+                devices=[
+                    pb.DeviceOutlook(
+                        device=fields.device_name(id_, device),
+                        points=[
+                            pb.OutlookPoint(
+                                setpoint=setpoint_message(point.setpoint, mtu),
+                                power_w=point.power_w,
+                                decided=point.decided,
+                            )
+                            for point in points
+                        ],
+                    )
+                    for device, points in found.devices.items()
+                ],
+                positions=[
+                    pb.PositionPoint(interval=fields.interval_message(start, start + mtu), net_wh=net)
+                    for start, net in found.positions.items()
+                ],
+            )
+
+        return await self._core.database.run_async(read)
+
+    async def ListOwnPostings(self, request: pb.ListOwnPostingsRequest, context: Context) -> pb.ListOwnPostingsResponse:
+        """The caller's own lines of the ledger, and their sum."""
+        caller = caller_of(context)
+        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+
+        def read(connection: Connection) -> pb.ListOwnPostingsResponse:
+            require_member(connection, caller, id_, member, request.parent)
+            has_interval = request.HasField("interval")
+            start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
+            size = fields.page(request.page_size, "")[1]
+            after = _after(request.page_token)
+            rows = evidence.postings_page(connection, id_, member, start=start, end=end, after=after, count=size + 1)
+            page = rows[:size]
+            return pb.ListOwnPostingsResponse(
+                postings=[
+                    pb.OwnPosting(
+                        name=f"{row.window}/postings/{row.ix}",
+                        interval=fields.interval_message(row.start, row.end),
+                        kind=row.kind,
+                        reference=row.reference,
+                        amount_micro=row.amount_micro,
+                    )
+                    for row in page
+                ],
+                next_page_token=f"after-{page[-1].start}-{page[-1].ix}" if len(rows) > size else "",
+                total_micro=evidence.postings_total(connection, id_, member, start=start, end=end),
+            )
+
+        return await self._core.database.run_async(read)
+
+
+def _after(token: str) -> tuple[int, int]:
+    """The start of the window, and the index in it, after which a page begins."""
+    match = POSTING_TOKEN.fullmatch(token)
+    if token and match is None:
+        raise invalid("page_token", got=token, wanted="a token from an earlier page")
+    return (0, -1) if match is None else (int(match[1]), int(match[2]))
