@@ -92,6 +92,8 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.AuditService/ListHeaders": _EVERYONE,
     "/gridpact.v1.AuditService/GetHeader": _EVERYONE,
     "/gridpact.v1.AuditService/GetProof": frozenset({Role.AUDITOR}),
+    # Registered in development only.
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _EVERYONE,
     "/grpc.health.v1.Health/Check": _EVERYONE,
     "/grpc.health.v1.Health/Watch": _EVERYONE,
 }

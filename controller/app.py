@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from contracts.anchoring import Anchorer, AnchorProgress
+from contracts.anchoring import AnchorProgress
 from contracts.errors import AnchorError
 from controller.admission import Gate
 from controller.clock import Clock, SystemClock
@@ -22,7 +24,7 @@ from controller.sealing import SaltSource
 from controller.services.allowances import RECEIVED_BYTES
 from controller.services.core import Core
 from controller.services.edge import RECHECK_S, Edge
-from controller.services.register import add_servicers
+from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
 from controller.store import calls, denied
 from controller.store.database import Database
@@ -30,7 +32,50 @@ from controller.window import WindowEngine
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 2.0
+MILLI = 1000
+PINGS_WITHOUT_CALLS = 1
+"""Whether peers may ping while no call of theirs runs: drivers behind quiet links do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What gRPC does with connections and messages.
+
+    Attributes
+    ----------
+    max_message_bytes : largest message that the transport takes; what each method takes is less
+    max_age_s : after which a connection is asked to come back anew, give or take a tenth; None for never
+    age_grace_s : that calls on such a connection have to end
+    keepalive_s, keepalive_timeout_s : silence after which a peer is asked, and how long its answer is waited for
+    min_ping_s, ping_strikes : how often a peer may ping, and how often it may be too early
+    """
+
+    max_message_bytes: int = RECEIVED_BYTES
+    max_age_s: float | None = None
+    age_grace_s: float = 30.0
+    keepalive_s: float = 60.0
+    keepalive_timeout_s: float = 20.0
+    min_ping_s: float = 10.0
+    ping_strikes: int = 2
+
+    def options(self) -> list[tuple[str, int]]:
+        """The same as gRPC's channel arguments."""
+        options = [
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", round(self.keepalive_s * MILLI)),
+            ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout_s * MILLI)),
+            ("grpc.keepalive_permit_without_calls", PINGS_WITHOUT_CALLS),
+            ("grpc.http2.min_ping_interval_without_data_ms", round(self.min_ping_s * MILLI)),
+            ("grpc.http2.max_ping_strikes", self.ping_strikes),
+        ]
+        if self.max_age_s is not None:
+            # gRPC itself adds up to a tenth either way, so that not all come back at once.
+            options += [
+                ("grpc.max_connection_age_ms", round(self.max_age_s * MILLI)),
+                ("grpc.max_connection_age_grace_ms", round(self.age_grace_s * MILLI)),
+            ]
+        return options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +88,9 @@ class Settings:
     certificate : the server's credentials
     authority : PEM of the authority whose clients are let in
     lease_s : how long a setpoint may act without being renewed
+    connections : what gRPC does with connections and messages
+    development : answer gRPC reflection
+    stop_s : that running calls have to end when the service stops
     denials : a file of identities and certificates that are shut out; None: no file
     """
 
@@ -50,7 +98,27 @@ class Settings:
     certificate: Credentials
     authority: bytes
     lease_s: int = 120
+    connections: ConnectionLimits = ConnectionLimits()
+    development: bool = False
+    stop_s: float = 2.0
     denials: Path | None = None
+
+
+class Anchors(Protocol):
+    """Moves the outbox of anchors on."""
+
+    def run_once(self) -> AnchorProgress:
+        """How many are done and how many wait.
+
+        Raises
+        ------
+        AnchorError
+            If the chain does not answer, or holds something else.
+        """
+
+
+Renewal = Callable[[], tuple[Credentials, bytes] | None]
+"""The server's credentials and the authority where they changed since the last time it was asked; else None."""
 
 
 class Service:
@@ -60,9 +128,11 @@ class Service:
     ----------
     settings : as its class says
     database, clock, solver, salts : the parts
-    anchorer : makes one from the database's outbox; None leaves anchors pending
+    anchorer : moves the anchors on; None leaves them pending
     wall : the real time, by which certificates run out; ``clock`` may be a virtual day's
     quotas : what each identity may use
+    renewal : asked at each new connection for changed credentials; None keeps the settings'
+    observers : see every call before anything else does
     """
 
     def __init__(
@@ -73,12 +143,16 @@ class Service:
         clock: Clock,
         solver: Solver,
         salts: SaltSource,
-        anchorer: Anchorer | None,
+        anchorer: Anchors | None,
         wall: Clock | None = None,
         quotas: Quotas | None = None,
+        renewal: Renewal | None = None,
+        observers: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
+        self._renewal = renewal
+        self._observers = observers
         self._hub = DriverHub(database=database, epoch=database.run(calls.next_epoch), lease_s=settings.lease_s)
         self._hub.restore()
         self._engine = WindowEngine(
@@ -97,6 +171,7 @@ class Service:
         self._rechecking: asyncio.Task[None] | None = None
         self._core = Core(database=database, clock=clock, solver=solver, hub=self._hub, denials=denials)
         self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
 
     async def start(self) -> int:
         """Begin to answer; returns the port.
@@ -107,24 +182,15 @@ class Service:
             If the address cannot be listened on.
         """
         server = grpc.aio.server(
-            interceptors=[self._edge],
-            options=[
-                ("grpc.max_receive_message_length", RECEIVED_BYTES),
-                ("grpc.so_reuseport", 0),
-            ],
+            interceptors=[*self._observers, self._edge], options=self._settings.connections.options()
         )
         add_servicers(server, self._core)
-        checker = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(checker, server)
-        await checker.set("", health_pb2.HealthCheckResponse.SERVING)
-        certificate = self._settings.certificate
-        credentials = grpc.ssl_server_credentials(
-            [(certificate.key, certificate.certificate)],
-            root_certificates=self._settings.authority,
-            require_client_auth=True,
-        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._settings.development:
+            add_reflection(server)
+        await self._say_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         try:
-            port = server.add_secure_port(self._settings.listen, credentials)
+            port = server.add_secure_port(self._settings.listen, self._credentials())
         except RuntimeError as err:
             raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?") from err
         if port == 0:
@@ -132,6 +198,7 @@ class Service:
         await server.start()
         self._server = server
         self._rechecking = asyncio.create_task(self._recheck())
+        await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         return port
 
     async def _recheck(self) -> None:
@@ -142,6 +209,33 @@ class Service:
     def recheck(self) -> int:
         """End the streams of those whose certificate has run out or who are denied; returns how many."""
         return self._edge.recheck()
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        initial = _configuration(self._settings.certificate, self._settings.authority)
+        renewal = self._renewal
+        if renewal is None:
+            own = self._settings.certificate
+            return grpc.ssl_server_credentials(
+                [(own.key, own.certificate)],
+                root_certificates=self._settings.authority,
+                require_client_auth=True,
+            )
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            found = renewal()
+            return None if found is None else _configuration(*found)
+
+        # None says that nothing changed; the published types do not know.
+        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", changed)
+        return grpc.dynamic_ssl_server_credentials(initial, fetcher, require_client_authentication=True)
+
+    async def _say_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+    async def flush(self) -> None:
+        """Put what drivers said on disk."""
+        await self._hub.flush()
 
     async def advance(self) -> int:
         """Put what drivers said on disk, and take every step of windows that is due."""
@@ -158,12 +252,21 @@ class Service:
             log.warning("anchoring: %s", err)
             return None
 
+    async def retire(self) -> None:
+        """Tell whoever watches the service's health that it is about to stop."""
+        await self._health.enter_graceful_shutdown()
+
     async def stop(self) -> None:
-        """Let running calls end, then stop."""
+        """Take no new calls, let running ones end, then stop."""
+        await self.retire()
         if self._rechecking is not None:
             self._rechecking.cancel()
             self._rechecking = None
         if self._server is not None:
-            await self._server.stop(GRACE_S)
+            await self._server.stop(self._settings.stop_s)
             self._server = None
         await self._hub.flush()
+
+
+def _configuration(own: Credentials, authority: bytes) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(own.key, own.certificate)], root_certificates=authority)

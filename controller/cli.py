@@ -4,12 +4,14 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NoReturn
 
 from controller.exit_codes import BAD_INPUT, OK
+from controller.options import Formatter, Parser, examples
+from controller.service_options import add_pki, add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,19 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_case_command(parsed: argparse.Namespace) -> int:
-    match parsed.command:
-        case "clear":
-            from controller.clear_command import run
-        case "compare":
-            from controller.compare_command import run
-        case "sample":
-            from controller.sample_command import run
-        case "plan":
-            from controller.plan_command import run
-        case "explain":
-            from controller.explain_command import run
-        case _:
-            from controller.schema_command import run
+    # Each subcommand is a module of its name, so that none loads what another needs.
+    run: Callable[[argparse.Namespace], int] = import_module(f"controller.{parsed.command}_command").run
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is shown by its code.
         if isinstance(stream, io.TextIOWrapper):
@@ -62,13 +53,6 @@ def _run_case_command(parsed: argparse.Namespace) -> int:
     return code
 
 
-class _Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 MARKETS = ("bilateral", "pool", "double-auction", "average-price", "negotiation", "composite")
 SOLVERS = ("dispatch", "admm", "reference")
 
@@ -77,33 +61,17 @@ STREET = "gridpact sample --homes 3 --seed 1 --mtus 24 --mtu-minutes 60"
 """A community that is planned in seconds, as the examples have it."""
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults where there are any."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Leaves examples as they are, so that each can be pasted."""
-        return indent + text if text.startswith("examples:\n") else super()._fill_text(text, width, indent)
-
-
-def _examples(*lines: str) -> str:
-    """What stands at the end of a help: commands that work when they are pasted in this order."""
-    return "\n  ".join(("examples:", *lines))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="gridpact",
         description="Microgrid controller: which appliance runs when, who trades what, books that anyone can check.",
-        epilog=_examples(
+        epilog=examples(
             f"{STREET} > street.json",
             "gridpact plan street.json",
             "gridpact plan --help",
             "gridpact demo --help",
         ),
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"gridpact {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -113,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs 24 hourly dispatch windows of a real low-voltage grid under a virtual clock: orders, "
         "clearing, leased setpoints to simulated relays, meters, settlement, anchors on an in-process chain.",
         epilog="example: gridpact demo --grid rural1 --day 2016-10-19 --out my-day",
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     demo.add_argument("--grid", default="rural1", help="rural1, rural3, or the path of an extract (.json)")
     demo.add_argument("--day", help="YYYY-MM-DD, one of the extract's days; its own default if left out")
@@ -132,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_explain(commands)
     _add_schema(commands)
+    add_pki(commands)
+    add_serve(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",
@@ -140,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_clear(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_clear(commands: "argparse._SubParsersAction[Parser]") -> None:
     clear = commands.add_parser(
         "clear",
         help="clear one market case",
@@ -149,7 +119,7 @@ def _add_clear(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "3 infeasible, 4 no certified result.",
         epilog="examples: gridpact clear cases.json --case two-peers --fee 1; "
         "gridpact clear case.json --market pool --json > result.json",
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     _add_scenario(clear)
     clear.add_argument("--market", choices=MARKETS, default="bilateral", help="design of the market")
@@ -165,7 +135,7 @@ def _add_clear(commands: "argparse._SubParsersAction[_Parser]") -> None:
     clear.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def _add_compare(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_compare(commands: "argparse._SubParsersAction[Parser]") -> None:
     compare = commands.add_parser(
         "compare",
         help="set the market designs side by side on one case",
@@ -174,7 +144,7 @@ def _add_compare(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "keeps every limit, 2 bad input, 3 every design leaves somebody unserved, 4 a design has no certified result, "
         "or all that serve everybody exceed limits.",
         epilog="example: gridpact compare community.json --out designs.html",
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     _add_scenario(compare)
     compare.add_argument(
@@ -198,18 +168,18 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_sample(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_sample(commands: "argparse._SubParsersAction[Parser]") -> None:
     sample = commands.add_parser(
         "sample",
         help="write a community of realistic devices",
         description="Writes a community (docs/communities.md says what a file holds) to standard output: homes with "
         "eight devices or more each, a time-of-use tariff, links, limits. Equal arguments give equal bytes.",
-        epilog=_examples(
+        epilog=examples(
             f"{STREET} > street.json",
             "gridpact sample --homes 100 --transformer 3.5 > village.json",
             "gridpact sample --homes 2 --mtus 24 --mtu-minutes 60 | gridpact plan -",
         ),
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     sample.add_argument("--homes", type=int, required=True, metavar="N", help="how many, 1 to 20000")
     sample.add_argument("--seed", type=int, default=1, metavar="K", help="of everything that chance decides")
@@ -227,19 +197,19 @@ def _add_sample(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_plan(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_plan(commands: "argparse._SubParsersAction[Parser]") -> None:
     plan = commands.add_parser(
         "plan",
         help="decide which appliance runs when, and who trades what",
         description="Plans a community (docs/communities.md says what a file holds): trades and device schedules, "
         "certified with a proven gap. Exit codes: 0 a feasible plan, at its deadline too, 2 bad input, 3 infeasible, "
         "4 no certified result.",
-        epilog=_examples(
+        epilog=examples(
             f"{STREET} > street.json",
             "gridpact plan street.json",
             "gridpact plan street.json --deadline 10 --json > plan.json",
         ),
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     plan.add_argument("path", metavar="COMMUNITY", help="file (.json), or - for standard input")
     plan.add_argument("--deadline", type=float, metavar="S", help="seconds after which the best so far is the plan")
@@ -258,33 +228,31 @@ def _add_plan(commands: "argparse._SubParsersAction[_Parser]") -> None:
     plan.add_argument("--json", action="store_true", help="print the plan as one JSON object")
 
 
-def _add_explain(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
     explain = commands.add_parser(
         "explain",
         help="say why a device runs when it does",
         description="Says when a device runs in a plan and at which prices, what that costs against its cheapest "
         "schedule and against running at once, and which limits hold it.",
-        epilog=_examples(
+        epilog=examples(
             f"{STREET} > street.json",
             "gridpact plan street.json --json > plan.json",
             "gridpact explain plan.json home-1/dishwasher",
         ),
-        formatter_class=_Formatter,
+        formatter_class=Formatter,
     )
     explain.add_argument("path", metavar="PLAN", help="what gridpact plan --json printed, or - for standard input")
     explain.add_argument("device", metavar="DEVICE", help="id of the device")
     explain.add_argument("--json", action="store_true", help="print the explanation as one JSON object")
 
 
-def _add_schema(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_schema(commands: "argparse._SubParsersAction[Parser]") -> None:
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of a format",
         description="Prints the JSON Schema (draft 2020-12) of a format.",
-        epilog=_examples(
-            "gridpact schema community > community.schema.json", "gridpact schema case > case.schema.json"
-        ),
-        formatter_class=_Formatter,
+        epilog=examples("gridpact schema community > community.schema.json", "gridpact schema case > case.schema.json"),
+        formatter_class=Formatter,
     )
     schema.add_argument("format", choices=("case", "community"), help="which format")
 

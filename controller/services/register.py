@@ -12,15 +12,41 @@ from controller.services.operator import OperatorServicer
 from controller.services.participant import ParticipantServicer
 from controller.services.validator import ValidatorServicer
 from gridpact.v1 import (
+    audit_pb2,
     audit_pb2_grpc,
+    dispatch_pb2,
     dispatch_pb2_grpc,
+    driver_pb2,
     driver_pb2_grpc,
+    dso_pb2,
     dso_pb2_grpc,
+    metering_pb2,
     metering_pb2_grpc,
+    operator_pb2,
     operator_pb2_grpc,
+    participant_pb2,
     participant_pb2_grpc,
+    validator_pb2,
     validator_pb2_grpc,
 )
+
+HEALTH = "grpc.health.v1.Health"
+
+SERVICES: tuple[str, ...] = tuple(
+    service.full_name
+    for module in (
+        audit_pb2,
+        dispatch_pb2,
+        driver_pb2,
+        dso_pb2,
+        metering_pb2,
+        operator_pb2,
+        participant_pb2,
+        validator_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+"""The full names of all services of the API."""
 
 
 def add_servicers(server: grpc.aio.Server, core: Core) -> None:
@@ -33,3 +59,10 @@ def add_servicers(server: grpc.aio.Server, core: Core) -> None:
     metering_pb2_grpc.add_MeteringServiceServicer_to_server(MeteringServicer(core), server)
     validator_pb2_grpc.add_ValidatorServiceServicer_to_server(ValidatorServicer(core), server)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(core), server)
+
+
+def add_reflection(server: grpc.aio.Server) -> None:
+    """Let a server describe its services to tools that lack the .proto files."""
+    from grpc_reflection.v1alpha import reflection
+
+    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)

@@ -68,13 +68,17 @@ def call(channel, path, request, method):
     return first
 
 
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+
+
 def empty(method):
     return message_factory.GetMessageClass(method.input_type)()
 
 
 class TestTable:
-    def test_every_method_of_the_api_is_in_it_and_nothing_else_but_health(self):
-        assert set(ALLOWED) == set(METHODS) | {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
+    def test_every_method_of_the_api_is_in_it_and_nothing_else_but_health_and_reflection(self):
+        beside = {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", REFLECTION}
+        assert set(ALLOWED) == set(METHODS) | beside
 
     def test_every_message_file_of_the_api_was_looked_at(self):
         files = {path.name.removesuffix(".py") for path in Path(gridpact.v1.__path__[0]).glob("*_pb2.py")}

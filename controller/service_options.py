@@ -1,0 +1,83 @@
+"""Options of the subcommands that run the service and ask it."""
+
+import argparse
+from pathlib import Path
+
+from controller.options import Formatter, Parser, examples
+
+
+def add_pki(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Options of ``gridpact pki``."""
+    pki = commands.add_parser(
+        "pki",
+        help="make a development authority and identities of it",
+        description="Makes the certificates that the service and its callers show each other. For development and "
+        "trials: whoever reads ca.key can be anybody. docs/operating.md says what a real authority must do.",
+        epilog=examples(
+            "gridpact pki init pki --grid village",
+            "gridpact pki issue pki spiffe://village/participant/home-2 --out home-2",
+        ),
+        formatter_class=Formatter,
+    )
+    actions = pki.add_subparsers(dest="action", required=True, metavar="ACTION")
+    init = actions.add_parser(
+        "init",
+        help="an authority, a server and one identity of each role",
+        description="Writes ca.pem and ca.key, server.pem and server.key (for localhost, 127.0.0.1, ::1 and each "
+        "--host), and for dso, aggregator, driver, participant, meter, operator, validator and auditor a .pem and a "
+        ".key; for those that sign what they say also an Ed25519 key: .sign.key and .sign.pub. Overwrites nothing.",
+        epilog=examples("gridpact pki init pki --grid village"),
+        formatter_class=Formatter,
+    )
+    init.add_argument("dir", type=Path, metavar="DIR", help="folder for the files; made where it is missing")
+    init.add_argument("--grid", default="village", help="id of the microgrid that the identities belong to")
+    _add_validity(init)
+    issue = actions.add_parser(
+        "issue",
+        help="one more identity, or the server anew",
+        description="Writes the certificate and key of one more identity, signed by the authority in DIR.",
+        epilog=examples(
+            "gridpact pki init pki",
+            "gridpact pki issue pki spiffe://village/driver/home-1/heat-pump",
+            "gridpact pki issue pki server --host gridpact.example --replace",
+        ),
+        formatter_class=Formatter,
+    )
+    issue.add_argument("dir", type=Path, metavar="DIR", help="folder that pki init made")
+    issue.add_argument("uri", metavar="URI", help="spiffe://GRID/ROLE/ID, or server")
+    issue.add_argument("--out", metavar="NAME", help="name of the files; ROLE-ID if left out")
+    issue.add_argument("--replace", action="store_true", help="overwrite files of that name")
+    _add_validity(issue)
+
+
+def _add_validity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=int, default=30, metavar="N", help="days that certificates are valid")
+    parser.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="another name or address of the server; repeatable"
+    )
+
+
+def add_serve(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Options of ``gridpact serve``."""
+    serve = commands.add_parser(
+        "serve",
+        help="run the service",
+        description="Runs the controller until SIGTERM or SIGINT; a second one ends it at once. docs/configuration.md "
+        "lists every key of FILE; GRIDPACT_... variables go before it, options before both. Exit codes: 0 stopped, 2 "
+        "bad input.",
+        epilog="example: gridpact serve --data data --pki pki --listen 127.0.0.1:50051",
+        formatter_class=Formatter,
+    )
+    serve.add_argument("--data", metavar="DIR", help="folder of everything that lasts; made at the first start")
+    serve.add_argument("--pki", metavar="DIR", help="folder with ca.pem, server.pem and server.key")
+    serve.add_argument("--listen", metavar="HOST:PORT", help="where it answers; port 0: any free one")
+    serve.add_argument("--config", type=Path, metavar="FILE", help="settings (.toml)")
+    serve.add_argument("--development", action="store_true", help="answer gRPC reflection")
+    serve.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any setting, such as log.level=debug; repeatable",
+    )
+    serve.add_argument("--print-config", action="store_true", help="print the effective settings and leave")

@@ -1,0 +1,150 @@
+"""A service put together from its configuration, and its life from listening to the last step."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from controller import anchoring
+from controller.access import Role
+from controller.app import Anchors, ConnectionLimits, Service, Settings
+from controller.clock import SystemClock
+from controller.config import Connections, ServeConfig
+from controller.credentials import ReloadedCredentials
+from controller.data_folder import DataFolder
+from controller.quotas import Limits, Quotas
+from controller.sealing import seeded_salts
+from controller.solving import DecompositionSolver
+from controller.store.database import Database
+from controller.timer import Timer
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 1.0
+"""Between two writings of what drivers said."""
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
+    """A service that has everything it needs and does not answer yet.
+
+    Parameters
+    ----------
+    config : what is wanted
+    stack : closes what was opened, in reverse
+
+    Raises
+    ------
+    ControllerError
+        If something is missing, malformed or in use; nothing is left open once the stack is closed.
+    """
+    credentials = ReloadedCredentials(config.pki)
+    for warning in credentials.first.warnings:
+        log.warning("%s", warning)
+    folder = stack.enter_context(DataFolder(config.data))
+    secret = folder.secret()
+    clock = SystemClock()
+    database = Database(config.database)
+    stack.callback(database.close)
+    solver = DecompositionSolver(deadline_s=config.solver.deadline_s, gap=config.solver.gap)
+    stack.callback(solver.close)
+    return Service(
+        Settings(
+            listen=config.listen,
+            certificate=credentials.first.own,
+            authority=credentials.first.authority,
+            lease_s=config.lease.duration_s,
+            connections=_limits(config.connections),
+            development=config.development,
+            stop_s=config.stop_s,
+            denials=config.denylist,
+        ),
+        database=database,
+        clock=clock,
+        solver=solver,
+        salts=seeded_salts(secret),
+        anchorer=_anchors(config, secret, database, now=int(clock.now())),
+        quotas=_quotas(config),
+        renewal=credentials,
+    )
+
+
+def _limits(connections: Connections) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_message_bytes=connections.max_message_bytes,
+        max_age_s=connections.max_age_s,
+        age_grace_s=connections.age_grace_s,
+        keepalive_s=connections.keepalive_s,
+        keepalive_timeout_s=connections.keepalive_timeout_s,
+        min_ping_s=connections.min_ping_s,
+        ping_strikes=connections.ping_strikes,
+    )
+
+
+def _quotas(config: ServeConfig) -> Quotas:
+    stated = config.quotas.model_dump()
+    driver_streams = stated.pop("driver_streams")
+    return Quotas(
+        {role: Limits(**stated | ({"streams": driver_streams} if role is Role.DRIVER else {})) for role in Role}
+    )
+
+
+def _anchors(config: ServeConfig, secret: bytes, database: Database, *, now: int) -> Anchors | None:
+    settings = config.anchoring
+    match settings.mode:
+        case "embedded":
+            return anchoring.embedded(config.data, secret, database, now=now)
+        case "rpc" if settings.url is not None and settings.key_file is not None:
+            key = anchoring.read_key(settings.key_file)
+            return anchoring.behind(settings.url.get_secret_value(), key, config.data, database)
+        case _:
+            return None
+
+
+async def serve(config: ServeConfig, service: Service) -> None:
+    """Answer and take due steps until SIGTERM or SIGINT, then end in order; a second signal ends the process at once.
+
+    Raises
+    ------
+    ControllerError
+        If the address cannot be listened on.
+    """
+    stop = asyncio.Event()
+    _on_signals(stop.set)
+    port = await service.start()
+    print(f"listening on {config.listen.rpartition(':')[0]}:{port}", flush=True)
+    timers = [
+        Timer("windows", service.advance, period_s=config.tick_s, on_failure=_ignore),
+        Timer("telemetry", service.flush, period_s=FLUSH_S, on_failure=_ignore),
+        Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_failure=_ignore),
+    ]
+    tasks = [asyncio.create_task(timer.run(stop)) for timer in timers]
+    await stop.wait()
+    log.info("stopping: no new calls; running ones have %g s", config.stop_s)
+    _, late = (await asyncio.gather(service.stop(), asyncio.wait(tasks, timeout=config.stop_s)))[1]
+    for task in late:
+        log.warning("a step was cut off; it is taken at the next start")
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+def _ignore(name: str) -> None:
+    del name
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def answer(number: int) -> None:
+        nonlocal asked
+        if asked:
+            # Everything acknowledged is on disk: nothing is lost.
+            os._exit(128 + number)
+        asked = True
+        stop()
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, answer, number)
