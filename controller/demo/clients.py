@@ -39,6 +39,8 @@ from gridpact.v1 import (
 
 TIMEOUT_S = 600.0
 PAGE = 1000
+MANDATE_S = 7 * 86_400
+"""The aggregator's mandate outlasts the day by a week."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +206,23 @@ class ParticipantClient:
                 participant_pb2.UpdateFlexibilityRequest(
                     flexibility=flexibility_message(self._scenario.microgrid.id, device),
                     request_id=f"device-{device.id.replace('/', '-')}",
+                ),
+                timeout=TIMEOUT_S,
+            )
+
+    async def give_mandate(self) -> None:
+        """Let the aggregator see the household's trades and plan its devices."""
+        scopes = {"trades": participant_pb2.CONSENT_SCOPE_TRADES, "dispatch": participant_pb2.CONSENT_SCOPE_DISPATCH}
+        for name, scope in scopes.items():
+            await self._stub.GrantConsent(
+                participant_pb2.GrantConsentRequest(
+                    parent=f"{self._name}/members/{self._id}",
+                    consent=participant_pb2.Consent(
+                        grantee="aggregator/aggregator",
+                        scope=scope,
+                        expire_time=fields.timestamp(self._scenario.microgrid.end + MANDATE_S),
+                    ),
+                    request_id=f"mandate-{name}",
                 ),
                 timeout=TIMEOUT_S,
             )

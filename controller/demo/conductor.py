@@ -162,6 +162,7 @@ class Conductor:
         self._say("setting up the community")
         await self._operator.set_up()
         await _each(self._participants, lambda client: client.register_devices())
+        await _each(self._participants, lambda client: client.give_mandate())
         await self._dso.limit(
             "transformer",
             start=self._grid.start,

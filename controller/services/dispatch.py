@@ -2,19 +2,27 @@
 
 import hashlib
 import json
+from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection
 
 from controller import planning, problem
+from controller.access import Identity
+from controller.consent import Scope
 from controller.freezing import snapshot_of
 from controller.microgrid import Window
 from controller.refusals import not_found, not_now
-from controller.services.core import Core, once, page_of, require_microgrid, require_window
+from controller.services import history
+from controller.services.core import Core, once, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
+from controller.services.feed import EventFeed
+from controller.services.mandates import visible_members
+from controller.services.paging import read_page
+from controller.services.watching import R, Subjects, Watcher
 from controller.snapshot import Snapshot
-from controller.store import calls, market
+from controller.store import calls, events, market
 from controller.wire import fields
-from controller.wire.market import certificate_message, trade_message, uplift_messages
+from controller.wire.market import certificate_message, uplift_messages
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
 from optimization.clearing import Infeasible
@@ -29,6 +37,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
     def __init__(self, core: Core) -> None:
         self._core = core
         self._planning: set[str] = set()
+        self._feed = EventFeed(core.database)
 
     async def RequestPlan(self, request: pb.RequestPlanRequest, context: Context) -> pb.RequestPlanResponse:
         """Plan the rest of the horizon from what is known now."""
@@ -48,30 +57,34 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             return snapshot_of(connection, microgrid, window)
 
         snapshot = await self._core.database.run_async(freeze)
-        message = pb.Plan() if snapshot is None else await self._plan_alone(id_, request.parent, snapshot)
+        message = pb.Plan() if snapshot is None else await self._plan_alone(caller, id_, snapshot)
 
         def effect(connection: Connection) -> pb.RequestPlanResponse:
-            market.add_plan(connection, id_, message.name, message.SerializeToString(deterministic=True))
+            market.add_plan(
+                connection, id_, message.name, message.SerializeToString(deterministic=True), owner=str(caller)
+            )
             return pb.RequestPlanResponse(plan=message)
 
         return await once(self._core, caller, "RequestPlan", request, pb.RequestPlanResponse, effect)
 
-    async def _plan_alone(self, microgrid: str, parent: str, snapshot: Snapshot) -> pb.Plan:
+    async def _plan_alone(self, caller: Identity, microgrid: str, snapshot: Snapshot) -> pb.Plan:
         """A plan, one at a time for a microgrid: clearings wait for no more than one."""
+        parent = snapshot.microgrid.name
         if microgrid in self._planning:
             raise not_now("PLAN_IN_PROGRESS", f"{parent}: another plan is being made")
         self._planning.add(microgrid)
         try:
-            return await self._plan(parent, snapshot)
+            return await self._plan(caller, snapshot)
         except OptimizationError as err:
             raise not_now("NO_PLAN", f"{parent}: no plan was found: {err}") from err
         finally:
             self._planning.discard(microgrid)
 
-    async def _plan(self, parent: str, snapshot: Snapshot) -> pb.Plan:
+    async def _plan(self, caller: Identity, snapshot: Snapshot) -> pb.Plan:
         digest = snapshot.digest()
+        own = hashlib.sha256(digest + str(caller).encode())  # equal inputs give each caller a plan of its own
         message = pb.Plan(
-            name=f"{parent}/plans/p{hashlib.sha256(digest).hexdigest()[:24]}",
+            name=f"{snapshot.microgrid.name}/plans/p{own.hexdigest()[:24]}",
             horizon=fields.interval_message(snapshot.window.start, snapshot.microgrid.end),
             input_digest=digest,
         )
@@ -105,10 +118,10 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.GetPlanResponse:
             require_microgrid(connection, caller, id_, request.name)
-            message = market.plan(connection, request.name)
-            if message is None:
+            plan = _kept(connection, caller, id_, request.name, self._core.clock.now())
+            if plan is None:
                 raise not_found(request.name)
-            return pb.GetPlanResponse(plan=pb.Plan.FromString(message))
+            return pb.GetPlanResponse(plan=plan)
 
         return await self._core.database.run_async(read)
 
@@ -118,7 +131,8 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.GetClearingResponse:
             row = require_window(connection, caller, request.window, "window")
-            return pb.GetClearingResponse(clearing=clearing_message(connection, row))
+            known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
+            return pb.GetClearingResponse(clearing=clearing_message(connection, row, known))
 
         return await self._core.database.run_async(read)
 
@@ -127,31 +141,96 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
 
+        within = history.interval_of(request)
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
+
         def read(connection: Connection) -> pb.ListClearingsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            decided = [row for row in market.windows(connection, id_) if row.state != "OPEN"]
-            page, token = page_of(decided, request.page_size, request.page_token)
+            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
+            after = None if page.after is None else int(page.after[0])
+            wanted = market.WindowFilter(after=after, within=within, limit=page.size + 1)
+            rows = market.decided_windows(connection, id_, wanted)
+            shown, token = page.cut(rows, lambda row: (row.start,))
             return pb.ListClearingsResponse(
-                clearings=[clearing_message(connection, row) for row in page], next_page_token=token
+                clearings=[clearing_message(connection, row, known) for row in shown], next_page_token=token
             )
 
         return await self._core.database.run_async(read)
 
     async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
-        """A window's trades by index."""
+        """Trades in order of time."""
+        return await self._core.database.run_async(history.trades, caller_of(context), request, self._core.clock.now())
+
+    async def ListPrices(self, request: pb.ListPricesRequest, context: Context) -> pb.ListPricesResponse:
+        """What energy cost, in order of time."""
+        return await self._core.database.run_async(history.prices, caller_of(context), request)
+
+    async def WatchPlans(self, request: pb.WatchPlansRequest, context: Context) -> AsyncIterator[pb.WatchPlansResponse]:
+        """The caller's plans as they are made."""
         caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        await self._core.database.run_async(require_microgrid, caller, id_, request.parent)
 
-        def read(connection: Connection) -> pb.ListTradesResponse:
-            row = require_window(connection, caller, request.parent, "parent")
-            microgrid = require_microgrid(connection, caller, row.microgrid, request.parent)
-            numbered = list(enumerate(trade for trade, _ in market.trades(connection, row.name)))
-            page, token = page_of(numbered, request.page_size, request.page_token)
-            return pb.ListTradesResponse(
-                trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in page],
-                next_page_token=token,
-            )
+        def change(connection: Connection, name: str) -> pb.WatchPlansResponse | None:
+            plan = _kept(connection, caller, id_, name, self._core.clock.now())
+            return None if plan is None else pb.WatchPlansResponse(plan=plan)
 
-        return await self._core.database.run_async(read)
+        def state(connection: Connection) -> list[pb.WatchPlansResponse]:
+            name = market.newest_plan(connection, id_, owner=str(caller))
+            found = None if name is None else change(connection, name)
+            return [] if found is None else [found]
+
+        subjects = Subjects(kind=events.PLAN, answer=pb.WatchPlansResponse, state=state, change=change)
+        async for message in self._watcher(caller, id_, subjects).stream(request):
+            yield message
+
+    async def WatchClearings(
+        self, request: pb.WatchClearingsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchClearingsResponse]:
+        """Windows whose state changes."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        await self._core.database.run_async(require_microgrid, caller, id_, request.parent)
+
+        def message(connection: Connection, row: market.WindowRow) -> pb.WatchClearingsResponse:
+            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
+            return pb.WatchClearingsResponse(clearing=clearing_message(connection, row, known))
+
+        def change(connection: Connection, name: str) -> pb.WatchClearingsResponse | None:
+            row = market.window(connection, name)
+            return None if row is None else message(connection, row)
+
+        def state(connection: Connection) -> list[pb.WatchClearingsResponse]:
+            rows = market.decided_windows(connection, id_, market.WindowFilter(unfinished=True))
+            return [message(connection, row) for row in rows]
+
+        subjects = Subjects(kind=events.CLEARING, answer=pb.WatchClearingsResponse, state=state, change=change)
+        async for answer in self._watcher(caller, id_, subjects).stream(request):
+            yield answer
+
+    def _watcher(self, caller: Identity, microgrid: str, subjects: Subjects[R]) -> Watcher[R]:
+        return Watcher(
+            database=self._core.database,
+            feed=self._feed,
+            caller=caller,
+            microgrid=microgrid,
+            subjects=subjects,
+            now=self._core.clock.now,
+        )
+
+
+def _kept(connection: Connection, caller: Identity, microgrid: str, name: str, now: float) -> pb.Plan | None:
+    """A plan of the caller's, without the schedules of those who have taken their mandate back."""
+    kept = market.plan(connection, name, owner=str(caller))
+    if kept is None:
+        return None
+    plan = pb.Plan.FromString(kept)
+    known = visible_members(connection, caller, microgrid, Scope.DISPATCH, now)
+    if known is not None:
+        shown = [s for s in plan.schedules if fields.device_id("device", s.device)[1] in known]
+        del plan.schedules[:]
+        plan.schedules.extend(shown)
+    return plan
 
 
 def _infeasible(message: pb.Plan, conflict: str) -> pb.Plan:
@@ -160,8 +239,8 @@ def _infeasible(message: pb.Plan, conflict: str) -> pb.Plan:
     return message
 
 
-def clearing_message(connection: Connection, row: market.WindowRow) -> pb.Clearing:
-    """The message of a window with its state."""
+def clearing_message(connection: Connection, row: market.WindowRow, known: frozenset[str] | None = None) -> pb.Clearing:
+    """The message of a window with its state; of uplifts those of ``known`` members, None for all."""
     return pb.Clearing(
         window=row.name,
         interval=fields.interval_message(row.start, row.end),
@@ -170,5 +249,5 @@ def clearing_message(connection: Connection, row: market.WindowRow) -> pb.Cleari
         input_digest=row.inputs_digest or b"",
         trade_count=market.count_trades(connection, row.name),
         failure=row.failure,
-        uplifts=uplift_messages(row.uplifts),
+        uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
     )

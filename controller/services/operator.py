@@ -5,12 +5,14 @@ from math import floor
 from sqlalchemy import Connection
 
 from controller.access import identity, require_area
+from controller.consent import Scope
 from controller.denials import subject
 from controller.microgrid import Member
 from controller.refusals import conflict, invalid, not_found
 from controller.services.core import Core, once, page_of, require_microgrid
 from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
+from controller.services.mandates import visible_members
 from controller.store import denied, market, registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
@@ -107,9 +109,10 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def read(connection: Connection) -> pb.ListWindowsResponse:
             require_microgrid(connection, caller, id_, request.parent)
+            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
             page, token = page_of(market.windows(connection, id_), request.page_size, request.page_token)
             return pb.ListWindowsResponse(
-                windows=[clearing_message(connection, row) for row in page], next_page_token=token
+                windows=[clearing_message(connection, row, known) for row in page], next_page_token=token
             )
 
         return await self._core.database.run_async(read)

@@ -10,7 +10,7 @@ from contracts.anchoring import AnchorRow, AnchorState
 from contracts.header import WindowHeader
 from controller.microgrid import MeterReading
 from controller.settlement import Posting
-from controller.store import schema
+from controller.store import market, schema
 from controller.store.database import Database
 from controller.store.rows import insert
 
@@ -219,9 +219,7 @@ class StoredOutbox:
 
 
 def _set_anchor(connection: Connection, row: AnchorRow, values: dict[str, Any]) -> None:
-    anchor, window = schema.anchors, schema.windows
+    anchor = schema.anchors
     connection.execute(update(anchor).where(anchor.c.window == row.window, anchor.c.run == row.run).values(**values))
     if values["state"] == AnchorState.INCLUDED.name:
-        connection.execute(
-            update(window).where(window.c.name == row.window, window.c.state == "SETTLED").values(state="ANCHORED")
-        )
+        market.set_window(connection, row.window, was="SETTLED", state="ANCHORED")

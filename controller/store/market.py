@@ -1,13 +1,13 @@
 """The statements for windows: their orders, and what was decided about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from controller.microgrid import DeviceSetpoint, SetpointKind, Trade
-from controller.store import schema
+from controller.store import events, schema
 from controller.store.rows import insert, upsert
 
 
@@ -93,10 +93,50 @@ def window(connection: Connection, name: str) -> WindowRow | None:
 
 
 def set_window(connection: Connection, name: str, *, was: str, **values: Any) -> bool:
-    """Change a window that is in the state ``was``; False when it is not, so that a step has one effect."""
+    """Change a window that is in the state ``was``; False when it is not, so that a step has one effect.
+
+    Who watches hears of it.
+    """
     table = schema.windows
     result = connection.execute(update(table).where(table.c.name == name, table.c.state == was).values(**values))
-    return result.rowcount == 1
+    if result.rowcount != 1:
+        return False
+    events.add(connection, name.split("/")[1], events.CLEARING, name)
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowFilter:
+    """Which of the windows whose gate has closed are asked for.
+
+    Attributes
+    ----------
+    after : those that start later than this; None for all
+    within : those that overlap ``[start, end)``; None for all
+    unfinished : only those that are not settled
+    cleared : only those with a clearing
+    limit : as many at most; None for all
+    """
+
+    after: int | None = None
+    within: tuple[int, int] | None = None
+    unfinished: bool = False
+    cleared: bool = False
+    limit: int | None = None
+
+
+def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFilter) -> list[WindowRow]:
+    """The windows whose gate has closed, in order of time."""
+    table = schema.windows
+    left_out = ["OPEN", "SETTLED", "ANCHORED"] if wanted.unfinished else ["OPEN"]
+    query = select(table).where(table.c.microgrid == microgrid_id, table.c.state.not_in(left_out))
+    if wanted.after is not None:
+        query = query.where(table.c.start > wanted.after)
+    if wanted.within is not None:
+        query = query.where(table.c.start < wanted.within[1], table.c.end > wanted.within[0])
+    if wanted.cleared:
+        query = query.where(table.c.certificate.is_not(None))
+    return [WindowRow(**r._mapping) for r in connection.execute(query.order_by(table.c.start).limit(wanted.limit))]
 
 
 def add_trades(connection: Connection, window_name: str, trades: Sequence[Trade], salts: Sequence[bytes]) -> None:
@@ -128,6 +168,49 @@ def trades(connection: Connection, window_name: str) -> list[tuple[Trade, bytes]
         )
         for r in rows
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeFilter:
+    """Which trades are asked for.
+
+    Attributes
+    ----------
+    window : of this one only; None for all of the microgrid
+    within : of MTUs that begin in ``[start, end)``; None for all
+    members : with at least one of these on either side; None for everybody's
+    member : with this one on either side; None for all
+    """
+
+    window: str | None = None
+    within: tuple[int, int] | None = None
+    members: Collection[str] | None = None
+    member: str | None = None
+
+
+def history(
+    connection: Connection, microgrid_id: str, wanted: TradeFilter, *, after: tuple[int, int] | None, limit: int
+) -> list[Row[Any]]:
+    """Trades with ``window_start``, in the order of windows and indices, after a window's start and an index."""
+    table, window = schema.trades, schema.windows
+    query = (
+        select(table, window.c.start.label("window_start"))
+        .join(window, window.c.name == table.c.window)
+        .where(window.c.microgrid == microgrid_id)
+    )
+    if wanted.window is not None:
+        query = query.where(window.c.name == wanted.window)
+    if wanted.within is not None:
+        start, end = wanted.within
+        query = query.where(window.c.end > start, table.c.mtu_start >= start, table.c.mtu_start < end)
+    if wanted.members is not None:
+        query = query.where(or_(table.c.seller.in_(wanted.members), table.c.buyer.in_(wanted.members)))
+    if wanted.member is not None:
+        query = query.where(or_(table.c.seller == wanted.member, table.c.buyer == wanted.member))
+    if after is not None:
+        start, ix = after
+        query = query.where(or_(window.c.start > start, and_(window.c.start == start, table.c.ix > ix)))
+    return list(connection.execute(query.order_by(window.c.start, table.c.ix).limit(limit)))
 
 
 def count_trades(connection: Connection, window_name: str) -> int:
@@ -198,11 +281,21 @@ def reports(connection: Connection, window_name: str) -> list[Row[Any]]:
     )
 
 
-def add_plan(connection: Connection, microgrid_id: str, name: str, message: bytes) -> None:
-    """Keep a plan that binds nobody."""
-    upsert(connection, schema.plans, {"name": name, "microgrid": microgrid_id, "message": message})
+def add_plan(connection: Connection, microgrid_id: str, name: str, message: bytes, *, owner: str) -> None:
+    """Keep a plan that binds nobody; who asked for it and watches hears of it."""
+    upsert(connection, schema.plans, {"name": name, "microgrid": microgrid_id, "message": message, "owner": owner})
+    events.add(connection, microgrid_id, events.PLAN, name, audience=owner)
 
 
-def plan(connection: Connection, name: str) -> bytes | None:
-    """The message of a plan."""
-    return connection.execute(select(schema.plans.c.message).where(schema.plans.c.name == name)).scalar()
+def plan(connection: Connection, name: str, *, owner: str) -> bytes | None:
+    """The message of a plan that this identity asked for, or that was made before owners were kept."""
+    table = schema.plans
+    return connection.execute(
+        select(table.c.message).where(table.c.name == name, or_(table.c.owner == owner, table.c.owner.is_(None)))
+    ).scalar()
+
+
+def newest_plan(connection: Connection, microgrid_id: str, *, owner: str) -> str | None:
+    """The name of the plan that this identity got last, of those that events still tell of."""
+    found = events.since(connection, microgrid_id, events.PLAN, 0, audience=owner, limit=None)
+    return found[-1].subject if found else None

@@ -210,9 +210,22 @@ plans = _table(
     _text("name"),
     _text("microgrid"),
     _bytes("message"),
+    Column("owner", Text, nullable=True),
     PrimaryKeyConstraint("name"),
 )
-"""What RequestPlan computed. Append-only; binds nobody."""
+"""What RequestPlan computed, and for whom. Append-only; binds nobody."""
+
+events = _table(
+    "events",
+    _text("microgrid"),
+    _wide("sequence"),
+    _text("kind"),
+    _text("subject"),
+    _text("audience"),
+    PrimaryKeyConstraint("microgrid", "sequence"),
+    CheckConstraint("kind IN ('CLEARING','PLAN')", name="kind"),
+)
+"""What happened to windows and plans, for those who watch. Append-only; the oldest are let go."""
 
 trades = _table(
     "trades",

@@ -17,6 +17,7 @@ from controller.clock import VirtualClock
 from controller.pki import Authority
 from controller.sealing import seeded_salts
 from controller.store import market, schema
+from controller.wire import fields
 from controller.wire.community import microgrid_message
 from gridpact.v1 import operator_pb2, operator_pb2_grpc, participant_pb2
 from tests.controller.refused_calls import Refused, refusal
@@ -208,8 +209,23 @@ def found(site: Site, grid: str) -> None:
             participant_pb2.UpdateFlexibilityRequest(flexibility=flexibility, request_id="device")
         )
     for member in SECTIONS:
+        mandate(site, member, grid)
         site.participant(member, grid).SubmitOrder(
             participant_pb2.SubmitOrderRequest(
                 order=site.signed(member, f"order-{member}", site.order(member, grid=grid)), request_id="first-order"
+            )
+        )
+
+
+def mandate(site: Site, member: str, grid: str = "village", grantee: str = "aggregator/agg") -> None:
+    """Let an aggregator see a member's trades and plan its devices to the end of the horizon."""
+    for scope in (participant_pb2.CONSENT_SCOPE_TRADES, participant_pb2.CONSENT_SCOPE_DISPATCH):
+        site.participant(member, grid).GrantConsent(
+            participant_pb2.GrantConsentRequest(
+                parent=f"microgrids/{grid}/members/{member}",
+                consent=participant_pb2.Consent(
+                    grantee=grantee, scope=scope, expire_time=fields.timestamp(calendar(grid).end + 86_400)
+                ),
+                request_id=f"mandate-{grantee.replace('/', '-')}-{scope}",
             )
         )

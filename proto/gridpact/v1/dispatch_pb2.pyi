@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from gridpact.v1 import types_pb2 as types_pb2
@@ -293,7 +294,9 @@ class Trade(message.Message):
     name: builtins.str
     """microgrids/{microgrid}/windows/{window}/trades/{index}"""
     seller: builtins.str
+    """A member's id or "grid". Empty for a member of whom the caller may not know."""
     buyer: builtins.str
+    """As seller."""
     energy_wh: builtins.int
     price_micro_per_kwh: builtins.int
     @builtins.property
@@ -431,19 +434,28 @@ class ListClearingsRequest(message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
     parent: builtins.str
+    """microgrids/{microgrid}"""
     page_size: builtins.int
+    """At most 1000; 100 where 0."""
     page_token: builtins.str
+    """From an earlier answer to the same question; what is added meanwhile shifts nothing."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Windows that overlap it; absent for all."""
+
     def __init__(
         self,
         *,
         parent: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -475,20 +487,32 @@ class ListTradesRequest(message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    MEMBER_FIELD_NUMBER: builtins.int
     parent: builtins.str
-    """microgrids/{microgrid}/windows/{window}"""
+    """microgrids/{microgrid}/windows/{window} for one window, microgrids/{microgrid} for all."""
     page_size: builtins.int
+    """At most 1000; 100 where 0."""
     page_token: builtins.str
+    """From an earlier answer to the same question; what is added meanwhile shifts nothing."""
+    member: builtins.str
+    """Trades in which this member sells or buys, microgrids/{microgrid}/members/{member}; empty for all."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Trades of market time units that begin in it; absent for all."""
+
     def __init__(
         self,
         *,
         parent: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        member: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -512,3 +536,304 @@ class ListTradesResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "trades", b"trades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Price(message.Message):
+    """What energy cost in one market time unit."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: builtins.int
+    NEIGHBOUR_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    LOWEST_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    HIGHEST_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    NEIGHBOUR_ENERGY_WH_FIELD_NUMBER: builtins.int
+    IMPORT_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    EXPORT_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    IMPORT_ENERGY_WH_FIELD_NUMBER: builtins.int
+    EXPORT_ENERGY_WH_FIELD_NUMBER: builtins.int
+    neighbour_price_micro_per_kwh: builtins.int
+    """Mean price among neighbours, weighted by energy; 0 where they did not trade."""
+    lowest_price_micro_per_kwh: builtins.int
+    """The lowest price among neighbours; 0 where they did not trade."""
+    highest_price_micro_per_kwh: builtins.int
+    """The highest price among neighbours; 0 where they did not trade."""
+    neighbour_energy_wh: builtins.int
+    """What neighbours traded."""
+    import_price_micro_per_kwh: builtins.int
+    """What the grid asked."""
+    export_price_micro_per_kwh: builtins.int
+    """What the grid paid."""
+    import_energy_wh: builtins.int
+    """Bought from the grid."""
+    export_energy_wh: builtins.int
+    """Sold to the grid."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """The market time unit."""
+
+    def __init__(
+        self,
+        *,
+        interval: types_pb2.Interval | None = ...,
+        neighbour_price_micro_per_kwh: builtins.int = ...,
+        lowest_price_micro_per_kwh: builtins.int = ...,
+        highest_price_micro_per_kwh: builtins.int = ...,
+        neighbour_energy_wh: builtins.int = ...,
+        import_price_micro_per_kwh: builtins.int = ...,
+        export_price_micro_per_kwh: builtins.int = ...,
+        import_energy_wh: builtins.int = ...,
+        export_energy_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["export_energy_wh", b"export_energy_wh", "export_price_micro_per_kwh", b"export_price_micro_per_kwh", "highest_price_micro_per_kwh", b"highest_price_micro_per_kwh", "import_energy_wh", b"import_energy_wh", "import_price_micro_per_kwh", b"import_price_micro_per_kwh", "interval", b"interval", "lowest_price_micro_per_kwh", b"lowest_price_micro_per_kwh", "neighbour_energy_wh", b"neighbour_energy_wh", "neighbour_price_micro_per_kwh", b"neighbour_price_micro_per_kwh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListPricesRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    """At most 1000; 100 where 0."""
+    page_token: builtins.str
+    """From an earlier answer to the same question."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Market time units that begin in it; absent for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListPricesResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def prices(self) -> containers.RepeatedCompositeFieldContainer[Price]:
+        """In order of time; market time units of windows without a clearing are left out."""
+
+    def __init__(
+        self,
+        *,
+        prices: abc.Iterable[Price] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "prices", b"prices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SnapshotComplete(message.Message):
+    """What was there when the stream began has been sent; what follows is new."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Gap(message.Message):
+    """Events between the resume token and now are no longer kept: list anew what is older than the state that follows."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchHeartbeat(message.Message):
+    """Nothing happened for a while; the stream is alive."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchPlansRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    resume_token: builtins.str
+    """Of the last answer that was acted upon; empty to begin with the state of now. It outlives the connection and the
+    service; it is good for the same caller and microgrid only.
+    """
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchPlansResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: builtins.int
+    SNAPSHOT_COMPLETE_FIELD_NUMBER: builtins.int
+    GAP_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """Where to go on after this; empty within the state of now, which is sent whole or again."""
+    @builtins.property
+    def plan(self) -> Plan:
+        """A plan that was made, as it is now."""
+
+    @builtins.property
+    def snapshot_complete(self) -> SnapshotComplete:
+        """End of the state of now."""
+
+    @builtins.property
+    def gap(self) -> Gap:
+        """Something was missed; the state of now follows."""
+
+    @builtins.property
+    def heartbeat(self) -> WatchHeartbeat:
+        """At least every 30 s."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan | None = ...,
+        snapshot_complete: SnapshotComplete | None = ...,
+        gap: Gap | None = ...,
+        heartbeat: WatchHeartbeat | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "plan", b"plan", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "plan", b"plan", "resume_token", b"resume_token", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = typing.Literal["plan", "snapshot_complete", "gap", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+@typing.final
+class WatchClearingsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    resume_token: builtins.str
+    """As in WatchPlansRequest."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WatchClearingsResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    CLEARING_FIELD_NUMBER: builtins.int
+    SNAPSHOT_COMPLETE_FIELD_NUMBER: builtins.int
+    GAP_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """As in WatchPlansResponse."""
+    @builtins.property
+    def clearing(self) -> Clearing:
+        """A window whose state has changed, as it is now. The state of now has those that are not settled yet."""
+
+    @builtins.property
+    def snapshot_complete(self) -> SnapshotComplete:
+        """End of the state of now."""
+
+    @builtins.property
+    def gap(self) -> Gap:
+        """Something was missed; the state of now follows."""
+
+    @builtins.property
+    def heartbeat(self) -> WatchHeartbeat:
+        """At least every 30 s."""
+
+    def __init__(
+        self,
+        *,
+        clearing: Clearing | None = ...,
+        snapshot_complete: SnapshotComplete | None = ...,
+        gap: Gap | None = ...,
+        heartbeat: WatchHeartbeat | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["clearing", b"clearing", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["clearing", b"clearing", "event", b"event", "gap", b"gap", "heartbeat", b"heartbeat", "resume_token", b"resume_token", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = typing.Literal["clearing", "snapshot_complete", "gap", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...

@@ -60,6 +60,21 @@ class DispatchServiceStub:
                 request_serializer=gridpact_dot_v1_dot_dispatch__pb2.ListTradesRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_dispatch__pb2.ListTradesResponse.FromString,
                 _registered_method=True)
+        self.ListPrices = channel.unary_unary(
+                '/gridpact.v1.DispatchService/ListPrices',
+                request_serializer=gridpact_dot_v1_dot_dispatch__pb2.ListPricesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dispatch__pb2.ListPricesResponse.FromString,
+                _registered_method=True)
+        self.WatchPlans = channel.unary_stream(
+                '/gridpact.v1.DispatchService/WatchPlans',
+                request_serializer=gridpact_dot_v1_dot_dispatch__pb2.WatchPlansRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dispatch__pb2.WatchPlansResponse.FromString,
+                _registered_method=True)
+        self.WatchClearings = channel.unary_stream(
+                '/gridpact.v1.DispatchService/WatchClearings',
+                request_serializer=gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsResponse.FromString,
+                _registered_method=True)
 
 
 class DispatchServiceServicer:
@@ -87,13 +102,36 @@ class DispatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListClearings(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The windows whose gate has closed, in order of time.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTrades(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Trades of a window or of the whole history, in order of time. An aggregator sees those of members who let it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrices(self, request, context):
+        """What energy cost in each market time unit: totals only, nobody's trades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPlans(self, request, context):
+        """The caller's plans as they are made. Without a token the newest first; with one, what came after it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchClearings(self, request, context):
+        """Windows from their gate closure on, whenever their state changes. Who reads slowly gets of each the latest state only.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -125,6 +163,21 @@ def add_DispatchServiceServicer_to_server(servicer, server):
                     servicer.ListTrades,
                     request_deserializer=gridpact_dot_v1_dot_dispatch__pb2.ListTradesRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_dispatch__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'ListPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrices,
+                    request_deserializer=gridpact_dot_v1_dot_dispatch__pb2.ListPricesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dispatch__pb2.ListPricesResponse.SerializeToString,
+            ),
+            'WatchPlans': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPlans,
+                    request_deserializer=gridpact_dot_v1_dot_dispatch__pb2.WatchPlansRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dispatch__pb2.WatchPlansResponse.SerializeToString,
+            ),
+            'WatchClearings': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchClearings,
+                    request_deserializer=gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -263,6 +316,87 @@ class DispatchService:
             '/gridpact.v1.DispatchService/ListTrades',
             gridpact_dot_v1_dot_dispatch__pb2.ListTradesRequest.SerializeToString,
             gridpact_dot_v1_dot_dispatch__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DispatchService/ListPrices',
+            gridpact_dot_v1_dot_dispatch__pb2.ListPricesRequest.SerializeToString,
+            gridpact_dot_v1_dot_dispatch__pb2.ListPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gridpact.v1.DispatchService/WatchPlans',
+            gridpact_dot_v1_dot_dispatch__pb2.WatchPlansRequest.SerializeToString,
+            gridpact_dot_v1_dot_dispatch__pb2.WatchPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchClearings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gridpact.v1.DispatchService/WatchClearings',
+            gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsRequest.SerializeToString,
+            gridpact_dot_v1_dot_dispatch__pb2.WatchClearingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

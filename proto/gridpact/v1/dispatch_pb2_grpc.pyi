@@ -39,7 +39,15 @@ class DispatchServiceStub:
     GetClearing: grpc.UnaryUnaryMultiCallable[dispatch_pb2.GetClearingRequest, dispatch_pb2.GetClearingResponse]
     """The binding result of a dispatch window."""
     ListClearings: grpc.UnaryUnaryMultiCallable[dispatch_pb2.ListClearingsRequest, dispatch_pb2.ListClearingsResponse]
+    """The windows whose gate has closed, in order of time."""
     ListTrades: grpc.UnaryUnaryMultiCallable[dispatch_pb2.ListTradesRequest, dispatch_pb2.ListTradesResponse]
+    """Trades of a window or of the whole history, in order of time. An aggregator sees those of members who let it."""
+    ListPrices: grpc.UnaryUnaryMultiCallable[dispatch_pb2.ListPricesRequest, dispatch_pb2.ListPricesResponse]
+    """What energy cost in each market time unit: totals only, nobody's trades."""
+    WatchPlans: grpc.UnaryStreamMultiCallable[dispatch_pb2.WatchPlansRequest, dispatch_pb2.WatchPlansResponse]
+    """The caller's plans as they are made. Without a token the newest first; with one, what came after it."""
+    WatchClearings: grpc.UnaryStreamMultiCallable[dispatch_pb2.WatchClearingsRequest, dispatch_pb2.WatchClearingsResponse]
+    """Windows from their gate closure on, whenever their state changes. Who reads slowly gets of each the latest state only."""
 
 @typing.type_check_only
 class DispatchServiceAsyncStub(DispatchServiceStub):
@@ -52,7 +60,15 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     GetClearing: aio.UnaryUnaryMultiCallable[dispatch_pb2.GetClearingRequest, dispatch_pb2.GetClearingResponse]  # type: ignore[assignment]
     """The binding result of a dispatch window."""
     ListClearings: aio.UnaryUnaryMultiCallable[dispatch_pb2.ListClearingsRequest, dispatch_pb2.ListClearingsResponse]  # type: ignore[assignment]
+    """The windows whose gate has closed, in order of time."""
     ListTrades: aio.UnaryUnaryMultiCallable[dispatch_pb2.ListTradesRequest, dispatch_pb2.ListTradesResponse]  # type: ignore[assignment]
+    """Trades of a window or of the whole history, in order of time. An aggregator sees those of members who let it."""
+    ListPrices: aio.UnaryUnaryMultiCallable[dispatch_pb2.ListPricesRequest, dispatch_pb2.ListPricesResponse]  # type: ignore[assignment]
+    """What energy cost in each market time unit: totals only, nobody's trades."""
+    WatchPlans: aio.UnaryStreamMultiCallable[dispatch_pb2.WatchPlansRequest, dispatch_pb2.WatchPlansResponse]  # type: ignore[assignment]
+    """The caller's plans as they are made. Without a token the newest first; with one, what came after it."""
+    WatchClearings: aio.UnaryStreamMultiCallable[dispatch_pb2.WatchClearingsRequest, dispatch_pb2.WatchClearingsResponse]  # type: ignore[assignment]
+    """Windows from their gate closure on, whenever their state changes. Who reads slowly gets of each the latest state only."""
 
 class DispatchServiceServicer(metaclass=abc_1.ABCMeta):
     """For the aggregator: plans, clearings, trades."""
@@ -85,13 +101,39 @@ class DispatchServiceServicer(metaclass=abc_1.ABCMeta):
         self,
         request: dispatch_pb2.ListClearingsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dispatch_pb2.ListClearingsResponse, abc.Awaitable[dispatch_pb2.ListClearingsResponse]]: ...
+    ) -> typing.Union[dispatch_pb2.ListClearingsResponse, abc.Awaitable[dispatch_pb2.ListClearingsResponse]]:
+        """The windows whose gate has closed, in order of time."""
 
     @abc_1.abstractmethod
     def ListTrades(
         self,
         request: dispatch_pb2.ListTradesRequest,
         context: _ServicerContext,
-    ) -> typing.Union[dispatch_pb2.ListTradesResponse, abc.Awaitable[dispatch_pb2.ListTradesResponse]]: ...
+    ) -> typing.Union[dispatch_pb2.ListTradesResponse, abc.Awaitable[dispatch_pb2.ListTradesResponse]]:
+        """Trades of a window or of the whole history, in order of time. An aggregator sees those of members who let it."""
+
+    @abc_1.abstractmethod
+    def ListPrices(
+        self,
+        request: dispatch_pb2.ListPricesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dispatch_pb2.ListPricesResponse, abc.Awaitable[dispatch_pb2.ListPricesResponse]]:
+        """What energy cost in each market time unit: totals only, nobody's trades."""
+
+    @abc_1.abstractmethod
+    def WatchPlans(
+        self,
+        request: dispatch_pb2.WatchPlansRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[dispatch_pb2.WatchPlansResponse], abc.AsyncIterator[dispatch_pb2.WatchPlansResponse]]:
+        """The caller's plans as they are made. Without a token the newest first; with one, what came after it."""
+
+    @abc_1.abstractmethod
+    def WatchClearings(
+        self,
+        request: dispatch_pb2.WatchClearingsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[dispatch_pb2.WatchClearingsResponse], abc.AsyncIterator[dispatch_pb2.WatchClearingsResponse]]:
+        """Windows from their gate closure on, whenever their state changes. Who reads slowly gets of each the latest state only."""
 
 def add_DispatchServiceServicer_to_server(servicer: DispatchServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

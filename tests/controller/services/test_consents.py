@@ -3,7 +3,7 @@ from grpc import StatusCode
 
 from controller.access import Identity, Role
 from controller.consent import Consent, ConsentState, Scope
-from controller.store import consents
+from controller.store import consents, schema
 from controller.wire import fields
 from gridpact.v1 import metering_pb2, metering_pb2_grpc, participant_pb2
 
@@ -13,6 +13,13 @@ METER_DATA, TRADES, DISPATCH = (
     participant_pb2.CONSENT_SCOPE_TRADES,
     participant_pb2.CONSENT_SCOPE_DISPATCH,
 )
+
+
+@pytest.fixture
+def site(site):
+    """The village before anybody has consented to anything."""
+    site.database.run(lambda connection: connection.execute(schema.consents.delete()))
+    return site
 
 
 def consent(site, **changes):

@@ -79,7 +79,7 @@ class TestRequestPlan:
         before = site.rows()
         site.aggregator.RequestPlan(plan_request(site))
         changed = {name for name, rows in site.rows().items() if rows != before[name]}
-        assert changed == {"plans", "requests"}
+        assert changed == {"events", "plans", "requests"}
 
     def test_equal_inputs_give_equal_plans(self, site):
         one = site.aggregator.RequestPlan(plan_request(site)).plan
@@ -235,5 +235,5 @@ class TestListTrades:
         assert found == every
 
     def test_a_malformed_parent_is_invalid(self, site):
-        answer = site.refused(site.aggregator.ListTrades, dispatch_pb2.ListTradesRequest(parent=NAME))
+        answer = site.refused(site.aggregator.ListTrades, dispatch_pb2.ListTradesRequest(parent=f"{NAME}/noon"))
         assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("parent",))

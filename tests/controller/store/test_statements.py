@@ -128,9 +128,10 @@ class TestUpserts:
 
     def test_a_plan_is_kept_under_its_name(self, run):
         for message in (b"one", b"other"):
-            run(market.add_plan, "village", "microgrids/village/plans/p", message)
-        assert run(market.plan, "microgrids/village/plans/p") == b"other"
-        assert run(market.plan, "microgrids/village/plans/q") is None
+            run(market.add_plan, "village", "microgrids/village/plans/p", message, owner="me")
+        assert run(market.plan, "microgrids/village/plans/p", owner="me") == b"other"
+        assert run(market.plan, "microgrids/village/plans/p", owner="you") is None
+        assert run(market.plan, "microgrids/village/plans/q", owner="me") is None
 
 
 class TestWindows:
