@@ -54,6 +54,9 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.DsoService/CancelEnvelope": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/GetEnvelope": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
     "/gridpact.v1.DsoService/ListEnvelopes": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.DsoService/SetDefaultEnvelope": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/ListDefaultEnvelopes": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
+    "/gridpact.v1.DsoService/Supervise": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/GetPlannedLoad": frozenset({Role.DSO}),
     "/gridpact.v1.DispatchService/RequestPlan": frozenset({Role.AGGREGATOR}),
     "/gridpact.v1.DispatchService/GetPlan": frozenset({Role.AGGREGATOR}),
@@ -77,6 +80,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.ParticipantService/GrantConsent": frozenset({Role.PARTICIPANT}),
     "/gridpact.v1.ParticipantService/RevokeConsent": frozenset({Role.PARTICIPANT}),
     "/gridpact.v1.ParticipantService/ListConsents": frozenset({Role.PARTICIPANT}),
+    "/gridpact.v1.MeteringService/ReportPower": frozenset({Role.METER}),
     "/gridpact.v1.MeteringService/SubmitReadings": frozenset({Role.METER}),
     "/gridpact.v1.MeteringService/ListReadings": frozenset(
         {Role.PARTICIPANT, Role.METER, Role.AGGREGATOR, Role.DSO, Role.OPERATOR, Role.AUDITOR}

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -14,10 +14,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from contracts.anchoring import AnchorProgress
 from contracts.errors import AnchorError
 from controller.admission import Gate
-from controller.clock import Clock, SystemClock
+from controller.clock import BoottimeClock, Clock, SystemClock
 from controller.denials import Denials
 from controller.errors import ControllerError
 from controller.hub import DriverHub
+from controller.limits.journal import FileJournal, MemoryJournal
+from controller.limits.limits import Limits
+from controller.limits.supervision import Timing
 from controller.pki import Credentials
 from controller.quotas import Quotas
 from controller.sealing import SaltSource
@@ -92,6 +95,8 @@ class Settings:
     development : answer gRPC reflection
     stop_s : that running calls have to end when the service stops
     denials : a file of identities and certificates that are shut out; None: no file
+    limits_journal : file that limits are kept in first; None leaves them to the database
+    supervision : how often a DSO has to be heard
     """
 
     listen: str
@@ -102,6 +107,8 @@ class Settings:
     development: bool = False
     stop_s: float = 2.0
     denials: Path | None = None
+    limits_journal: Path | None = None
+    supervision: Timing = field(default_factory=Timing)
 
 
 class Anchors(Protocol):
@@ -153,10 +160,24 @@ class Service:
         self._anchorer = anchorer
         self._renewal = renewal
         self._observers = observers
+        journal = MemoryJournal() if settings.limits_journal is None else FileJournal(settings.limits_journal)
+        self._limits = Limits(
+            journal,
+            database,
+            clock=clock,
+            # A clock that is set by hand is steady as long as nobody sets it.
+            monotonic=BoottimeClock() if isinstance(clock, SystemClock) else clock,
+            timing=settings.supervision,
+        )
         self._hub = DriverHub(database=database, epoch=database.run(calls.next_epoch), lease_s=settings.lease_s)
         self._hub.restore()
         self._engine = WindowEngine(
-            database=database, clock=clock, solver=solver, salts=salts, on_setpoints=self._hub.offer
+            database=database,
+            clock=clock,
+            solver=solver,
+            salts=salts,
+            limits=self._limits.book.limits_for_window,
+            on_setpoints=self._hub.offer,
         )
         denials = Denials(settings.denials)
         denials.restore(database.run(denied.all_denied))
@@ -169,7 +190,9 @@ class Service:
             )
         )
         self._rechecking: asyncio.Task[None] | None = None
-        self._core = Core(database=database, clock=clock, solver=solver, hub=self._hub, denials=denials)
+        self._core = Core(
+            database=database, clock=clock, solver=solver, hub=self._hub, limits=self._limits, denials=denials
+        )
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
 
@@ -238,7 +261,9 @@ class Service:
         await self._hub.flush()
 
     async def advance(self) -> int:
-        """Put what drivers said on disk, and take every step of windows that is due."""
+        """Let time pass for limits, put what drivers said on disk, and take every step of windows that is due."""
+        self._limits.book.tick()
+        await self._limits.catch_up()
         await self._hub.flush()
         return await self._engine.advance()
 
@@ -266,6 +291,7 @@ class Service:
             await self._server.stop(self._settings.stop_s)
             self._server = None
         await self._hub.flush()
+        await self._limits.close()
 
 
 def _configuration(own: Credentials, authority: bytes) -> grpc.ServerCertificateConfiguration:

@@ -11,6 +11,22 @@ class Clock(Protocol):
         """Unix seconds, UTC."""
 
 
+class Monotonic(Protocol):
+    """Measures how long something lasts: it runs on while the machine is suspended, and nobody sets it."""
+
+    def now(self) -> float:
+        """Seconds since some instant."""
+
+
+class BoottimeClock:
+    """The machine's time since its start, suspension included where the system can tell."""
+
+    def now(self) -> float:
+        """Seconds since the machine started."""
+        # Only Linux has CLOCK_BOOTTIME. Elsewhere `monotonic` may stand still during suspension.
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class SystemClock:
     """The machine's wall clock."""
 

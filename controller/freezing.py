@@ -1,8 +1,7 @@
 """Gathers what counts for a window at a moment: orders, limits, and what devices will have done by its start."""
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -21,7 +20,11 @@ COMMITTED = (Relay, Programme, Vehicle, Generator)
 """Kinds of devices whose owners count on the plan: it changes them only where that is worth a price."""
 
 
-def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) -> Snapshot:
+LimitsFor = Callable[[str, int, int], tuple[Limit, ...]]
+"""What limits a microgrid (by id) from an instant to another, as things stand."""
+
+
+def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, limits: LimitsFor) -> Snapshot:
     """What counts for a window at this moment."""
     devices = registry.devices(connection, microgrid.id)
     earlier = [row for row in market.windows(connection, microgrid.id) if row.start < window.start]
@@ -49,11 +52,7 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window) ->
         states=_projected(connection, microgrid, window, devices, earlier),
         orders=dict(sorted(orders.items())),
         order_digests=dict(sorted(digests.items())),
-        limits=tuple(
-            Limit(id=e.id, target=e.target, periods=e.periods, digest=hashlib.sha256(e.payload).hexdigest())
-            for e in registry.envelopes(connection, microgrid.id)
-            if e.state.value == "ACTIVE"
-        ),
+        limits=limits(microgrid.id, window.start, microgrid.end),
         carry=json.loads(last.carry) if last is not None and last.carry else {},
         planned_w=_planned(microgrid, window, next((row for row in reversed(earlier) if row.plan), None), devices),
         uplifts=_uplifts(next((row for row in reversed(earlier) if row.uplifts), None)),

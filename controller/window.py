@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from contracts.books import WindowBooks
 from controller import planning, problem, uplifts
 from controller.clock import Clock
-from controller.freezing import snapshot_of
+from controller.freezing import LimitsFor, snapshot_of
 from controller.metering import metered_wh, missing
 from controller.microgrid import (
     DeviceSetpoint,
@@ -57,6 +57,7 @@ class WindowEngine:
     ----------
     database, clock, solver : as their classes say
     salts : where the records' salts come from
+    limits : what limits a microgrid, as things stand at a gate's closure
     on_setpoints : called with a window whose setpoints were committed, so that drivers hear of them
     """
 
@@ -67,12 +68,14 @@ class WindowEngine:
         clock: Clock,
         solver: Solver,
         salts: SaltSource,
+        limits: LimitsFor,
         on_setpoints: Callable[[str, Window, tuple[DeviceSetpoint, ...]], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._solver = solver
         self._salts = salts
+        self._limits = limits
         self._on_setpoints = on_setpoints
         self._steps: dict[WindowState, Step] = {
             WindowState.OPEN: self._close,
@@ -124,7 +127,7 @@ class WindowEngine:
         return await self._database.run_async(self._freeze, microgrid, _window(row))
 
     def _freeze(self, connection: Connection, microgrid: Microgrid, window: Window) -> bool:
-        snapshot = snapshot_of(connection, microgrid, window)
+        snapshot = snapshot_of(connection, microgrid, window, self._limits)
         return market.set_window(
             connection,
             window.name,
@@ -256,7 +259,8 @@ class WindowEngine:
 
     def _seal(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
         window = _window(row)
-        if market.unfinished_windows(connection, microgrid.id)[0] != window.name:
+        # None at all where another turn settled it meanwhile.
+        if market.unfinished_windows(connection, microgrid.id)[:1] != [window.name]:
             return False
         if not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
             return False

@@ -8,10 +8,11 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
-from controller.access import Identity, require_area, require_own
+from controller.access import Identity, Role, require_area, require_own
 from controller.clock import Clock
 from controller.denials import Denials
 from controller.hub import DriverHub
+from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
 from controller.refusals import Code, Refusal, conflict, not_found
 from controller.signing import verifies
@@ -23,6 +24,9 @@ from gridpact.v1 import types_pb2
 
 FUTURE_S = 120
 """How far a caller's clock may be ahead of ours."""
+
+REGISTERING = frozenset({Role.OPERATOR, Role.PARTICIPANT})
+"""Roles whose calls change what is registered: members, keys, devices."""
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
@@ -37,6 +41,7 @@ class Core:
     solver: Solver
     hub: DriverHub
     denials: Denials
+    limits: Limits
 
 
 class Request(Protocol):
@@ -78,7 +83,11 @@ async def once(
         calls.remember(connection, str(caller), request.request_id, method=method, digest=digest, response=response)
         return response
 
-    return answer.FromString(await core.database.run_async(act))
+    response = await core.database.run_async(act)
+    if caller.role in REGISTERING and method != "SubmitOrder":
+        # Limits are taken while the database is stopped: what they need to know is kept at hand.
+        await core.limits.directory.refresh(caller.grid)
+    return answer.FromString(response)
 
 
 def open_signed(

@@ -54,7 +54,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                 raise not_now("NO_OPEN_WINDOW", f"{request.parent}: every window of the horizon is closed")
             first = open_rows[0]
             window = Window(name=first.name, start=first.start, end=first.end)
-            return snapshot_of(connection, microgrid, window)
+            return snapshot_of(connection, microgrid, window, self._core.limits.book.limits_for_window)
 
         snapshot = await self._core.database.run_async(freeze)
         message = pb.Plan() if snapshot is None else await self._plan_alone(caller, id_, snapshot)

@@ -1,20 +1,25 @@
-"""For the DSO: envelopes, and the load it has to expect."""
+"""For the DSO: envelopes, which work while the database is stopped, and the load it has to expect."""
 
 import json
+from collections.abc import AsyncIterator, Callable
 from math import floor
 
 from sqlalchemy import Connection
 
 from controller.access import require_area
-from controller.microgrid import EnvelopeRecord, EnvelopeState, Microgrid
-from controller.refusals import conflict, not_found
-from controller.services.core import Core, once, open_signed, page_of, require_microgrid
+from controller.limits.book import Answered
+from controller.limits.directory import Registered
+from controller.limits.values import Default, Envelope, Standing
+from controller.refusals import conflict, not_found, out_of_range
+from controller.services.book_calls import once_in_book, open_signed_by_dso, registered
+from controller.services.core import Core, page_of, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import market, registry
+from controller.services.supervising import supervise
+from controller.store import market
 from controller.wire import fields
-from controller.wire.market import envelope_message, read_envelope
+from controller.wire.limits import envelope_message, read_default, read_envelope, signed_message
 from gridpact.v1 import dso_pb2 as pb
-from gridpact.v1 import dso_pb2_grpc
+from gridpact.v1 import dso_pb2_grpc, types_pb2
 
 
 class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
@@ -24,73 +29,109 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
         self._core = core
 
     async def CreateEnvelope(self, request: pb.CreateEnvelopeRequest, context: Context) -> pb.CreateEnvelopeResponse:
-        """Bind the windows whose gate is still open."""
+        """Let an envelope count from now on, for running windows too."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
+        known = registered(self._core, caller, id_, request.parent)
+        book = self._core.limits.book
 
-        def effect(connection: Connection) -> pb.CreateEnvelopeResponse:
-            microgrid = require_microgrid(connection, caller, id_, request.parent)
-            payload = open_signed(
-                connection,
+        async def effect(answered: Callable[[pb.CreateEnvelopeResponse], Answered]) -> pb.CreateEnvelopeResponse:
+            open_signed_by_dso(
+                known, request.envelope, holder=caller.id, type_name="gridpact.v1.Envelope", field="envelope"
+            )
+            envelope = read_envelope(
                 request.envelope,
                 microgrid=id_,
-                purpose="ENVELOPE",
+                mtu_seconds=known.microgrid.mtu_seconds,
                 holder=caller.id,
-                type_name="gridpact.v1.Envelope",
-                field="envelope",
+                now=floor(self._core.clock.now()),
             )
-            envelope, target, periods, reason = read_envelope(payload, microgrid=id_, mtu_seconds=microgrid.mtu_seconds)
-            _require_target(connection, microgrid, target)
-            if any(known.id == envelope for known in registry.envelopes(connection, id_)):
-                raise conflict("ALREADY_EXISTS", f"{request.parent}/envelopes/{envelope}: exists already")
-            record = EnvelopeRecord(
-                id=envelope,
-                target=target,
-                periods=periods,
-                reason=reason,
-                state=EnvelopeState.ACTIVE,
-                created=floor(self._core.clock.now()),
-                payload=payload,
-                signature=request.envelope.signature,
-                key_id=request.envelope.key_id,
-            )
-            registry.add_envelope(connection, id_, record)
-            return pb.CreateEnvelopeResponse(envelope=envelope_message(record))
+            _require_target(known, envelope.target)
+            if book.envelope(id_, envelope.id) is not None:
+                raise conflict("ALREADY_EXISTS", f"{envelope.name}: exists already")
+            self._require_newer(id_, "envelope.counter", envelope)
+            response = pb.CreateEnvelopeResponse(envelope=envelope_message(envelope, *book.foresee(envelope)))
+            if not request.validate_only:
+                await book.add(envelope, answered(response))
+            return response
 
-        return await once(self._core, caller, "CreateEnvelope", request, pb.CreateEnvelopeResponse, effect)
+        return await once_in_book(self._core, caller, "CreateEnvelope", request, pb.CreateEnvelopeResponse, effect)
 
     async def GetEnvelope(self, request: pb.GetEnvelopeRequest, context: Context) -> pb.GetEnvelopeResponse:
         """One envelope."""
         caller = caller_of(context)
         id_, envelope = fields.resource("name", request.name, "microgrids", "envelopes")
         require_area(caller, id_, request.name)
-        record = await self._core.database.run_async(_find, id_, envelope, request.name)
-        return pb.GetEnvelopeResponse(envelope=envelope_message(record))
+        return pb.GetEnvelopeResponse(envelope=self._message(self._find(id_, envelope, request.name)))
 
     async def ListEnvelopes(self, request: pb.ListEnvelopesRequest, context: Context) -> pb.ListEnvelopesResponse:
         """All envelopes in order of their ids."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
-
-        def read(connection: Connection) -> pb.ListEnvelopesResponse:
-            require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(registry.envelopes(connection, id_), request.page_size, request.page_token)
-            return pb.ListEnvelopesResponse(envelopes=[envelope_message(r) for r in page], next_page_token=token)
-
-        return await self._core.database.run_async(read)
+        registered(self._core, caller, id_, request.parent)
+        page, token = page_of(self._core.limits.book.envelopes(id_), request.page_size, request.page_token)
+        return pb.ListEnvelopesResponse(envelopes=[self._message(e) for e in page], next_page_token=token)
 
     async def CancelEnvelope(self, request: pb.CancelEnvelopeRequest, context: Context) -> pb.CancelEnvelopeResponse:
-        """Let an envelope count no longer for windows whose gate is still open."""
+        """Let an envelope count no longer; one's own alone."""
         caller = caller_of(context)
-        id_, envelope = fields.resource("name", request.name, "microgrids", "envelopes")
+        id_, envelope_id = fields.resource("name", request.name, "microgrids", "envelopes")
         require_area(caller, id_, request.name)
 
-        def effect(connection: Connection) -> pb.CancelEnvelopeResponse:
-            _find(connection, id_, envelope, request.name)
-            registry.cancel_envelope(connection, id_, envelope)
-            return pb.CancelEnvelopeResponse(envelope=envelope_message(_find(connection, id_, envelope, request.name)))
+        async def effect(answered: Callable[[pb.CancelEnvelopeResponse], Answered]) -> pb.CancelEnvelopeResponse:
+            envelope = self._find(id_, envelope_id, request.name)
+            if envelope.source.holder != caller.id:
+                raise not_found(request.name)
+            message = envelope_message(envelope, Standing.CANCELLED, ())
+            response = pb.CancelEnvelopeResponse(envelope=message)
+            await self._core.limits.book.cancel(id_, envelope_id, answered(response))
+            return response
 
-        return await once(self._core, caller, "CancelEnvelope", request, pb.CancelEnvelopeResponse, effect)
+        return await once_in_book(self._core, caller, "CancelEnvelope", request, pb.CancelEnvelopeResponse, effect)
+
+    async def SetDefaultEnvelope(
+        self, request: pb.SetDefaultEnvelopeRequest, context: Context
+    ) -> pb.SetDefaultEnvelopeResponse:
+        """Replace what holds on a target where no envelope does."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        known = registered(self._core, caller, id_, request.parent)
+
+        async def effect(
+            answered: Callable[[pb.SetDefaultEnvelopeResponse], Answered],
+        ) -> pb.SetDefaultEnvelopeResponse:
+            field = "default_envelope"
+            type_name = "gridpact.v1.DefaultEnvelope"
+            payload = open_signed_by_dso(
+                known, request.default_envelope, holder=caller.id, type_name=type_name, field=field
+            )
+            default = read_default(request.default_envelope, microgrid=id_, holder=caller.id)
+            _require_target(known, default.target)
+            self._require_newer(id_, f"{field}.counter", default)
+            response = pb.SetDefaultEnvelopeResponse(default_envelope=pb.DefaultEnvelope.FromString(payload))
+            await self._core.limits.book.set_default(default, answered(response))
+            return response
+
+        return await once_in_book(
+            self._core, caller, "SetDefaultEnvelope", request, pb.SetDefaultEnvelopeResponse, effect
+        )
+
+    async def ListDefaultEnvelopes(
+        self, request: pb.ListDefaultEnvelopesRequest, context: Context
+    ) -> pb.ListDefaultEnvelopesResponse:
+        """All defaults as they were signed."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        registered(self._core, caller, id_, request.parent)
+        signed: list[types_pb2.Signed] = [signed_message(d.signed) for d in self._core.limits.book.defaults(id_)]
+        return pb.ListDefaultEnvelopesResponse(default_envelopes=signed)
+
+    async def Supervise(
+        self, request_iterator: AsyncIterator[pb.SuperviseRequest], context: Context
+    ) -> AsyncIterator[pb.SuperviseResponse]:
+        """Answer heartbeats, and tell whenever what holds changes."""
+        async for response in supervise(self._core, caller_of(context), request_iterator):
+            yield response
 
     async def GetPlannedLoad(self, request: pb.GetPlannedLoadRequest, context: Context) -> pb.GetPlannedLoadResponse:
         """The connection point's net load in the newest plan that acts."""
@@ -109,19 +150,23 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
 
         return await self._core.database.run_async(read)
 
+    def _find(self, microgrid: str, envelope: str, name: str) -> Envelope:
+        found = self._core.limits.book.envelope(microgrid, envelope)
+        if found is None:
+            raise not_found(name)
+        return found
 
-def _find(connection: Connection, microgrid: str, envelope: str, name: str) -> EnvelopeRecord:
-    for record in registry.envelopes(connection, microgrid):
-        if record.id == envelope:
-            return record
-    raise not_found(name)
+    def _message(self, envelope: Envelope) -> pb.EnvelopeRecord:
+        return envelope_message(envelope, *self._core.limits.book.standing(envelope))
+
+    def _require_newer(self, microgrid: str, field: str, limit: Envelope | Default) -> None:
+        """Refuse what a key signed before something that is known already: it may be a replay."""
+        newest = self._core.limits.book.counter(microgrid, limit.signed.key_id)
+        if newest and limit.counter <= newest:
+            raise out_of_range(field, got=str(limit.counter), wanted=f"more than {newest}, which the key has signed")
 
 
-def _require_target(connection: Connection, microgrid: Microgrid, target: str) -> None:
-    """Refuse a target that is not the microgrid, one of its sections or one of its members."""
-    members = registry.members(connection, microgrid.id)
-    targets = {microgrid.name}
-    targets |= {f"{microgrid.name}/sections/{member.section}" for member in members}
-    targets |= {f"{microgrid.name}/members/{member.id}" for member in members}
-    if target not in targets:
+def _require_target(known: Registered, target: str) -> None:
+    """Refuse a target that is not the microgrid, its transformer, one of its sections or one of its members."""
+    if target not in known.targets():
         raise not_found(target)

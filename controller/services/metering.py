@@ -9,6 +9,7 @@ from controller.access import Identity, Role
 from controller.consent import Scope
 from controller.microgrid import MeterReading
 from controller.refusals import conflict, invalid, not_found, out_of_range
+from controller.services.book_calls import registered
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import consents, meters, registry
@@ -16,6 +17,9 @@ from controller.wire import fields
 from controller.wire.community import read_batch, reading_message
 from gridpact.v1 import metering_pb2 as pb
 from gridpact.v1 import metering_pb2_grpc
+
+SAMPLES = 10_000
+"""As many live powers a call may report."""
 
 
 class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
@@ -62,6 +66,28 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             return pb.SubmitReadingsResponse(accepted=len(readings))
 
         return await once(self._core, caller, "SubmitReadings", request, pb.SubmitReadingsResponse, effect)
+
+    async def ReportPower(self, request: pb.ReportPowerRequest, context: Context) -> pb.ReportPowerResponse:
+        """Note live powers, all of them or none."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        known = registered(self._core, caller, id_, request.parent)
+        targets = known.targets()
+        if not 1 <= len(request.samples) <= SAMPLES:
+            raise invalid("samples", got=f"{len(request.samples)} samples", wanted=f"1 to {SAMPLES}")
+        samples = []
+        latest = self._core.clock.now() + FUTURE_S
+        for k, sample in enumerate(request.samples):
+            if sample.target not in targets:
+                raise not_found(sample.target)
+            instant = fields.instant(f"samples[{k}].measure_time", sample.measure_time)
+            if instant > latest:
+                raise out_of_range(f"samples[{k}].measure_time", got=str(instant), wanted=f"at most {latest:.0f}")
+            power = fields.number(f"samples[{k}].power_w", sample.power_w, lower=-fields.MAX_W, upper=fields.MAX_W)
+            samples.append((sample.target, power, instant))
+        for target, power, instant in samples:
+            self._core.limits.live.observe(id_, target, power, instant)
+        return pb.ReportPowerResponse(accepted=len(samples))
 
     async def ListReadings(self, request: pb.ListReadingsRequest, context: Context) -> pb.ListReadingsResponse:
         """What one meter said, to its member, to its gateway, and to whom the member lets read it."""

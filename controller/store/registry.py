@@ -95,6 +95,12 @@ def key(connection: Connection, microgrid_id: str, key_id: str) -> Row[Any] | No
     return connection.execute(select(table).where(table.c.microgrid == microgrid_id, table.c.key_id == key_id)).first()
 
 
+def keys(connection: Connection, microgrid_id: str) -> list[Row[Any]]:
+    """All registered keys of a microgrid."""
+    table = schema.keys
+    return list(connection.execute(select(table).where(table.c.microgrid == microgrid_id).order_by(table.c.key_id)))
+
+
 def put_device(connection: Connection, microgrid_id: str, device: Device) -> None:
     """Keep what a device can do, or replace it."""
     upsert(

@@ -164,6 +164,15 @@ envelopes = _table(
     CheckConstraint("state IN ('ACTIVE', 'CANCELLED')", name="state"),
 )
 
+limit_records = _table(
+    "limit_records",
+    _wide("number"),
+    _text("kind"),
+    _text("record"),
+    PrimaryKeyConstraint("number"),
+)
+"""What the limits' journal holds, as far as the database has caught up with it. Append-only."""
+
 orders = _table(
     "orders",
     _text("window"),

@@ -11,6 +11,8 @@ from controller.wire import fields
 from gridpact.v1 import dso_pb2, metering_pb2, participant_pb2, types_pb2
 from tests.controller.village import LOADS_W, MTU_S, NET_WH, SECTIONS, START, SUN_W
 
+SetDefault = dso_pb2.SetDefaultEnvelopeRequest
+
 
 class Messages:
     """What the village's callers say, signed where that is asked for."""
@@ -95,6 +97,15 @@ class Messages:
             "request_id": self.request_id(),
         }
         return dso_pb2.CreateEnvelopeRequest(**values | changes)
+
+    def default_request(self, *, target: str = "microgrids/village", source: str = "", **bounds) -> SetDefault:
+        """A signed default envelope in a request."""
+        default = dso_pb2.DefaultEnvelope(target=target, bounds=types_pb2.PowerBounds(**bounds), source=source)
+        return SetDefault(
+            parent="microgrids/village",
+            default_envelope=self.signed("wires", "envelope-wires", default),
+            request_id=self.request_id(),
+        )
 
     def batch(self, instant: int, *, members=None, sequence: int | None = None) -> metering_pb2.ReadingBatch:
         """What the gateway reports of an MTU's end."""

@@ -26,41 +26,59 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridpact/v1/dso.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"c\n\x0e\x45nvelopePeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"f\n\x08\x45nvelope\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07periods\x18\x03 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopePeriod\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc3\x01\n\x0e\x45nvelopeRecord\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Envelope\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gridpact.v1.EnvelopeState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0fsigned_envelope\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Signed\"b\n\x15\x43reateEnvelopeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x08\x65nvelope\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x16\x43reateEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\"\n\x12GetEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x13GetEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"M\n\x14ListEnvelopesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListEnvelopesResponse\x12.\n\tenvelopes\x18\x01 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15\x43\x61ncelEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x43\x61ncelEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\'\n\x15GetPlannedLoadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"m\n\x16GetPlannedLoadResponse\x12\x0e\n\x06window\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bnet_power_w\x18\x03 \x03(\x03*h\n\rEnvelopeState\x12\x1e\n\x1a\x45NVELOPE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NVELOPE_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x45NVELOPE_STATE_CANCELLED\x10\x02\x32\xc7\x03\n\nDsoService\x12Y\n\x0e\x43reateEnvelope\x12\".gridpact.v1.CreateEnvelopeRequest\x1a#.gridpact.v1.CreateEnvelopeResponse\x12P\n\x0bGetEnvelope\x12\x1f.gridpact.v1.GetEnvelopeRequest\x1a .gridpact.v1.GetEnvelopeResponse\x12V\n\rListEnvelopes\x12!.gridpact.v1.ListEnvelopesRequest\x1a\".gridpact.v1.ListEnvelopesResponse\x12Y\n\x0e\x43\x61ncelEnvelope\x12\".gridpact.v1.CancelEnvelopeRequest\x1a#.gridpact.v1.CancelEnvelopeResponse\x12Y\n\x0eGetPlannedLoad\x12\".gridpact.v1.GetPlannedLoadRequest\x1a#.gridpact.v1.GetPlannedLoadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gridpact/v1/dso.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"c\n\x0e\x45nvelopePeriod\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"\xc9\x01\n\x08\x45nvelope\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12,\n\x07periods\x18\x03 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopePeriod\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07primacy\x18\x05 \x01(\x05\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x07 \x01(\x04\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x0f\x44\x65\x66\x61ultEnvelope\x12\x0e\n\x06target\x18\x01 \x01(\t\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xed\x01\n\x0e\x45nvelopeRecord\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Envelope\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.gridpact.v1.EnvelopeState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0fsigned_envelope\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12(\n\teffective\x18\x05 \x03(\x0b\x32\x15.gridpact.v1.Interval\"y\n\x15\x43reateEnvelopeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x08\x65nvelope\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"G\n\x16\x43reateEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\"\n\x12GetEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x13GetEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"M\n\x14ListEnvelopesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListEnvelopesResponse\x12.\n\tenvelopes\x18\x01 \x03(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x15\x43\x61ncelEnvelopeRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"G\n\x16\x43\x61ncelEnvelopeResponse\x12-\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x1b.gridpact.v1.EnvelopeRecord\"\'\n\x15GetPlannedLoadRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"m\n\x16GetPlannedLoadResponse\x12\x0e\n\x06window\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bnet_power_w\x18\x03 \x03(\x03\"n\n\x19SetDefaultEnvelopeRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12-\n\x10\x64\x65\x66\x61ult_envelope\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"T\n\x1aSetDefaultEnvelopeResponse\x12\x36\n\x10\x64\x65\x66\x61ult_envelope\x18\x01 \x01(\x0b\x32\x1c.gridpact.v1.DefaultEnvelope\"-\n\x1bListDefaultEnvelopesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"N\n\x1cListDefaultEnvelopesResponse\x12.\n\x11\x64\x65\x66\x61ult_envelopes\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Signed\"}\n\x10SuperviseRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x19\n\x11heartbeat_counter\x18\x02 \x01(\x04\x12-\n\tsend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63onfirm\x18\x04 \x01(\x08\"\xa7\x02\n\x0cTargetStatus\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x32\n\x10\x65\x66\x66\x65\x63tive_bounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\x12\x15\n\rbinding_lower\x18\x03 \x01(\t\x12\x15\n\rbinding_upper\x18\x04 \x01(\t\x12\x17\n\nmeasured_w\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x30\n\x0cmeasure_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\tcompliant\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x10\n\x08\x65xcess_w\x18\x08 \x01(\x03\x12\x13\n\x0b\x63urtailed_w\x18\t \x01(\x03\x42\r\n\x0b_measured_wB\x0c\n\n_compliant\"\xcd\x01\n\x11SuperviseResponse\x12\x19\n\x11heartbeat_counter\x18\x01 \x01(\x04\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.gridpact.v1.SupervisionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12*\n\x07targets\x18\x04 \x03(\x0b\x32\x19.gridpact.v1.TargetStatus\x12\x33\n\x0f\x63ontroller_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x93\x01\n\x10SupervisionState\x12!\n\x1dSUPERVISION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SUPERVISION_STATE_INIT\x10\x01\x12 \n\x1cSUPERVISION_STATE_CONTROLLED\x10\x02\x12\x1e\n\x1aSUPERVISION_STATE_FAILSAFE\x10\x03*\xa3\x01\n\rEnvelopeState\x12\x1e\n\x1a\x45NVELOPE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NVELOPE_STATE_ACTIVE\x10\x01\x12\x1c\n\x18\x45NVELOPE_STATE_CANCELLED\x10\x02\x12\x1d\n\x19\x45NVELOPE_STATE_SUPERSEDED\x10\x03\x12\x1a\n\x16\x45NVELOPE_STATE_EXPIRED\x10\x04\x32\xeb\x05\n\nDsoService\x12Y\n\x0e\x43reateEnvelope\x12\".gridpact.v1.CreateEnvelopeRequest\x1a#.gridpact.v1.CreateEnvelopeResponse\x12P\n\x0bGetEnvelope\x12\x1f.gridpact.v1.GetEnvelopeRequest\x1a .gridpact.v1.GetEnvelopeResponse\x12V\n\rListEnvelopes\x12!.gridpact.v1.ListEnvelopesRequest\x1a\".gridpact.v1.ListEnvelopesResponse\x12Y\n\x0e\x43\x61ncelEnvelope\x12\".gridpact.v1.CancelEnvelopeRequest\x1a#.gridpact.v1.CancelEnvelopeResponse\x12\x65\n\x12SetDefaultEnvelope\x12&.gridpact.v1.SetDefaultEnvelopeRequest\x1a\'.gridpact.v1.SetDefaultEnvelopeResponse\x12k\n\x14ListDefaultEnvelopes\x12(.gridpact.v1.ListDefaultEnvelopesRequest\x1a).gridpact.v1.ListDefaultEnvelopesResponse\x12N\n\tSupervise\x12\x1d.gridpact.v1.SuperviseRequest\x1a\x1e.gridpact.v1.SuperviseResponse(\x01\x30\x01\x12Y\n\x0eGetPlannedLoad\x12\".gridpact.v1.GetPlannedLoadRequest\x1a#.gridpact.v1.GetPlannedLoadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.dso_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENVELOPESTATE']._serialized_start=1239
-  _globals['_ENVELOPESTATE']._serialized_end=1343
+  _globals['_SUPERVISIONSTATE']._serialized_start=2489
+  _globals['_SUPERVISIONSTATE']._serialized_end=2636
+  _globals['_ENVELOPESTATE']._serialized_start=2639
+  _globals['_ENVELOPESTATE']._serialized_end=2802
   _globals['_ENVELOPEPERIOD']._serialized_start=96
   _globals['_ENVELOPEPERIOD']._serialized_end=195
-  _globals['_ENVELOPE']._serialized_start=197
-  _globals['_ENVELOPE']._serialized_end=299
-  _globals['_ENVELOPERECORD']._serialized_start=302
-  _globals['_ENVELOPERECORD']._serialized_end=497
-  _globals['_CREATEENVELOPEREQUEST']._serialized_start=499
-  _globals['_CREATEENVELOPEREQUEST']._serialized_end=597
-  _globals['_CREATEENVELOPERESPONSE']._serialized_start=599
-  _globals['_CREATEENVELOPERESPONSE']._serialized_end=670
-  _globals['_GETENVELOPEREQUEST']._serialized_start=672
-  _globals['_GETENVELOPEREQUEST']._serialized_end=706
-  _globals['_GETENVELOPERESPONSE']._serialized_start=708
-  _globals['_GETENVELOPERESPONSE']._serialized_end=776
-  _globals['_LISTENVELOPESREQUEST']._serialized_start=778
-  _globals['_LISTENVELOPESREQUEST']._serialized_end=855
-  _globals['_LISTENVELOPESRESPONSE']._serialized_start=857
-  _globals['_LISTENVELOPESRESPONSE']._serialized_end=953
-  _globals['_CANCELENVELOPEREQUEST']._serialized_start=955
-  _globals['_CANCELENVELOPEREQUEST']._serialized_end=1012
-  _globals['_CANCELENVELOPERESPONSE']._serialized_start=1014
-  _globals['_CANCELENVELOPERESPONSE']._serialized_end=1085
-  _globals['_GETPLANNEDLOADREQUEST']._serialized_start=1087
-  _globals['_GETPLANNEDLOADREQUEST']._serialized_end=1126
-  _globals['_GETPLANNEDLOADRESPONSE']._serialized_start=1128
-  _globals['_GETPLANNEDLOADRESPONSE']._serialized_end=1237
-  _globals['_DSOSERVICE']._serialized_start=1346
-  _globals['_DSOSERVICE']._serialized_end=1801
+  _globals['_ENVELOPE']._serialized_start=198
+  _globals['_ENVELOPE']._serialized_end=399
+  _globals['_DEFAULTENVELOPE']._serialized_start=401
+  _globals['_DEFAULTENVELOPE']._serialized_end=525
+  _globals['_ENVELOPERECORD']._serialized_start=528
+  _globals['_ENVELOPERECORD']._serialized_end=765
+  _globals['_CREATEENVELOPEREQUEST']._serialized_start=767
+  _globals['_CREATEENVELOPEREQUEST']._serialized_end=888
+  _globals['_CREATEENVELOPERESPONSE']._serialized_start=890
+  _globals['_CREATEENVELOPERESPONSE']._serialized_end=961
+  _globals['_GETENVELOPEREQUEST']._serialized_start=963
+  _globals['_GETENVELOPEREQUEST']._serialized_end=997
+  _globals['_GETENVELOPERESPONSE']._serialized_start=999
+  _globals['_GETENVELOPERESPONSE']._serialized_end=1067
+  _globals['_LISTENVELOPESREQUEST']._serialized_start=1069
+  _globals['_LISTENVELOPESREQUEST']._serialized_end=1146
+  _globals['_LISTENVELOPESRESPONSE']._serialized_start=1148
+  _globals['_LISTENVELOPESRESPONSE']._serialized_end=1244
+  _globals['_CANCELENVELOPEREQUEST']._serialized_start=1246
+  _globals['_CANCELENVELOPEREQUEST']._serialized_end=1303
+  _globals['_CANCELENVELOPERESPONSE']._serialized_start=1305
+  _globals['_CANCELENVELOPERESPONSE']._serialized_end=1376
+  _globals['_GETPLANNEDLOADREQUEST']._serialized_start=1378
+  _globals['_GETPLANNEDLOADREQUEST']._serialized_end=1417
+  _globals['_GETPLANNEDLOADRESPONSE']._serialized_start=1419
+  _globals['_GETPLANNEDLOADRESPONSE']._serialized_end=1528
+  _globals['_SETDEFAULTENVELOPEREQUEST']._serialized_start=1530
+  _globals['_SETDEFAULTENVELOPEREQUEST']._serialized_end=1640
+  _globals['_SETDEFAULTENVELOPERESPONSE']._serialized_start=1642
+  _globals['_SETDEFAULTENVELOPERESPONSE']._serialized_end=1726
+  _globals['_LISTDEFAULTENVELOPESREQUEST']._serialized_start=1728
+  _globals['_LISTDEFAULTENVELOPESREQUEST']._serialized_end=1773
+  _globals['_LISTDEFAULTENVELOPESRESPONSE']._serialized_start=1775
+  _globals['_LISTDEFAULTENVELOPESRESPONSE']._serialized_end=1853
+  _globals['_SUPERVISEREQUEST']._serialized_start=1855
+  _globals['_SUPERVISEREQUEST']._serialized_end=1980
+  _globals['_TARGETSTATUS']._serialized_start=1983
+  _globals['_TARGETSTATUS']._serialized_end=2278
+  _globals['_SUPERVISERESPONSE']._serialized_start=2281
+  _globals['_SUPERVISERESPONSE']._serialized_end=2486
+  _globals['_DSOSERVICE']._serialized_start=2805
+  _globals['_DSOSERVICE']._serialized_end=3552
 # @@protoc_insertion_point(module_scope)

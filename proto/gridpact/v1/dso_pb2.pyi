@@ -21,6 +21,31 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _SupervisionState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SupervisionStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_SupervisionState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    SUPERVISION_STATE_UNSPECIFIED: _SupervisionState.ValueType  # 0
+    SUPERVISION_STATE_INIT: _SupervisionState.ValueType  # 1
+    """Since the service's start the DSO has not taken control: envelopes and defaults hold at once."""
+    SUPERVISION_STATE_CONTROLLED: _SupervisionState.ValueType  # 2
+    """Its envelopes hold, and its defaults where there is none."""
+    SUPERVISION_STATE_FAILSAFE: _SupervisionState.ValueType  # 3
+    """It is not heard, or clocks disagree: envelopes and defaults hold at once, and where a target has no default, what held last."""
+
+class SupervisionState(_SupervisionState, metaclass=_SupervisionStateEnumTypeWrapper):
+    """How a DSO stands to a microgrid."""
+
+SUPERVISION_STATE_UNSPECIFIED: SupervisionState.ValueType  # 0
+SUPERVISION_STATE_INIT: SupervisionState.ValueType  # 1
+"""Since the service's start the DSO has not taken control: envelopes and defaults hold at once."""
+SUPERVISION_STATE_CONTROLLED: SupervisionState.ValueType  # 2
+"""Its envelopes hold, and its defaults where there is none."""
+SUPERVISION_STATE_FAILSAFE: SupervisionState.ValueType  # 3
+"""It is not heard, or clocks disagree: envelopes and defaults hold at once, and where a target has no default, what held last."""
+
 class _EnvelopeState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -30,12 +55,20 @@ class _EnvelopeStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Envelope
     ENVELOPE_STATE_UNSPECIFIED: _EnvelopeState.ValueType  # 0
     ENVELOPE_STATE_ACTIVE: _EnvelopeState.ValueType  # 1
     ENVELOPE_STATE_CANCELLED: _EnvelopeState.ValueType  # 2
+    ENVELOPE_STATE_SUPERSEDED: _EnvelopeState.ValueType  # 3
+    """Others of its source count in all of its periods."""
+    ENVELOPE_STATE_EXPIRED: _EnvelopeState.ValueType  # 4
+    """Its last period, or its expire_time, has passed."""
 
 class EnvelopeState(_EnvelopeState, metaclass=_EnvelopeStateEnumTypeWrapper): ...
 
 ENVELOPE_STATE_UNSPECIFIED: EnvelopeState.ValueType  # 0
 ENVELOPE_STATE_ACTIVE: EnvelopeState.ValueType  # 1
 ENVELOPE_STATE_CANCELLED: EnvelopeState.ValueType  # 2
+ENVELOPE_STATE_SUPERSEDED: EnvelopeState.ValueType  # 3
+"""Others of its source count in all of its periods."""
+ENVELOPE_STATE_EXPIRED: EnvelopeState.ValueType  # 4
+"""Its last period, or its expire_time, has passed."""
 
 @typing.final
 class EnvelopePeriod(message.Message):
@@ -71,17 +104,33 @@ class Envelope(message.Message):
     TARGET_FIELD_NUMBER: builtins.int
     PERIODS_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    PRIMACY_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    COUNTER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Resource name, microgrids/{microgrid}/envelopes/{envelope}."""
     target: builtins.str
-    """What is bounded: microgrids/{microgrid} (the connection point), microgrids/{microgrid}/sections/{section}, or
-    microgrids/{microgrid}/members/{member}.
+    """What is bounded: microgrids/{microgrid} (the connection point), microgrids/{microgrid}/transformer,
+    microgrids/{microgrid}/sections/{section}, or microgrids/{microgrid}/members/{member}.
     """
     reason: builtins.str
     """Why, for people."""
+    primacy: builtins.int
+    """The lower number wins; 0 to 255."""
+    source: builtins.str
+    """Which of the DSO's programmes this belongs to; empty for its only one."""
+    counter: builtins.int
+    """Counts up with each envelope and default that the key signs, so that old ones cannot be replayed; 0 where the DSO does not
+    count.
+    """
     @builtins.property
     def periods(self) -> containers.RepeatedCompositeFieldContainer[EnvelopePeriod]:
         """In order of time, not overlapping."""
+
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """From this instant on it counts no more, whatever its periods say. Absent for never."""
 
     def __init__(
         self,
@@ -90,10 +139,50 @@ class Envelope(message.Message):
         target: builtins.str = ...,
         periods: abc.Iterable[EnvelopePeriod] | None = ...,
         reason: builtins.str = ...,
+        primacy: builtins.int = ...,
+        source: builtins.str = ...,
+        counter: builtins.int = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "periods", b"periods", "reason", b"reason", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["counter", b"counter", "expire_time", b"expire_time", "name", b"name", "periods", b"periods", "primacy", b"primacy", "reason", b"reason", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DefaultEnvelope(message.Message):
+    """What holds on a target when no envelope does. Signed by the DSO as the payload of SetDefaultEnvelopeRequest.default_envelope."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    BOUNDS_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    COUNTER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """As in Envelope."""
+    source: builtins.str
+    """As in Envelope."""
+    counter: builtins.int
+    """As in Envelope."""
+    reason: builtins.str
+    """Why, for people."""
+    @builtins.property
+    def bounds(self) -> types_pb2.PowerBounds: ...
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        bounds: types_pb2.PowerBounds | None = ...,
+        source: builtins.str = ...,
+        counter: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "counter", b"counter", "reason", b"reason", "source", b"source", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,6 +196,7 @@ class EnvelopeRecord(message.Message):
     STATE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     SIGNED_ENVELOPE_FIELD_NUMBER: builtins.int
+    EFFECTIVE_FIELD_NUMBER: builtins.int
     state: EnvelopeState.ValueType
     @builtins.property
     def envelope(self) -> Envelope: ...
@@ -116,6 +206,10 @@ class EnvelopeRecord(message.Message):
     def signed_envelope(self) -> types_pb2.Signed:
         """As the DSO signed it, so that anybody can check it."""
 
+    @builtins.property
+    def effective(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Interval]:
+        """The parts of its periods in which it counts."""
+
     def __init__(
         self,
         *,
@@ -123,10 +217,11 @@ class EnvelopeRecord(message.Message):
         state: EnvelopeState.ValueType = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
         signed_envelope: types_pb2.Signed | None = ...,
+        effective: abc.Iterable[types_pb2.Interval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope", "signed_envelope", b"signed_envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "envelope", b"envelope", "signed_envelope", b"signed_envelope", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "effective", b"effective", "envelope", b"envelope", "signed_envelope", b"signed_envelope", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -137,10 +232,13 @@ class CreateEnvelopeRequest(message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     ENVELOPE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
     parent: builtins.str
     """microgrids/{microgrid}"""
     request_id: builtins.str
     """Repeating a request with its id and content gives the first answer again; 1 to 64 characters."""
+    validate_only: builtins.bool
+    """Check everything and answer as if it were done, and do nothing."""
     @builtins.property
     def envelope(self) -> types_pb2.Signed:
         """Payload: Envelope."""
@@ -151,10 +249,11 @@ class CreateEnvelopeRequest(message.Message):
         parent: builtins.str = ...,
         envelope: types_pb2.Signed | None = ...,
         request_id: builtins.str = ...,
+        validate_only: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["envelope", b"envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["envelope", b"envelope", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["envelope", b"envelope", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,5 +437,219 @@ class GetPlannedLoadResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["net_power_w", b"net_power_w", "start_time", b"start_time", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetDefaultEnvelopeRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    DEFAULT_ENVELOPE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    request_id: builtins.str
+    @builtins.property
+    def default_envelope(self) -> types_pb2.Signed:
+        """Payload: DefaultEnvelope."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        default_envelope: types_pb2.Signed | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["default_envelope", b"default_envelope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["default_envelope", b"default_envelope", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetDefaultEnvelopeResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEFAULT_ENVELOPE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def default_envelope(self) -> DefaultEnvelope: ...
+    def __init__(
+        self,
+        *,
+        default_envelope: DefaultEnvelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["default_envelope", b"default_envelope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["default_envelope", b"default_envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListDefaultEnvelopesRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListDefaultEnvelopesResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEFAULT_ENVELOPES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def default_envelopes(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """As the DSO signed them; payloads are DefaultEnvelope. In order of targets and sources."""
+
+    def __init__(
+        self,
+        *,
+        default_envelopes: abc.Iterable[types_pb2.Signed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["default_envelopes", b"default_envelopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SuperviseRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    HEARTBEAT_COUNTER_FIELD_NUMBER: builtins.int
+    SEND_TIME_FIELD_NUMBER: builtins.int
+    CONFIRM_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}: in the first message; later ones may leave it empty."""
+    heartbeat_counter: builtins.int
+    """Strictly increasing within a stream."""
+    confirm: builtins.bool
+    """The DSO has seen what holds, and takes control with it."""
+    @builtins.property
+    def send_time(self) -> timestamp_pb2.Timestamp:
+        """The DSO's time of sending. Where it is more than 60 s from the service's, the state is FAILSAFE."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        heartbeat_counter: builtins.int = ...,
+        send_time: timestamp_pb2.Timestamp | None = ...,
+        confirm: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["send_time", b"send_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["confirm", b"confirm", "heartbeat_counter", b"heartbeat_counter", "parent", b"parent", "send_time", b"send_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TargetStatus(message.Message):
+    """What holds on a target now, and how it is kept."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    EFFECTIVE_BOUNDS_FIELD_NUMBER: builtins.int
+    BINDING_LOWER_FIELD_NUMBER: builtins.int
+    BINDING_UPPER_FIELD_NUMBER: builtins.int
+    MEASURED_W_FIELD_NUMBER: builtins.int
+    MEASURE_TIME_FIELD_NUMBER: builtins.int
+    COMPLIANT_FIELD_NUMBER: builtins.int
+    EXCESS_W_FIELD_NUMBER: builtins.int
+    CURTAILED_W_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """As in Envelope."""
+    binding_lower: builtins.str
+    """Whose bound is the tighter one below and above: microgrids/{microgrid}/envelopes/{envelope}, or "default:" and the source,
+    or "held:" and the source.
+    """
+    binding_upper: builtins.str
+    measured_w: builtins.int
+    """Net power, consumption positive: measured at the target itself, else summed from meters below it. Absent where some part has
+    no fresh measurement.
+    """
+    compliant: builtins.bool
+    """Whether the measured power keeps the bounds; absent where it is not measured."""
+    excess_w: builtins.int
+    """What the clamp could not bring under the bounds, with everything curtailed that may be; 0 where it could."""
+    curtailed_w: builtins.int
+    """Power of controllable devices that the clamp holds back now."""
+    @builtins.property
+    def effective_bounds(self) -> types_pb2.PowerBounds: ...
+    @builtins.property
+    def measure_time(self) -> timestamp_pb2.Timestamp:
+        """Of the oldest measurement in it."""
+
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        effective_bounds: types_pb2.PowerBounds | None = ...,
+        binding_lower: builtins.str = ...,
+        binding_upper: builtins.str = ...,
+        measured_w: builtins.int | None = ...,
+        measure_time: timestamp_pb2.Timestamp | None = ...,
+        compliant: builtins.bool | None = ...,
+        excess_w: builtins.int = ...,
+        curtailed_w: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_compliant", b"_compliant", "_measured_w", b"_measured_w", "compliant", b"compliant", "effective_bounds", b"effective_bounds", "measure_time", b"measure_time", "measured_w", b"measured_w"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_compliant", b"_compliant", "_measured_w", b"_measured_w", "binding_lower", b"binding_lower", "binding_upper", b"binding_upper", "compliant", b"compliant", "curtailed_w", b"curtailed_w", "effective_bounds", b"effective_bounds", "excess_w", b"excess_w", "measure_time", b"measure_time", "measured_w", b"measured_w", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__compliant: _TypeAlias = typing.Literal["compliant"]  # noqa: Y015
+    _WhichOneofArgType__compliant: _TypeAlias = typing.Literal["_compliant", b"_compliant"]  # noqa: Y015
+    _WhichOneofReturnType__measured_w: _TypeAlias = typing.Literal["measured_w"]  # noqa: Y015
+    _WhichOneofArgType__measured_w: _TypeAlias = typing.Literal["_measured_w", b"_measured_w"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compliant) -> _WhichOneofReturnType__compliant | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__measured_w) -> _WhichOneofReturnType__measured_w | None: ...
+
+@typing.final
+class SuperviseResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    HEARTBEAT_COUNTER_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    TARGETS_FIELD_NUMBER: builtins.int
+    CONTROLLER_TIME_FIELD_NUMBER: builtins.int
+    heartbeat_counter: builtins.int
+    """The heartbeat that this answers; 0 for a message that answers none."""
+    state: SupervisionState.ValueType
+    reason: builtins.str
+    """Why the state is what it is, for people."""
+    @builtins.property
+    def targets(self) -> containers.RepeatedCompositeFieldContainer[TargetStatus]:
+        """Of the DSO's targets, those with bounds, in their order."""
+
+    @builtins.property
+    def controller_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        heartbeat_counter: builtins.int = ...,
+        state: SupervisionState.ValueType = ...,
+        reason: builtins.str = ...,
+        targets: abc.Iterable[TargetStatus] | None = ...,
+        controller_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time", "heartbeat_counter", b"heartbeat_counter", "reason", b"reason", "state", b"state", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -55,6 +55,21 @@ class DsoServiceStub:
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeResponse.FromString,
                 _registered_method=True)
+        self.SetDefaultEnvelope = channel.unary_unary(
+                '/gridpact.v1.DsoService/SetDefaultEnvelope',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeResponse.FromString,
+                _registered_method=True)
+        self.ListDefaultEnvelopes = channel.unary_unary(
+                '/gridpact.v1.DsoService/ListDefaultEnvelopes',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesResponse.FromString,
+                _registered_method=True)
+        self.Supervise = channel.stream_stream(
+                '/gridpact.v1.DsoService/Supervise',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.SuperviseRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.SuperviseResponse.FromString,
+                _registered_method=True)
         self.GetPlannedLoad = channel.unary_unary(
                 '/gridpact.v1.DsoService/GetPlannedLoad',
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.SerializeToString,
@@ -67,7 +82,11 @@ class DsoServiceServicer:
     """
 
     def CreateEnvelope(self, request, context):
-        """Adds an envelope. All envelopes of a target hold at once: the effective bounds are their intersection.
+        """Adds an envelope; acknowledged once it is in the limits journal, and in force at once, for running windows too. It works
+        while the database and the solver are stopped.
+
+        Envelopes of one source on a target supersede each other: at each instant that of the lowest primacy number counts,
+        of equal ones the newest. Sources hold at once: the effective bounds are the intersection over all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +105,34 @@ class DsoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelEnvelope(self, request, context):
-        """Ends an envelope for windows whose gate has not closed yet.
+        """Ends an envelope at once. What it superseded stays superseded: the default envelope holds in its place, or, where the
+        source has none on the target, everything that was superseded holds again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDefaultEnvelope(self, request, context):
+        """Sets what holds on a target where none of the source's envelopes counts, and beside them while the DSO is not heard.
+        There is one of a source and a target; it is replaced, never removed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDefaultEnvelopes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Supervise(self, request_iterator, context):
+        """Keeps the microgrid under control by heartbeats, and tells what holds and how it is kept. Each heartbeat is answered
+        at once; besides, a message comes whenever the state or the bounds change.
+
+        A DSO that never supervised is not missed: its envelopes hold beside its defaults. One that did has to be heard every
+        60 s; when it is silent for 120 s its state is FAILSAFE. INIT, after a start, and FAILSAFE end when heartbeats are back
+        and either an envelope or default of the DSO follows, or a heartbeat confirms, or 120 s of unbroken heartbeats pass.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +167,21 @@ def add_DsoServiceServicer_to_server(servicer, server):
                     servicer.CancelEnvelope,
                     request_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeResponse.SerializeToString,
+            ),
+            'SetDefaultEnvelope': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDefaultEnvelope,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeResponse.SerializeToString,
+            ),
+            'ListDefaultEnvelopes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDefaultEnvelopes,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesResponse.SerializeToString,
+            ),
+            'Supervise': grpc.stream_stream_rpc_method_handler(
+                    servicer.Supervise,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.SuperviseRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.SuperviseResponse.SerializeToString,
             ),
             'GetPlannedLoad': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPlannedLoad,
@@ -237,6 +298,87 @@ class DsoService:
             '/gridpact.v1.DsoService/CancelEnvelope',
             gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeRequest.SerializeToString,
             gridpact_dot_v1_dot_dso__pb2.CancelEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDefaultEnvelope(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/SetDefaultEnvelope',
+            gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.SetDefaultEnvelopeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDefaultEnvelopes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/ListDefaultEnvelopes',
+            gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.ListDefaultEnvelopesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Supervise(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gridpact.v1.DsoService/Supervise',
+            gridpact_dot_v1_dot_dso__pb2.SuperviseRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.SuperviseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,11 +34,31 @@ class DsoServiceStub:
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> DsoServiceAsyncStub: ...
     CreateEnvelope: grpc.UnaryUnaryMultiCallable[dso_pb2.CreateEnvelopeRequest, dso_pb2.CreateEnvelopeResponse]
-    """Adds an envelope. All envelopes of a target hold at once: the effective bounds are their intersection."""
+    """Adds an envelope; acknowledged once it is in the limits journal, and in force at once, for running windows too. It works
+    while the database and the solver are stopped.
+
+    Envelopes of one source on a target supersede each other: at each instant that of the lowest primacy number counts,
+    of equal ones the newest. Sources hold at once: the effective bounds are the intersection over all of them.
+    """
     GetEnvelope: grpc.UnaryUnaryMultiCallable[dso_pb2.GetEnvelopeRequest, dso_pb2.GetEnvelopeResponse]
     ListEnvelopes: grpc.UnaryUnaryMultiCallable[dso_pb2.ListEnvelopesRequest, dso_pb2.ListEnvelopesResponse]
     CancelEnvelope: grpc.UnaryUnaryMultiCallable[dso_pb2.CancelEnvelopeRequest, dso_pb2.CancelEnvelopeResponse]
-    """Ends an envelope for windows whose gate has not closed yet."""
+    """Ends an envelope at once. What it superseded stays superseded: the default envelope holds in its place, or, where the
+    source has none on the target, everything that was superseded holds again.
+    """
+    SetDefaultEnvelope: grpc.UnaryUnaryMultiCallable[dso_pb2.SetDefaultEnvelopeRequest, dso_pb2.SetDefaultEnvelopeResponse]
+    """Sets what holds on a target where none of the source's envelopes counts, and beside them while the DSO is not heard.
+    There is one of a source and a target; it is replaced, never removed.
+    """
+    ListDefaultEnvelopes: grpc.UnaryUnaryMultiCallable[dso_pb2.ListDefaultEnvelopesRequest, dso_pb2.ListDefaultEnvelopesResponse]
+    Supervise: grpc.StreamStreamMultiCallable[dso_pb2.SuperviseRequest, dso_pb2.SuperviseResponse]
+    """Keeps the microgrid under control by heartbeats, and tells what holds and how it is kept. Each heartbeat is answered
+    at once; besides, a message comes whenever the state or the bounds change.
+
+    A DSO that never supervised is not missed: its envelopes hold beside its defaults. One that did has to be heard every
+    60 s; when it is silent for 120 s its state is FAILSAFE. INIT, after a start, and FAILSAFE end when heartbeats are back
+    and either an envelope or default of the DSO follows, or a heartbeat confirms, or 120 s of unbroken heartbeats pass.
+    """
     GetPlannedLoad: grpc.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
 
@@ -48,11 +68,31 @@ class DsoServiceAsyncStub(DsoServiceStub):
 
     def __init__(self, channel: aio.Channel) -> None: ...
     CreateEnvelope: aio.UnaryUnaryMultiCallable[dso_pb2.CreateEnvelopeRequest, dso_pb2.CreateEnvelopeResponse]  # type: ignore[assignment]
-    """Adds an envelope. All envelopes of a target hold at once: the effective bounds are their intersection."""
+    """Adds an envelope; acknowledged once it is in the limits journal, and in force at once, for running windows too. It works
+    while the database and the solver are stopped.
+
+    Envelopes of one source on a target supersede each other: at each instant that of the lowest primacy number counts,
+    of equal ones the newest. Sources hold at once: the effective bounds are the intersection over all of them.
+    """
     GetEnvelope: aio.UnaryUnaryMultiCallable[dso_pb2.GetEnvelopeRequest, dso_pb2.GetEnvelopeResponse]  # type: ignore[assignment]
     ListEnvelopes: aio.UnaryUnaryMultiCallable[dso_pb2.ListEnvelopesRequest, dso_pb2.ListEnvelopesResponse]  # type: ignore[assignment]
     CancelEnvelope: aio.UnaryUnaryMultiCallable[dso_pb2.CancelEnvelopeRequest, dso_pb2.CancelEnvelopeResponse]  # type: ignore[assignment]
-    """Ends an envelope for windows whose gate has not closed yet."""
+    """Ends an envelope at once. What it superseded stays superseded: the default envelope holds in its place, or, where the
+    source has none on the target, everything that was superseded holds again.
+    """
+    SetDefaultEnvelope: aio.UnaryUnaryMultiCallable[dso_pb2.SetDefaultEnvelopeRequest, dso_pb2.SetDefaultEnvelopeResponse]  # type: ignore[assignment]
+    """Sets what holds on a target where none of the source's envelopes counts, and beside them while the DSO is not heard.
+    There is one of a source and a target; it is replaced, never removed.
+    """
+    ListDefaultEnvelopes: aio.UnaryUnaryMultiCallable[dso_pb2.ListDefaultEnvelopesRequest, dso_pb2.ListDefaultEnvelopesResponse]  # type: ignore[assignment]
+    Supervise: aio.StreamStreamMultiCallable[dso_pb2.SuperviseRequest, dso_pb2.SuperviseResponse]  # type: ignore[assignment]
+    """Keeps the microgrid under control by heartbeats, and tells what holds and how it is kept. Each heartbeat is answered
+    at once; besides, a message comes whenever the state or the bounds change.
+
+    A DSO that never supervised is not missed: its envelopes hold beside its defaults. One that did has to be heard every
+    60 s; when it is silent for 120 s its state is FAILSAFE. INIT, after a start, and FAILSAFE end when heartbeats are back
+    and either an envelope or default of the DSO follows, or a heartbeat confirms, or 120 s of unbroken heartbeats pass.
+    """
     GetPlannedLoad: aio.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]  # type: ignore[assignment]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
 
@@ -65,7 +105,12 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         request: dso_pb2.CreateEnvelopeRequest,
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.CreateEnvelopeResponse, abc.Awaitable[dso_pb2.CreateEnvelopeResponse]]:
-        """Adds an envelope. All envelopes of a target hold at once: the effective bounds are their intersection."""
+        """Adds an envelope; acknowledged once it is in the limits journal, and in force at once, for running windows too. It works
+        while the database and the solver are stopped.
+
+        Envelopes of one source on a target supersede each other: at each instant that of the lowest primacy number counts,
+        of equal ones the newest. Sources hold at once: the effective bounds are the intersection over all of them.
+        """
 
     @abc_1.abstractmethod
     def GetEnvelope(
@@ -87,7 +132,40 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         request: dso_pb2.CancelEnvelopeRequest,
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.CancelEnvelopeResponse, abc.Awaitable[dso_pb2.CancelEnvelopeResponse]]:
-        """Ends an envelope for windows whose gate has not closed yet."""
+        """Ends an envelope at once. What it superseded stays superseded: the default envelope holds in its place, or, where the
+        source has none on the target, everything that was superseded holds again.
+        """
+
+    @abc_1.abstractmethod
+    def SetDefaultEnvelope(
+        self,
+        request: dso_pb2.SetDefaultEnvelopeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.SetDefaultEnvelopeResponse, abc.Awaitable[dso_pb2.SetDefaultEnvelopeResponse]]:
+        """Sets what holds on a target where none of the source's envelopes counts, and beside them while the DSO is not heard.
+        There is one of a source and a target; it is replaced, never removed.
+        """
+
+    @abc_1.abstractmethod
+    def ListDefaultEnvelopes(
+        self,
+        request: dso_pb2.ListDefaultEnvelopesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.ListDefaultEnvelopesResponse, abc.Awaitable[dso_pb2.ListDefaultEnvelopesResponse]]: ...
+
+    @abc_1.abstractmethod
+    def Supervise(
+        self,
+        request_iterator: _MaybeAsyncIterator[dso_pb2.SuperviseRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[dso_pb2.SuperviseResponse], abc.AsyncIterator[dso_pb2.SuperviseResponse]]:
+        """Keeps the microgrid under control by heartbeats, and tells what holds and how it is kept. Each heartbeat is answered
+        at once; besides, a message comes whenever the state or the bounds change.
+
+        A DSO that never supervised is not missed: its envelopes hold beside its defaults. One that did has to be heard every
+        60 s; when it is silent for 120 s its state is FAILSAFE. INIT, after a start, and FAILSAFE end when heartbeats are back
+        and either an envelope or default of the DSO follows, or a heartbeat confirms, or 120 s of unbroken heartbeats pass.
+        """
 
     @abc_1.abstractmethod
     def GetPlannedLoad(

@@ -197,3 +197,70 @@ class ListReadingsResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "readings", b"readings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PowerSample(message.Message):
+    """Net power at an instant."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    MEASURE_TIME_FIELD_NUMBER: builtins.int
+    POWER_W_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """microgrids/{microgrid} (the connection point), or its /transformer, /sections/{section} or /members/{member}."""
+    power_w: builtins.int
+    """Consumption positive."""
+    @builtins.property
+    def measure_time(self) -> timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        measure_time: timestamp_pb2.Timestamp | None = ...,
+        power_w: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["measure_time", b"measure_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["measure_time", b"measure_time", "power_w", b"power_w", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReportPowerRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    SAMPLES_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    @builtins.property
+    def samples(self) -> containers.RepeatedCompositeFieldContainer[PowerSample]: ...
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        samples: abc.Iterable[PowerSample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReportPowerResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: builtins.int
+    accepted: builtins.int
+    def __init__(
+        self,
+        *,
+        accepted: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -45,6 +45,11 @@ class MeteringServiceStub:
                 request_serializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.FromString,
                 _registered_method=True)
+        self.ReportPower = channel.unary_unary(
+                '/gridpact.v1.MeteringService/ReportPower',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.FromString,
+                _registered_method=True)
 
 
 class MeteringServiceServicer:
@@ -65,6 +70,13 @@ class MeteringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportPower(self, request, context):
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeteringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     servicer.ListReadings,
                     request_deserializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.SerializeToString,
+            ),
+            'ReportPower': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportPower,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class MeteringService:
             '/gridpact.v1.MeteringService/ListReadings',
             gridpact_dot_v1_dot_metering__pb2.ListReadingsRequest.SerializeToString,
             gridpact_dot_v1_dot_metering__pb2.ListReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportPower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/ReportPower',
+            gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

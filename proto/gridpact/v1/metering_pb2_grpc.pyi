@@ -38,6 +38,8 @@ class MeteringServiceStub:
     """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
+    ReportPower: grpc.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
 
 @typing.type_check_only
 class MeteringServiceAsyncStub(MeteringServiceStub):
@@ -49,6 +51,8 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
+    ReportPower: aio.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]  # type: ignore[assignment]
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
 
 class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     """For meter gateways, and for those who may read a meter."""
@@ -69,5 +73,13 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
         the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
         """
+
+    @abc_1.abstractmethod
+    def ReportPower(
+        self,
+        request: metering_pb2.ReportPowerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.ReportPowerResponse, abc.Awaitable[metering_pb2.ReportPowerResponse]]:
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
 
 def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -1,5 +1,6 @@
 """A call that is repeated with its request id has one effect and the same answer."""
 
+import json
 import sqlite3
 
 import pytest
@@ -89,6 +90,11 @@ def changes(site):
             dso_pb2.CancelEnvelopeRequest(name=f"{NAME}/envelopes/old"),
             dso_pb2.CancelEnvelopeRequest(name=f"{NAME}/envelopes/new"),
         ),
+        "SetDefaultEnvelope": (
+            site.dso.SetDefaultEnvelope,
+            site.default_request(upper_w=4000),
+            site.default_request(upper_w=5000),
+        ),
         "RequestPlan": (site.aggregator.RequestPlan, dispatch_pb2.RequestPlanRequest(parent=NAME), other),
         "UpdateFlexibility": (ada.UpdateFlexibility, plant(1), plant(2)),
         "DeleteDevice": (
@@ -113,6 +119,7 @@ METHODS = (
     "RegisterKey",
     "CreateEnvelope",
     "CancelEnvelope",
+    "SetDefaultEnvelope",
     "RequestPlan",
     "UpdateFlexibility",
     "DeleteDevice",
@@ -156,11 +163,18 @@ def test_a_repeated_call_has_one_effect_and_the_same_answer(settled, change):
     assert site.rows() == after
 
 
+def who_called(site, request_id):
+    """Whose call with this id was acknowledged: in the database, or, of limits, in their journal."""
+    kept = [json.loads(row["record"]).get("answered") for row in site.rows("limit_records")]
+    answers = [*site.rows("requests"), *(answer for answer in kept if answer)]
+    return next(answer["identity"] for answer in answers if answer["request_id"] == request_id)
+
+
 def test_a_repeated_call_is_answered_the_same_after_a_restart_and_a_closed_gate(settled, change):
     site, (call, one, _) = settled, change
     answer = call(one)
     method = call._method.decode()
-    identity = next(row["identity"] for row in site.rows("requests") if row["request_id"] == "the-same")
+    identity = who_called(site, "the-same")
     site.restart()
     site.advance(site.start + 7200)
     after = site.rows()

@@ -1,0 +1,198 @@
+"""The limits of one microgrid: which of them count at an instant, and what they make together.
+
+Of a source, on a target and on each side (lower, upper) apart, at every instant the envelope with the lowest primacy
+counts, of equal ones the newest; what it supersedes stays superseded, also when it is cancelled. Where none counts the
+source's default holds; where there is no default, everything superseded that was not cancelled itself holds again.
+While a DSO has no control its default holds beside its envelopes; without a default, in failsafe, what held last does.
+Sources hold at once. So nothing but the source's own word ever ends in no limit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from controller.limits.segments import Segment, segments_of, without
+from controller.limits.supervision import Control
+from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, Source, Standing
+
+Place = tuple[str, Source]
+"""A target and a source."""
+
+
+class Area:
+    """One microgrid's envelopes and defaults, in the order in which they were accepted.
+
+    ``rating`` bounds what it names beside them, as a connection's rating does.
+    """
+
+    def __init__(self) -> None:
+        self.envelopes: dict[str, Envelope] = {}
+        self.defaults: dict[Place, Default] = {}
+        self._rating: dict[str, Band] = {}
+        self._cancelled: set[str] = set()
+        self._live: dict[tuple[str, Side], tuple[Segment, ...]] = {}
+        self._by_place: dict[Place, list[str]] = {}
+        self._held: dict[Place, Band] = {}
+
+    def copy(self) -> "Area":
+        """An area that can be changed without changing this one."""
+        other = Area()
+        other.envelopes, other.defaults = dict(self.envelopes), dict(self.defaults)
+        other._rating, other._held = dict(self._rating), dict(self._held)
+        other._cancelled, other._live = set(self._cancelled), dict(self._live)
+        other._by_place = {place: list(ids) for place, ids in self._by_place.items()}
+        return other
+
+    def add(self, envelope: Envelope) -> None:
+        """Take an envelope in: it supersedes what it overlaps, or is superseded by it."""
+        place = envelope.target, envelope.source
+        others = self._by_place.setdefault(place, [])
+        for side in Side:
+            own = segments_of(envelope, side)
+            for id_ in others:
+                if id_ in self._cancelled:
+                    continue
+                # The whole of the other counts, so that what a third one took from it is not given to the newcomer.
+                if envelope.primacy <= self.envelopes[id_].primacy:
+                    self._live[id_, side] = without(self._live[id_, side], own)
+                else:
+                    own = without(own, segments_of(self.envelopes[id_], side))
+            self._live[envelope.id, side] = own
+        others.append(envelope.id)
+        self.envelopes[envelope.id] = envelope
+
+    def cancel(self, id_: str) -> None:
+        """Let an envelope count no more; what it superseded stays superseded."""
+        self._cancelled.add(id_)
+        for side in Side:
+            self._live[id_, side] = ()
+
+    def set_default(self, default: Default) -> None:
+        """Replace a source's default on a target."""
+        self.defaults[default.target, default.source] = default
+
+    def hold(self, holder: str, controls: Mapping[str, Control], instant: float) -> None:
+        """Remember what a DSO's envelopes come to now, for a failsafe without defaults."""
+        for place in self._places():
+            if place[1].holder == holder:
+                self._held[place] = self._of_place(place, instant, controls.get(holder, Control.INIT))
+
+    def release(self, holder: str) -> None:
+        """Forget what was held: the DSO has control again."""
+        self._held = {place: band for place, band in self._held.items() if place[1].holder != holder}
+
+    def rate(self, rating: Mapping[str, Band]) -> None:
+        """Replace the bounds that nobody's envelope or default makes."""
+        self._rating = dict(rating)
+
+    def targets(self) -> tuple[str, ...]:
+        """Everything that is bounded by anything, in order."""
+        return tuple(sorted({target for target, _ in self._places()} | set(self._rating)))
+
+    def effective(self, target: str, instant: float, controls: Mapping[str, Control]) -> Band:
+        """What holds on a target at an instant."""
+        band = self._rating.get(target, UNBOUNDED)
+        for place in self._places():
+            if place[0] == target:
+                control = controls.get(place[1].holder, Control.INIT)
+                band = self._of_place(place, instant, control).meet(band)
+        return band
+
+    def changes(self, target: str, start: int, end: int) -> list[int]:
+        """The instants in ``(start, end)`` at which what holds on a target may change."""
+        instants = {
+            edge
+            for id_, envelope in self.envelopes.items()
+            if envelope.target == target and id_ not in self._cancelled
+            for side in Side
+            for segment in segments_of(envelope, side)
+            for edge in (segment.start, segment.end)
+        }
+        return sorted(edge for edge in instants if start < edge < end)
+
+    def standing(self, id_: str, instant: float) -> Standing:
+        """Whether an envelope counts."""
+        if id_ in self._cancelled:
+            return Standing.CANCELLED
+        if instant >= self.envelopes[id_].ends:
+            return Standing.EXPIRED
+        return Standing.ACTIVE if any(self._live[id_, side] for side in Side) else Standing.SUPERSEDED
+
+    def effective_intervals(self, id_: str) -> tuple[tuple[int, int], ...]:
+        """The parts of its periods in which an envelope counts on either side, merged."""
+        parts = sorted({(segment.start, segment.end) for side in Side for segment in self._live[id_, side]})
+        merged: list[tuple[int, int]] = []
+        for start, end in parts:
+            if merged and start <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(merged[-1][1], end)
+            else:
+                merged.append((start, end))
+        return tuple(merged)
+
+    def counter(self, key_id: str) -> int:
+        """The highest counter that a key has signed."""
+        signed: Iterable[Envelope | Default] = (*self.envelopes.values(), *self.defaults.values())
+        return max((item.counter for item in signed if item.signed.key_id == key_id), default=0)
+
+    def _places(self) -> list[Place]:
+        return sorted({*self._by_place, *self.defaults})
+
+    def _of_place(self, place: Place, instant: float, control: Control) -> Band:
+        """What one source makes of a target."""
+        default = self.defaults.get(place)
+        stated = UNBOUNDED if default is None else _band(default)
+        band = UNBOUNDED
+        for side in Side:
+            counting = self._counting(place, side, instant)
+            has_default = (stated.lower_w if side is Side.LOWER else stated.upper_w) is not None
+            if not counting and not has_default:
+                counting = self._superseded(place, side, instant)
+            for name, value in counting:
+                band = band.meet(_one_sided(side, value, name))
+            if has_default and (control is not Control.CONTROLLED or not counting):
+                band = band.meet(_only(stated, side))
+        if control is Control.FAILSAFE and (held := self._held.get(place)) is not None:
+            # Of a side with a default the default is the failsafe; what was held stands in for a missing one.
+            name = f"held:{place[1]}"
+            kept = replace(
+                held,
+                lower_w=held.lower_w if stated.lower_w is None else None,
+                upper_w=held.upper_w if stated.upper_w is None else None,
+                binding_lower=name,
+                binding_upper=name,
+            )
+            band = band.meet(kept)
+        return band
+
+    def _counting(self, place: Place, side: Side, instant: float) -> list[tuple[str, int]]:
+        return [
+            (self.envelopes[id_].name, segment.value_w)
+            for id_ in self._by_place.get(place, ())
+            for segment in self._live[id_, side]
+            if segment.holds_at(instant)
+        ]
+
+    def _superseded(self, place: Place, side: Side, instant: float) -> list[tuple[str, int]]:
+        return [
+            (self.envelopes[id_].name, segment.value_w)
+            for id_ in self._by_place.get(place, ())
+            if id_ not in self._cancelled
+            for segment in segments_of(self.envelopes[id_], side)
+            if segment.holds_at(instant)
+        ]
+
+
+def _band(default: Default) -> Band:
+    name = f"default:{default.source}"
+    return Band(lower_w=default.lower_w, upper_w=default.upper_w, binding_lower=name, binding_upper=name)
+
+
+def _one_sided(side: Side, value: int, name: str) -> Band:
+    if side is Side.LOWER:
+        return Band(lower_w=value, binding_lower=name)
+    return Band(upper_w=value, binding_upper=name)
+
+
+def _only(band: Band, side: Side) -> Band:
+    if side is Side.LOWER:
+        return Band(lower_w=band.lower_w, binding_lower=band.binding_lower)
+    return Band(upper_w=band.upper_w, binding_upper=band.binding_upper)

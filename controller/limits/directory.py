@@ -1,0 +1,97 @@
+"""What has to be known to take a limit while the database is stopped: microgrids, members, DSOs' keys; in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from controller.microgrid import Device, Member, Microgrid
+from controller.store import registry
+from controller.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A registered key: its purpose, whose it is, and its 32 public bytes."""
+
+    purpose: str
+    holder: str
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What is registered of a microgrid.
+
+    Attributes
+    ----------
+    microgrid : its calendar and tariff
+    members, devices : in order of their ids
+    keys : DSOs' signing keys, by key id
+    """
+
+    microgrid: Microgrid
+    members: tuple[Member, ...]
+    devices: tuple[Device, ...]
+    keys: Mapping[str, SigningKey]
+
+    def targets(self) -> frozenset[str]:
+        """What can be limited: the connection point, the transformer, sections and members."""
+        name = self.microgrid.name
+        return frozenset(
+            {name, f"{name}/transformer"}
+            | {f"{name}/sections/{member.section}" for member in self.members}
+            | {f"{name}/members/{member.id}" for member in self.members}
+        )
+
+
+class Directory:
+    """A copy of what is registered, renewed after each change.
+
+    Parameters
+    ----------
+    database : where it is registered; read at the start and after changes alone
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, Registered] = {}
+
+    def load(self) -> None:
+        """Read all microgrids."""
+        self._known = self._database.run(_read_all)
+
+    async def refresh(self, microgrid: str) -> None:
+        """Read one microgrid again."""
+        found = await self._database.run_async(_read, microgrid)
+        if found is not None:
+            self._known[microgrid] = found
+
+    def microgrids(self) -> tuple[str, ...]:
+        """All ids in order."""
+        return tuple(sorted(self._known))
+
+    def get(self, microgrid: str) -> Registered | None:
+        """What is registered of a microgrid; None where there is none."""
+        return self._known.get(microgrid)
+
+
+def _read_all(connection: Connection) -> dict[str, Registered]:
+    found = {id_: _read(connection, id_) for id_ in registry.microgrid_ids(connection)}
+    return {id_: registered for id_, registered in found.items() if registered is not None}
+
+
+def _read(connection: Connection, id_: str) -> Registered | None:
+    microgrid = registry.microgrid(connection, id_)
+    if microgrid is None:
+        return None
+    return Registered(
+        microgrid=microgrid,
+        members=tuple(registry.members(connection, id_)),
+        devices=tuple(registry.devices(connection, id_)),
+        keys={
+            row.key_id: SigningKey(purpose=row.purpose, holder=row.holder, public_key=row.public_key)
+            for row in registry.keys(connection, id_)
+            if row.purpose == "ENVELOPE"
+        },
+    )
