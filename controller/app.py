@@ -267,6 +267,15 @@ class Service:
         await self._hub.flush()
         return await self._engine.advance()
 
+    async def start_due(self) -> None:
+        """Put what drivers said on disk, and begin every step of windows that is due: none holds up another's."""
+        await self._hub.flush()
+        await self._engine.start_due()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for steps of windows that were begun; what takes longer is cut off, and taken at the next start."""
+        await self._engine.finish(seconds)
+
     async def anchor(self) -> AnchorProgress | None:
         """Move the anchors on; a chain that does not answer leaves them for the next time."""
         if self._anchorer is None:

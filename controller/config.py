@@ -86,6 +86,9 @@ class Solver(Section):
     workers: Annotated[
         int, Field(ge=1, le=64, description="Processes: as many microgrids are cleared beside each other.")
     ] = 1
+    memory_mib: Annotated[
+        int | None, Field(ge=1024, le=1_048_576, description="MiB of addresses that each process may take; none: any.")
+    ] = 8192
 
 
 class Supervision(Section):

@@ -8,14 +8,16 @@ from sqlalchemy import Connection
 
 from controller.counting import counted
 from controller.flexibility import Generator, Programme, Relay, Vehicle
-from controller.microgrid import Device, DeviceSetpoint, DeviceState, Microgrid, Order, Window
+from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Window
 from controller.past import Past
-from controller.snapshot import Limit, Snapshot, cut
+from controller.snapshot import Limit, Snapshot, continued
 from controller.store import market, registry
-from controller.store.market import WindowRow
+from controller.store.market import WindowOutline, WindowRow
 from controller.uplifts import from_json
+from controller.wire.community import MAX_MTUS
 from controller.wire.market import read_order
 
+DAY_S = 86_400
 COMMITTED = (Relay, Programme, Vehicle, Generator)
 """Kinds of devices whose owners count on the plan: it changes them only where that is worth a price."""
 
@@ -25,38 +27,81 @@ LimitsFor = Callable[[str, int, int], tuple[Limit, ...]]
 
 
 def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, limits: LimitsFor) -> Snapshot:
-    """What counts for a window at this moment."""
+    """What counts for a window at this moment.
+
+    Parameters
+    ----------
+    connection : of the transaction
+    microgrid : its calendar as it is kept
+    window : which
+    limits : tells the limits
+    """
+    view = microgrid.seen_from(window)
     devices = registry.devices(connection, microgrid.id)
-    earlier = [row for row in market.windows(connection, microgrid.id) if row.start < window.start]
-    mtus = len(microgrid.mtus(window.start, microgrid.end))
-    orders, digests = {}, {}
-    for member, stored in market.newest_orders(connection, [*(row.name for row in earlier), window.name]).items():
-        own = frozenset(d.id for d in devices if d.member == member)
-        start = next((row.start for row in earlier if row.name == stored.window), window.start)
+    members = registry.members(connection, microgrid.id)
+    earlier = market.outlines(connection, microgrid.id, start=window.start - PAST_S, end=window.start)
+    orders, digests, amended = _orders(connection, view, window, earlier, members, devices)
+    last = market.newest_with(connection, microgrid.id, "carry", before=window.start)
+    planned = market.newest_with(connection, microgrid.id, "plan", before=window.start)
+    return Snapshot(
+        microgrid=view,
+        window=window,
+        members=tuple(members),
+        devices=tuple(devices),
+        states=_projected(connection, view, window, devices, earlier),
+        orders=orders,
+        order_digests=digests,
+        limits=limits(view.id, window.start, view.end),
+        carry=json.loads(last.carry or "{}") if last is not None else {},
+        planned_w=_planned(view, window, planned, devices),
+        uplifts=_uplifts(market.newest_with(connection, microgrid.id, "uplifts", before=window.start)),
+        amended=amended,
+    )
+
+
+def _orders(
+    connection: Connection,
+    view: Microgrid,
+    window: Window,
+    earlier: Sequence[WindowOutline],
+    members: Sequence[Member],
+    devices: Sequence[Device],
+) -> tuple[dict[str, Order], dict[str, str], dict[str, tuple[str, ...]]]:
+    """Each member's newest order from the window's start on, its digest, and what was done to it."""
+    mtus = len(view.mtus(window.start, view.end))
+    starts = {row.name: row.start for row in earlier} | {window.name: window.start}
+    newest = market.newest_orders(connection, list(starts))
+    orders: dict[str, Order] = {}
+    digests: dict[str, str] = {}
+    amended: dict[str, tuple[str, ...]] = {}
+    for member in members:
+        if (stored := newest.get(member.id)) is None:
+            continue
+        offset = (window.start - starts[stored.window]) // view.mtu_seconds
         order = read_order(
             stored.payload,
-            mtus=len(microgrid.mtus(start, microgrid.end)),
+            mtus=MAX_MTUS if view.rolling else offset + mtus,
+            least=1 if view.rolling else None,
             window=stored.window,
-            member=member,
-            plants=None,
-            thermostats=None,
+            member=member.id,
         )
-        orders[member] = cut(_without(order, own), mtus)
-        digests[member] = stored.digest.hex()
-    last = max((row for row in earlier if row.carry), key=lambda row: row.start, default=None)
-    return Snapshot(
-        microgrid=microgrid,
-        window=window,
-        members=tuple(registry.members(connection, microgrid.id)),
-        devices=tuple(devices),
-        states=_projected(connection, microgrid, window, devices, earlier),
-        orders=dict(sorted(orders.items())),
-        order_digests=dict(sorted(digests.items())),
-        limits=limits(microgrid.id, window.start, microgrid.end),
-        carry=json.loads(last.carry) if last is not None and last.carry else {},
-        planned_w=_planned(microgrid, window, next((row for row in reversed(earlier) if row.plan), None), devices),
-        uplifts=_uplifts(next((row for row in reversed(earlier) if row.uplifts), None)),
-    )
+        own = frozenset(device.id for device in devices if device.member == member.id)
+        order, filled = continued(_without(order, own), offset=offset, mtus=mtus, day=DAY_S // view.mtu_seconds)
+        order, lowered = _within(order, member)
+        orders[member.id], digests[member.id] = order, stored.digest.hex()
+        if notes := (*filled, *lowered):
+            amended[member.id] = notes
+    return dict(sorted(orders.items())), dict(sorted(digests.items())), amended
+
+
+def _within(order: Order, member: Member) -> tuple[Order, tuple[str, ...]]:
+    """An order cut to what its member can take, so that nobody's impossible forecast stops the others."""
+    most = member.connection_w
+    if most is None or max(order.load_w, default=0) <= most:
+        return order, ()
+    over = sum(load > most for load in order.load_w)
+    note = f"load_w: got up to {max(order.load_w)} W in {over} MTUs, cut to the connection's {most} W"
+    return replace(order, load_w=tuple(min(load, most) for load in order.load_w)), (note,)
 
 
 def _without(order: Order, own: frozenset[str]) -> Order:
@@ -82,8 +127,11 @@ def _planned(
         return {}
     plan = json.loads(row.plan or "")
     offset = (window.start - plan["start"]) // microgrid.mtu_seconds
+    mtus = len(microgrid.mtus(window.start, microgrid.end))
+    # Where planning has moved on, it looks at MTUs of which the last plan foresaw nothing.
+    beyond = (0,) * max(0, mtus - len(plan["net_w"]) + offset) if microgrid.rolling else ()
     return {
-        device.id: tuple(plan["power_w"][device.id][offset:])
+        device.id: (*plan["power_w"][device.id][offset:], *beyond)[: mtus if microgrid.rolling else None]
         for device in devices
         if device.id in plan["power_w"] and isinstance(device.flexibility, COMMITTED)
     }
@@ -94,7 +142,7 @@ def _projected(
     microgrid: Microgrid,
     window: Window,
     devices: Sequence[Device],
-    earlier: Sequence[WindowRow],
+    earlier: Sequence[WindowOutline],
 ) -> dict[str, DeviceState]:
     """Each device's state at the window's start: its telemetry, and from there on what it was told.
 
@@ -102,7 +150,7 @@ def _projected(
     anything, all that it was told counts as done.
     """
     telemetry = registry.device_states(connection, microgrid.id)
-    frozen = [row for row in earlier if row.snapshot]
+    frozen = [row for row in earlier if row.frozen]
     snapshots: dict[str, Snapshot] = {}
 
     def base_of(device: str) -> Snapshot | None:
@@ -113,7 +161,7 @@ def _projected(
             return None
         name = rows[-1].name
         if name not in snapshots:
-            snapshots[name] = Snapshot.from_json(rows[-1].snapshot or "")
+            snapshots[name] = _frozen(connection, name)
         return snapshots[name]
 
     bases = {device.id: base_of(device.id) for device in devices}
@@ -122,15 +170,19 @@ def _projected(
         default=window.start,
     )
     told: dict[str, list[DeviceSetpoint]] = {}
-    for row in earlier:
-        if row.end > oldest:
-            for setpoint in market.setpoints(connection, row.name):
-                told.setdefault(setpoint.device, []).append(setpoint)
+    since = max(oldest, window.start - PAST_S)
+    for setpoint in market.setpoints_between(connection, microgrid.id, after=since, before=window.start):
+        told.setdefault(setpoint.device, []).append(setpoint)
     past = Past(microgrid=microgrid, start=window.start)
     states = {
         device.id: past.state(device, telemetry.get(device.id), bases[device.id], told.get(device.id, ()))
         for device in devices
     }
-    newest = Snapshot.from_json(frozen[-1].snapshot or "") if frozen else None
+    newest = (snapshots.get(frozen[-1].name) or _frozen(connection, frozen[-1].name)) if frozen else None
     known = {device.id: device for device in devices}
     return {id_: counted(known[id_], state, newest) for id_, state in states.items() if state is not None}
+
+
+def _frozen(connection: Connection, name: str) -> Snapshot:
+    row = market.window(connection, name)
+    return Snapshot.from_json((row.snapshot if row is not None else None) or "")

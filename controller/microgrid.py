@@ -1,7 +1,7 @@
 """The values that the controller reasons about. Integers: W, Wh, micro-currency, Unix seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -37,19 +37,75 @@ class Window:
     end: int
 
 
+class TimingPreset(Enum):
+    """Whose published practice windows follow; see docs/windows.md."""
+
+    CUSTOM = "CUSTOM"
+    BIDDING_60_10_2_3 = "BIDDING_60_10_2_3"
+    NEGOTIATION_55_5 = "NEGOTIATION_55_5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTiming:
+    """When the steps of a window happen, beside its gate's closure.
+
+    Attributes
+    ----------
+    preset : where the values come from
+    bidding_minutes : how long before the gate closes orders are taken; None: from the window's opening on
+    deadline_minutes : how long before its start a window is decided at the latest
+    settlement_minutes : how long after its end a window is settled at the earliest
+    """
+
+    preset: TimingPreset = TimingPreset.CUSTOM
+    bidding_minutes: int | None = None
+    deadline_minutes: int = 0
+    settlement_minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTimes:
+    """The instants of a window in Unix seconds: orders are taken from ``opens`` until ``closes``.
+
+    Attributes
+    ----------
+    opens, closes : of the gate
+    deadline : decided by then
+    settles : not settled before
+    """
+
+    opens: int
+    closes: int
+    deadline: int
+    settles: int
+
+
+ENDLESS = 4_102_444_800
+"""The end of a microgrid without one: the year 2100, beyond which the API knows no instant."""
+PAST_S = 8 * 86_400
+"""How far back a window looks at what devices did and at orders: as long as the longest horizon that ends."""
+AHEAD_MINUTES = 1440
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Microgrid:
     """A community under one connection point, with its market's calendar.
+
+    Without ``planning_minutes`` it lives for one horizon: all windows are there from the start, and each is planned to
+    the horizon's end. With them it has no end: windows are opened as time goes on, and each is planned as far ahead.
 
     Attributes
     ----------
     id : of the resource microgrids/{id}
     time_zone : IANA
     mtu_minutes, window_minutes, lead_minutes : market time unit, dispatch window, gate closure before its start
-    start, end : the horizon in Unix seconds; windows cover it, planning looks to its end
+    start, end : the horizon in Unix seconds; windows cover it, planning looks to its end. ``ENDLESS`` for no end
     network_charge_micro_per_kwh : what a buyer pays the DSO for a neighbour's energy
     currency : ISO 4217
-    tariff : periods that cover the horizon
+    tariff : periods that cover the horizon; without an end those of late and to come, without gaps
+    planning_minutes : how far each window's planning looks from its start; None: to the horizon's end
+    ahead_minutes : windows that start within this are open; without meaning where there is an end
+    timing : when the steps of a window happen
     """
 
     id: str
@@ -62,6 +118,9 @@ class Microgrid:
     network_charge_micro_per_kwh: int
     currency: str
     tariff: tuple[TariffPeriod, ...]
+    planning_minutes: int | None = None
+    ahead_minutes: int = AHEAD_MINUTES
+    timing: WindowTiming = field(default_factory=WindowTiming)
 
     @property
     def name(self) -> str:
@@ -73,13 +132,66 @@ class Microgrid:
         """Length of a market time unit."""
         return self.mtu_minutes * 60
 
-    def windows(self) -> tuple[Window, ...]:
-        """All windows of the horizon in order."""
-        starts = range(self.start, self.end, self.window_minutes * 60)
-        return tuple(
-            Window(name=window_name(self.id, start), start=start, end=start + self.window_minutes * 60)
-            for start in starts
+    @property
+    def rolling(self) -> bool:
+        """Whether planning looks as far ahead from each window, rather than to an end of all."""
+        return self.planning_minutes is not None
+
+    def windows(self, *, before: int | None = None) -> tuple[Window, ...]:
+        """All windows of the horizon in order, or those that start before an instant."""
+        end = self.end if before is None else min(self.end, before)
+        return tuple(self.window(start) for start in range(self.start, end, self.window_minutes * 60))
+
+    def window(self, start: int) -> Window:
+        """The window that starts at an instant."""
+        return Window(name=window_name(self.id, start), start=start, end=start + self.window_minutes * 60)
+
+    def times(self, window: Window) -> WindowTimes:
+        """The instants of a window that is opened now."""
+        closes = window.start - self.lead_minutes * 60
+        bidding = self.timing.bidding_minutes
+        return WindowTimes(
+            opens=0 if bidding is None else closes - bidding * 60,
+            closes=closes,
+            deadline=window.start - self.timing.deadline_minutes * 60,
+            settles=window.end + self.timing.settlement_minutes * 60,
         )
+
+    def planning_end(self, start: int) -> int:
+        """How far planning looks from a window's start, were the tariff known."""
+        return self.end if self.planning_minutes is None else min(self.end, start + self.planning_minutes * 60)
+
+    def priced_until(self, instant: int) -> int:
+        """The instant until which the tariff is known without a gap from another on; that one where it is not."""
+        for period in self.tariff:
+            if period.start <= instant < period.end:
+                instant = period.end
+        return instant
+
+    def seen_from(self, window: Window) -> "Microgrid":
+        """The microgrid as a window is decided on: where it has no end, only as far as its planning looks.
+
+        Planning ends with the known tariff, but not before the window.
+        """
+        if not self.rolling:
+            return self
+        start = max(self.start, window.start - PAST_S)
+        end = max(window.end, min(self.planning_end(window.start), self._on_grid(self.priced_until(window.start))))
+        return replace(
+            self,
+            start=start,
+            end=end,
+            tariff=tuple(
+                replace(period, start=max(period.start, window.start), end=min(period.end, end))
+                for period in self.tariff
+                if period.start < end and period.end > window.start
+            ),
+            ahead_minutes=AHEAD_MINUTES,
+            timing=WindowTiming(),
+        )
+
+    def _on_grid(self, instant: int) -> int:
+        return instant - (instant - self.start) % self.mtu_seconds
 
     def mtus(self, start: int, end: int) -> tuple[int, ...]:
         """The starts of the MTUs in ``[start, end)``."""
@@ -108,10 +220,20 @@ def window_name(microgrid: str, start: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A participant: ``id`` within its microgrid, and the feeder ``section`` of its one meter."""
+    """A participant.
+
+    Attributes
+    ----------
+    id : within its microgrid
+    section : the feeder section of its one meter
+    connection_w : as much as it can take; None where nobody said
+    feed_in_w : as much as it can give; None where nobody said
+    """
 
     id: str
     section: str
+    connection_w: int | None = None
+    feed_in_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,13 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
     clock = SystemClock()
     database = Database(config.database)
     stack.callback(database.close)
-    solver = DecompositionSolver(deadline_s=config.solver.deadline_s, gap=config.solver.gap)
+    memory_mib = config.solver.memory_mib
+    solver = DecompositionSolver(
+        deadline_s=config.solver.deadline_s,
+        gap=config.solver.gap,
+        workers=config.solver.workers,
+        memory_bytes=None if memory_mib is None else memory_mib * 1024 * 1024,
+    )
     stack.callback(solver.close)
     return Service(
         Settings(
@@ -116,7 +122,7 @@ async def serve(config: ServeConfig, service: Service) -> None:
     port = await service.start()
     print(f"listening on {config.listen.rpartition(':')[0]}:{port}", flush=True)
     timers = [
-        Timer("windows", service.advance, period_s=config.tick_s, on_failure=_ignore),
+        Timer("windows", service.start_due, period_s=config.tick_s, on_failure=_ignore),
         Timer("telemetry", service.flush, period_s=FLUSH_S, on_failure=_ignore),
         Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_failure=_ignore),
     ]
@@ -128,6 +134,7 @@ async def serve(config: ServeConfig, service: Service) -> None:
         log.warning("a step was cut off; it is taken at the next start")
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
+    await service.finish(config.stop_s)
 
 
 def _ignore(name: str) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from controller.flexibility import from_plain, to_plain
@@ -45,6 +45,7 @@ class Snapshot:
     carry : remainders of rounding from the window before, by peer (W min) and link (micro-Wh)
     planned_w : what the last plan foresaw from the window's start on, of devices whose owners count on it
     uplifts : regret and uplifts received of all windows before, micro-currency, by member id
+    amended : how orders were completed or cut, in words, by member id
     """
 
     microgrid: Microgrid
@@ -58,6 +59,7 @@ class Snapshot:
     carry: Mapping[str, int]
     planned_w: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     uplifts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    amended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -92,6 +94,7 @@ class Snapshot:
             carry=raw["carry"],
             planned_w={device: tuple(series) for device, series in raw.get("planned_w", {}).items()},
             uplifts={member: (regret, received) for member, (regret, received) in raw.get("uplifts", {}).items()},
+            amended={member: tuple(notes) for member, notes in raw.get("amended", {}).items()},
         )
 
     def digest(self) -> bytes:
@@ -100,7 +103,19 @@ class Snapshot:
 
 
 def _plain(snapshot: Snapshot) -> dict[str, Any]:
+    """What a later version added is left out where it says nothing: equal inputs keep their digests."""
     values = asdict(snapshot)
+    grid = values["microgrid"]
+    del grid["timing"], grid["ahead_minutes"]
+    if grid["planning_minutes"] is None:
+        del grid["planning_minutes"]
+    for member in values["members"]:
+        for name in ("connection_w", "feed_in_w"):
+            if member[name] is None:
+                del member[name]
+    for name in ("amended",):
+        if not values[name]:
+            del values[name]
     for device, source in zip(values["devices"], snapshot.devices, strict=True):
         device["flexibility"] = to_plain(source.flexibility)
     return values
@@ -120,20 +135,45 @@ def _order(values: dict[str, Any]) -> Order:
     )
 
 
-def cut(order: Order, mtus: int) -> Order:
-    """The tail of an order that was made for an earlier window: its last ``mtus`` MTUs."""
-    return Order(
-        window=order.window,
-        member=order.member,
-        load_w=order.load_w[-mtus:],
-        production={device: series[-mtus:] for device, series in order.production.items()},
-        partners=order.partners,
+def continued(order: Order, *, offset: int, mtus: int, day: int) -> tuple[Order, tuple[str, ...]]:
+    """An order as it counts for a later window, and in words what had to be added.
+
+    Where it ends before the planning does, each forecast goes on as a day before within the order, or where the order
+    is shorter than a day as its last value.
+
+    Parameters
+    ----------
+    order : as it was given
+    offset : MTUs between the start of its own window and the other's
+    mtus : how many are wanted
+    day : MTUs in 24 hours
+    """
+    known = len(order.load_w)
+    places = [_place(offset + k, known, day) for k in range(mtus)]
+
+    def of(series: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(series[place] for place in places) if series else ()
+
+    missing = max(0, min(mtus, offset + mtus - known))
+    notes = (f"forecasts: got {mtus - missing} of {mtus} MTUs, went on as the day before",) if missing else ()
+    return replace(
+        order,
+        load_w=of(order.load_w),
+        production={device: of(series) for device, series in order.production.items()},
         thermal={
             device: ThermalForecast(
-                ambient_milli_c=forecast.ambient_milli_c[-mtus:],
-                draw_w=forecast.draw_w[-mtus:],
-                performance_ppm=forecast.performance_ppm[-mtus:],
+                ambient_milli_c=of(forecast.ambient_milli_c),
+                draw_w=of(forecast.draw_w),
+                performance_ppm=of(forecast.performance_ppm),
             )
             for device, forecast in order.thermal.items()
         },
-    )
+    ), notes
+
+
+def _place(wanted: int, known: int, day: int) -> int:
+    """Which of the known values stands for one that is wanted."""
+    if wanted < known:
+        return wanted
+    days = -(-(wanted - known + 1) // day)
+    return wanted - days * day if wanted >= days * day else known - 1

@@ -1,28 +1,21 @@
-"""Runs the dispatch in another process, so that answering callers and drivers never waits for a solver."""
+"""Runs the dispatch in other processes, so that answering callers and drivers never waits for a solver."""
 
-import asyncio
-import multiprocessing
-import signal
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from collections.abc import Mapping
 from time import monotonic
-from typing import Protocol, TypeVar, runtime_checkable
-
-from threadpoolctl import threadpool_limits
+from typing import Protocol, runtime_checkable
 
 from controller.errors import InputError
+from controller.workers import URGENT, WorkerPool
 from optimization.clearing import Outcome
 from optimization.community import Community
-from optimization.errors import OptimizationError, SolverError
 from optimization.quantities import DeviceId, Floats
 from optimization.uplift import Standing
 
 STANDING_SHARE = 0.3
 """Of the time for a search, after which what members would pay alone is taken as far as it is proven."""
 
-T = TypeVar("T")
+SEARCH_SHARE = 0.7
+"""Of the time until a window's deadline, for its search; the rest is for uplifts, rounding and writing."""
 
 
 class Solver(Protocol):
@@ -52,115 +45,112 @@ class Weigher(Protocol):
         """
 
 
-class _Worker:
-    """One process that answers problems, started at the first use."""
+@runtime_checkable
+class Punctual(Protocol):
+    """A solver that can be told how long it has."""
 
-    def __init__(self, *, deadline_s: float | None = None) -> None:
+    async def solve_within(self, community: Community, seconds: float) -> Outcome:
+        """As ``solve``; what is asked with a deadline goes before what has none.
+
+        Raises
+        ------
+        OptimizationError
+            As ``solve`` does.
+        """
+
+
+class _PooledSolver:
+    """Answers in processes of its own, each started at the first use."""
+
+    def __init__(self, *, deadline_s: float | None = None, workers: int = 1, memory_bytes: int | None = None) -> None:
+        if workers < 1:
+            raise InputError(f"workers: got {workers}, wanted at least 1")
         self._deadline_s = deadline_s
-        self._pool: ProcessPoolExecutor | None = None
+        self.pool = WorkerPool(workers=workers, memory_bytes=memory_bytes)
 
     async def standing(self, community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int) -> Standing:
         """What the first MTUs of a plan change for each member."""
         stop_s = None if self._deadline_s is None else STANDING_SHARE * self._deadline_s
-        return await self._run(partial(_standing, device_kw=dict(device_kw), mtus=mtus, stop_s=stop_s), community)
-
-    async def _run(self, answer: Callable[[Community], T], community: Community) -> T:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                max_workers=1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_settle_in,
-            )
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, answer, community)
-        except BrokenProcessPool as err:
-            self._pool = None
-            raise SolverError("worker process: got its end, wanted an answer") from err
+        return await self.pool.run(_standing, community, dict(device_kw), mtus, stop_s, urgency=URGENT)
 
     def close(self) -> None:
-        """End the worker process."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """End the processes."""
+        self.pool.close()
 
 
-class ReferenceSolver(_Worker):
-    """The plainly written model in one worker process, started at the first use.
+class ReferenceSolver(_PooledSolver):
+    """The plainly written model in a worker process, started at the first use.
 
     Parameters
     ----------
     gap : declared relative gap at which a search may end
+    workers, memory_bytes : of the pool
     """
 
-    def __init__(self, *, gap: float = 0.01) -> None:
-        super().__init__()
+    def __init__(self, *, gap: float = 0.01, workers: int = 1, memory_bytes: int | None = None) -> None:
+        super().__init__(workers=workers, memory_bytes=memory_bytes)
         self._gap = gap
 
     async def solve(self, community: Community) -> Outcome:
         """The clearing of a community within the gap, or the proof that there is none."""
-        return await self._run(partial(_dispatch, gap=self._gap), community)
+        return await self.pool.run(_dispatch, community, self._gap)
 
 
-class DecompositionSolver(_Worker):
-    """Schedules by decomposition in one worker process, started at the first use.
+class DecompositionSolver(_PooledSolver):
+    """Schedules by decomposition in worker processes, started at the first use.
 
     Parameters
     ----------
     deadline_s : seconds from the beginning of a search after which it ends with the best schedule so far, whatever its
         gap; None for no deadline, so that equal problems have equal answers
     gap : declared relative gap at which a search may end earlier
+    workers : how many problems are solved at a time
+    memory_bytes : address space of each process; None for no limit
     """
 
-    def __init__(self, *, deadline_s: float | None = None, gap: float = 0.001) -> None:
+    def __init__(
+        self,
+        *,
+        deadline_s: float | None = None,
+        gap: float = 0.001,
+        workers: int = 1,
+        memory_bytes: int | None = None,
+    ) -> None:
         if deadline_s is not None and not deadline_s > 0:
             raise InputError(f"deadline: got {deadline_s} s, wanted more than 0 s")
-        super().__init__(deadline_s=deadline_s)
+        super().__init__(deadline_s=deadline_s, workers=workers, memory_bytes=memory_bytes)
         self._gap = gap
 
     async def solve(self, community: Community) -> Outcome:
         """The best clearing of a community by the deadline, or the proof that there is none."""
-        return await self._run(partial(_schedule, deadline_s=self._deadline_s, gap=self._gap), community)
+        return await self.pool.run(_schedule, community, self._deadline_s, self._gap)
+
+    async def solve_within(self, community: Community, seconds: float) -> Outcome:
+        """The same before what is asked without haste; a search that has a deadline ends within a part of the seconds.
+
+        One without a deadline goes on to its end: whoever asks may stop waiting, which ends the process.
+        """
+        deadline_s = None if self._deadline_s is None else min(self._deadline_s, SEARCH_SHARE * seconds)
+        return await self.pool.run(_schedule, community, deadline_s, self._gap, urgency=URGENT)
 
 
-def _settle_in() -> None:
-    """Make this process a worker.
-
-    A person's interrupt reaches the whole group: the service answers it, and ends this process. Matrices are too small
-    for several threads to pay: they would spin, and take processors from the kernels that share their work themselves.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(limits=1, user_api="blas")
-
-
-def _dispatch(community: Community, *, gap: float) -> Outcome:
+def _dispatch(community: Community, gap: float) -> Outcome:
     from optimization.reference.dispatch import dispatch
 
-    return _answered(lambda: dispatch(community, gap=gap))
+    return dispatch(community, gap=gap)
 
 
-def _schedule(community: Community, *, deadline_s: float | None, gap: float) -> Outcome:
+def _schedule(community: Community, deadline_s: float | None, gap: float) -> Outcome:
     from optimization.scheduling import ScheduleOptions, schedule, unlimited
 
     begun = monotonic()
     spent = unlimited if deadline_s is None else lambda: (monotonic() - begun) / deadline_s
-    return _answered(lambda: schedule(community, options=ScheduleOptions(gap=gap, deadline_s=deadline_s), spent=spent))
+    return schedule(community, options=ScheduleOptions(gap=gap, deadline_s=deadline_s), spent=spent)
 
 
-def _standing(
-    community: Community, *, device_kw: Mapping[DeviceId, Floats], mtus: int, stop_s: float | None
-) -> Standing:
+def _standing(community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int, stop_s: float | None) -> Standing:
     from optimization.regret import standing
 
     begun = monotonic()
     stop = None if stop_s is None else lambda: monotonic() - begun >= stop_s
-    return _answered(lambda: standing(community, device_kw, mtus, stop=stop))
-
-
-def _answered(solve: Callable[[], T]) -> T:
-    """A solver's answer; whatever else it raises is one of ours, so that it can leave the process."""
-    try:
-        return solve()
-    except OptimizationError:
-        raise
-    except Exception as err:
-        raise SolverError(f"{type(err).__name__}: {err}") from err
+    return standing(community, device_kw, mtus, stop=stop)

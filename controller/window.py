@@ -6,39 +6,33 @@ whose clearing failed is FAILED: the tail of the last plan acts where it still k
 failsafes, and what is taken is bought from the grid; it is metered, settled and anchored like any other.
 
 Each step is a conditional change of the state, so that doing it again has no second effect, and a restart goes on
-where the last one stopped.
+where the last one stopped. Microgrids go on beside each other: while one is being cleared the others take their steps.
 """
 
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from contracts.books import WindowBooks
 from controller import planning, problem, uplifts
 from controller.clock import Clock
+from controller.closing import close_books, complete
+from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
-from controller.metering import metered_wh, missing
-from controller.microgrid import (
-    DeviceSetpoint,
-    Microgrid,
-    PlanSource,
-    SetpointKind,
-    Window,
-    WindowState,
-)
-from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
-from controller.settlement import settle
+from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, WindowState
+from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
-from controller.solving import Solver, Weigher
-from controller.store import evidence, market, meters, registry
+from controller.solving import Punctual, Solver, Weigher
+from controller.store import market, meters, registry
 from controller.store.database import Database
-from controller.store.market import WindowRow
-from optimization.clearing import Clearing, Infeasible
+from controller.store.market import WindowOutline, WindowRow
+from optimization.clearing import Clearing, Infeasible, Outcome
 from optimization.community import Community
 from optimization.errors import OptimizationError
 
@@ -46,8 +40,13 @@ log = logging.getLogger(__name__)
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
 TOO_LATE = "its start had passed before it was cleared"
+PAST_DEADLINE = "its deadline had passed before it was cleared"
 LEAST_WAIT_S = 1.0
-"""Seconds that uplifts are waited for even where the window begins at once."""
+"""Seconds that an answer is waited for even where the deadline is now."""
+RESERVE_S = 10.0
+"""Seconds before its deadline at which a solver is given up, so that the fallback is there in time."""
+RESERVE_SHARE = 0.1
+"""The same, at most, as a part of the time from gate closure to the deadline."""
 
 
 class WindowEngine:
@@ -77,6 +76,9 @@ class WindowEngine:
         self._salts = salts
         self._limits = limits
         self._on_setpoints = on_setpoints
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._running: set[asyncio.Task[int]] = set()
+        self._readings: dict[str, int] = {}
         self._steps: dict[WindowState, Step] = {
             WindowState.OPEN: self._close,
             WindowState.CLOSED: self._clear,
@@ -87,28 +89,61 @@ class WindowEngine:
         }
 
     async def advance(self) -> int:
-        """Take every step that is due; returns how many were taken.
+        """Take every step that is due, and wait for all of them; returns how many were taken.
 
         What goes wrong in one microgrid keeps no other from its turn; the first such error is raised at the end.
         """
+        ids = await self._database.run_async(registry.microgrid_ids)
+        outcomes = await asyncio.gather(*(self._advance_microgrid(id_) for id_ in ids), return_exceptions=True)
         taken = 0
-        errors: list[Exception] = []
-        for microgrid_id in await self._database.run_async(registry.microgrid_ids):
-            try:
-                taken += await self._advance_microgrid(microgrid_id)
-            except Exception as err:
-                log.exception("microgrid %s", microgrid_id)
-                errors.append(err)
-        if errors:
-            raise errors[0]
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            taken += outcome
         return taken
 
+    async def start_due(self) -> None:
+        """Begin every step that is due, without waiting: a microgrid that is still busy is left alone.
+
+        What goes wrong is in the log, and tried again the next time.
+        """
+        for id_ in await self._database.run_async(registry.microgrid_ids):
+            if not self._turns[id_].locked():
+                task = asyncio.create_task(self._advance_microgrid(id_), name=f"windows of {id_}")
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for the steps that ``start_due`` began; after that time they are cut off."""
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _ended(self, task: "asyncio.Task[int]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # it has been logged
+
     async def _advance_microgrid(self, microgrid_id: str) -> int:
+        """One microgrid's due steps in order of its windows; one at a time, whoever asks."""
         taken = 0
-        microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
-        if microgrid is not None:
-            for name in await self._database.run_async(market.unfinished_windows, microgrid_id):
-                taken += await self._advance_window(microgrid, name)
+        async with self._turns[microgrid_id]:
+            try:
+                microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
+                if microgrid is None:
+                    return 0
+                if microgrid.rolling:
+                    now = self._clock.now()
+                    await self._database.run_async(registry.open_windows, microgrid, now=now)
+                for outline in await self._database.run_async(market.unfinished, microgrid_id):
+                    if _is_due(outline, self._clock.now()):
+                        taken += await self._advance_window(microgrid, outline.name)
+            except Exception:
+                log.exception("microgrid %s", microgrid_id)
+                raise
         return taken
 
     async def _advance_window(self, microgrid: Microgrid, name: str) -> int:
@@ -122,7 +157,7 @@ class WindowEngine:
 
     async def _close(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Freeze what counts at gate closure."""
-        if self._clock.now() < row.start - microgrid.lead_minutes * 60:
+        if self._clock.now() < row.closes:
             return False
         return await self._database.run_async(self._freeze, microgrid, _window(row))
 
@@ -141,9 +176,9 @@ class WindowEngine:
         """Decide, and commit clearing, trades and setpoints in one transaction; or declare the fallback."""
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
-        decision = TOO_LATE if self._too_late(snapshot) else await self._decide(snapshot)
-        if not isinstance(decision, str) and self._too_late(snapshot):
-            decision = TOO_LATE
+        decision = self._too_late(row) or _unpriced(snapshot) or await self._decide(snapshot, row)
+        if not isinstance(decision, str):
+            decision = self._too_late(row) or decision
         if isinstance(decision, str):
             return await self._fail(snapshot, decision)
         if not await self._database.run_async(self._commit, snapshot.window, decision):
@@ -151,27 +186,44 @@ class WindowEngine:
         self._on_setpoints(snapshot.microgrid.id, snapshot.window, decision.setpoints)
         return True
 
-    def _too_late(self, snapshot: Snapshot) -> bool:
-        """Whether a clearing would decide what has begun already."""
-        return self._clock.now() > snapshot.window.start
+    def _too_late(self, row: WindowRow) -> str | None:
+        """Why a clearing would decide what has begun already, or comes after its deadline; None where it does not."""
+        now = self._clock.now()
+        if now > row.start:
+            return TOO_LATE
+        return PAST_DEADLINE if now > row.deadline else None
 
-    async def _decide(self, snapshot: Snapshot) -> planning.Decision | str:
+    def _left_s(self, row: WindowRow) -> float:
+        """Seconds for an answer, so that the fallback can still be declared in time."""
+        reserve = min(RESERVE_S, RESERVE_SHARE * (row.deadline - row.closes))
+        return max(LEAST_WAIT_S, row.deadline - self._clock.now() - reserve)
+
+    async def _decide(self, snapshot: Snapshot, row: WindowRow) -> planning.Decision | str:
         """What the window's clearing decides, feasible as recomputed; or why there is none."""
+        left_s = self._left_s(row)
         try:
-            community = problem.build(snapshot)
-            outcome = await self._solver.solve(community)
-            if isinstance(outcome, Infeasible):
-                return outcome.reason
-            decision = planning.decide(snapshot, community, outcome)
-            return replace(decision, uplifts=await self._weigh(snapshot, community, outcome, decision))
+            async with asyncio.timeout(left_s) as limit:
+                community = await asyncio.to_thread(problem.build, snapshot)
+                outcome = await self._solve(community, left_s)
+                if isinstance(outcome, Infeasible):
+                    return outcome.reason
+                decision = await asyncio.to_thread(planning.decide, snapshot, community, outcome)
         except OptimizationError as err:
             return str(err)
         except Exception as err:  # whatever it is, the fallback acts and the others go on
+            if isinstance(err, TimeoutError) and limit.expired():
+                return f"solver: got no answer within {left_s:.0f} s, wanted one by the window's deadline"
             log.exception("clearing %s", snapshot.window.name)
             return f"{type(err).__name__}: {err}"
+        return replace(decision, uplifts=await self._weigh(snapshot, row, community, outcome, decision))
+
+    async def _solve(self, community: Community, seconds: float) -> Outcome:
+        if isinstance(self._solver, Punctual):
+            return await self._solver.solve_within(community, seconds)
+        return await self._solver.solve(community)
 
     async def _weigh(
-        self, snapshot: Snapshot, community: Community, clearing: Clearing, decision: planning.Decision
+        self, snapshot: Snapshot, row: WindowRow, community: Community, clearing: Clearing, decision: planning.Decision
     ) -> tuple[uplifts.Uplift, ...]:
         """Who is made whole and who contributes.
 
@@ -179,9 +231,8 @@ class WindowEngine:
         """
         if not isinstance(self._solver, Weigher):
             return ()
-        wait_s = max(LEAST_WAIT_S, snapshot.window.start - self._clock.now())
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(self._left_s(row)):
                 standing = await self._solver.standing(community, clearing.device_kw, len(snapshot.window_mtus()))
             members = [peer.id for peer in community.peers]
             return uplifts.uplifts_of(snapshot, members, decision.trades, standing)
@@ -211,13 +262,20 @@ class WindowEngine:
     async def _fail(self, snapshot: Snapshot, reason: str) -> bool:
         """Declare the fallback: the last plan's tail where it keeps the limits, else the failsafes."""
         window = snapshot.window
-        tail = await self._database.run_async(fallback, snapshot)
+        tail = await self._database.run_async(self._tail, snapshot)
         source = PlanSource.TAIL if tail else PlanSource.FAILSAFE
         if not await self._database.run_async(self._commit_failure, window, reason, source, tail):
             return False
         if tail:
             self._on_setpoints(snapshot.microgrid.id, window, tail)
         return True
+
+    def _tail(self, connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:
+        """What the last plan has for a window, under the limits of now; nothing for one that is over."""
+        if snapshot.window.end <= self._clock.now():
+            return ()
+        limits = self._limits(snapshot.microgrid.id, snapshot.window.start, snapshot.microgrid.end)
+        return fallback(connection, replace(snapshot, limits=limits))
 
     def _commit_failure(
         self,
@@ -243,97 +301,29 @@ class WindowEngine:
 
     async def _meter(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Every reading of the window is in."""
+        del microgrid
         if self._clock.now() < row.end:
             return False
-        return await self._database.run_async(self._complete, microgrid, row)
+        return await self._database.run_async(self._complete, row)
 
-    def _complete(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
-        readings = meters.meter_readings(connection, microgrid.id, row.start, row.end)
-        if missing(readings, _members(row), (*microgrid.mtus(row.start, row.end), row.end)):
+    def _complete(self, connection: Connection, row: WindowRow) -> bool:
+        """Looked at again only where readings came in: a window may wait for a meter for weeks."""
+        count = meters.count_readings(connection, row.microgrid, row.start, row.end)
+        if self._readings.get(row.name) == count:
             return False
-        return market.set_window(connection, row.name, was=row.state, state="METERED")
+        done = complete(connection, row)
+        if done:
+            self._readings.pop(row.name, None)
+        else:
+            self._readings[row.name] = count
+        return done
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Postings, sealed readings, header and anchor, in one transaction; windows in their order, as headers link."""
-        return await self._database.run_async(self._seal, microgrid, row)
-
-    def _seal(self, connection: Connection, microgrid: Microgrid, row: WindowRow) -> bool:
-        window = _window(row)
-        # None at all where another turn settled it meanwhile.
-        if market.unfinished_windows(connection, microgrid.id)[:1] != [window.name]:
+        del microgrid
+        if self._clock.now() < row.settles:
             return False
-        if not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
-            return False
-        trades = market.trades(connection, window.name)
-        instants = (*microgrid.mtus(window.start, window.end), window.end)
-        members = _members(row)
-        readings = [
-            reading
-            for reading in meters.meter_readings(connection, microgrid.id, window.start, window.end)
-            if reading.member in members
-        ]
-        metered = {
-            place: energy for place, energy in metered_wh(readings, members, instants).items() if energy is not None
-        }
-        committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
-        postings = settle(microgrid, [trade for trade, _ in trades], metered, committed)
-        name = window.name
-        # The registers at the window's start were sealed with the window before, of those who were members by then.
-        before = [row for row in market.windows(connection, microgrid.id) if row.end == window.start]
-        known = {member for row in before for member in _members(row)}
-        sealed = [r for r in readings if r.instant > window.start or r.member not in known]
-        reading_salts = [self._salts(name, "reading", ix) for ix in range(len(sealed))]
-        posting_salts = [self._salts(name, "posting", ix) for ix in range(len(postings))]
-        evidence.add_readings(connection, name, sealed, reading_salts)
-        evidence.add_postings(connection, name, postings, posting_salts)
-        records = WindowBooks(
-            trades=tuple(trade_leaf(name, ix, trade, salt) for ix, (trade, salt) in enumerate(trades)),
-            readings=tuple(
-                reading_leaf(name, ix, reading, salt)
-                for ix, (reading, salt) in enumerate(zip(sealed, reading_salts, strict=True))
-            ),
-            postings=tuple(
-                posting_leaf(name, ix, posting, salt)
-                for ix, (posting, salt) in enumerate(zip(postings, posting_salts, strict=True))
-            ),
-        )
-        chain = evidence.headers(connection, microgrid.id)
-        header = seal(
-            microgrid,
-            window,
-            records,
-            previous=chain[-1].hash if chain else None,
-            inputs_digest=row.inputs_digest or b"",
-        )
-        evidence.add_header(connection, microgrid.id, header)
-        return True
-
-
-def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:
-    """The setpoints that the last plan has for this window, when they keep the limits as they are now; else none."""
-    rows = [
-        row
-        for row in market.windows(connection, snapshot.microgrid.id)
-        if row.start < snapshot.window.start and row.plan
-    ]
-    if not rows:
-        return ()
-    plan = json.loads(rows[-1].plan or "")
-    offset = (snapshot.window.start - plan["start"]) // snapshot.microgrid.mtu_seconds
-    mtus = snapshot.window_mtus()
-    if offset + len(mtus) > len(plan["net_w"]):
-        return ()
-    for target, (lower, upper) in problem.bounds_w(snapshot).items():
-        net = problem.net_of_tail(snapshot, target, plan["power_w"], offset)
-        if any(not lower[k] <= net[k] <= upper[k] for k in range(len(mtus))):
-            return ()
-    known = {device.id for device in snapshot.devices}
-    return tuple(
-        DeviceSetpoint(device=device, mtu_start=mtu, kind=SetpointKind(kind), value=values[offset + k])
-        for device, (kind, values) in sorted(plan["setpoints"].items())
-        if device in known
-        for k, mtu in enumerate(mtus)
-    )
+        return await self._database.run_async(close_books, row, self._salts)
 
 
 def plan_json(plan: planning.Plan) -> str:
@@ -343,9 +333,33 @@ def plan_json(plan: planning.Plan) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-def _members(row: WindowRow) -> list[str]:
-    """Whose meters the window is settled with: who was a member at its gate closure."""
-    return [member.id for member in Snapshot.from_json(row.snapshot or "").members]
+def _is_due(window: WindowOutline, now: float) -> bool:
+    """Whether a window's next step may have come; whether it has, the step itself says."""
+    match WindowState(window.state):
+        case WindowState.OPEN:
+            return now >= window.closes
+        case WindowState.CLOSED:
+            return True
+        case WindowState.CLEARED:
+            return now >= window.start
+        case WindowState.DELIVERING | WindowState.FAILED:
+            return now >= window.end
+        case WindowState.METERED:
+            return now >= window.settles
+        case WindowState.SETTLED | WindowState.ANCHORED:
+            return False
+
+
+def _unpriced(snapshot: Snapshot) -> str | None:
+    """Why a window cannot be cleared for want of a tariff; None where it has one."""
+    known = snapshot.microgrid.priced_until(snapshot.window.start)
+    if known >= snapshot.window.end:
+        return None
+    return f"tariff: got none from {_iso(known)} on, wanted one until {_iso(snapshot.window.end)}"
+
+
+def _iso(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat()
 
 
 def _begin(connection: Connection, name: str) -> bool:

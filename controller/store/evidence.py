@@ -132,6 +132,15 @@ def headers(connection: Connection, microgrid: str) -> list[WindowHeader]:
     return [WindowHeader.from_json(json.loads(text)) for text in rows]
 
 
+def newest_header_hash(connection: Connection, microgrid: str) -> bytes | None:
+    """The hash at the end of the microgrid's chain; None where the chain has not begun."""
+    table = schema.headers
+    found = connection.execute(
+        select(table.c.hash).where(table.c.microgrid == microgrid).order_by(table.c.number.desc()).limit(1)
+    ).scalar()
+    return None if found is None else bytes(found)
+
+
 def header(connection: Connection, window: str) -> WindowHeader | None:
     """The header of a window's first run."""
     table = schema.headers

@@ -65,6 +65,10 @@ class WindowRow:
     plan: str | None
     carry: str | None
     uplifts: str | None
+    opens: int
+    closes: int
+    deadline: int
+    settles: int
 
 
 def windows(connection: Connection, microgrid_id: str) -> list[WindowRow]:
@@ -72,6 +76,73 @@ def windows(connection: Connection, microgrid_id: str) -> list[WindowRow]:
     table = schema.windows
     rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id).order_by(table.c.start))
     return [WindowRow(**r._mapping) for r in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOutline:
+    """What a window's next step depends on, without its texts: those of a hundred homes are long.
+
+    Attributes
+    ----------
+    name, start, end, state, source : as in ``WindowRow``
+    closes, settles : when its gate closes, and before which it is not settled
+    frozen : whether its inputs were kept
+    planned : whether it has a plan
+    """
+
+    name: str
+    start: int
+    end: int
+    state: str
+    source: str
+    closes: int
+    settles: int
+    frozen: bool
+    planned: bool
+
+
+def outlines(connection: Connection, microgrid_id: str, *, start: int, end: int) -> list[WindowOutline]:
+    """The windows that start in ``[start, end)``, in order of time."""
+    table = schema.windows
+    return _outlined(connection, table.c.microgrid == microgrid_id, table.c.start >= start, table.c.start < end)
+
+
+def unfinished(connection: Connection, microgrid_id: str) -> list[WindowOutline]:
+    """The windows that still have a step to take here, in order of time."""
+    table = schema.windows
+    return _outlined(connection, table.c.microgrid == microgrid_id, table.c.state.not_in(["SETTLED", "ANCHORED"]))
+
+
+def _outlined(connection: Connection, *where: Any) -> list[WindowOutline]:
+    table = schema.windows
+    columns = [table.c.name, table.c.start, table.c.end, table.c.state, table.c.source, table.c.closes, table.c.settles]
+    rows = connection.execute(
+        select(*columns, table.c.snapshot.is_not(None).label("frozen"), table.c.plan.is_not(None).label("planned"))
+        .where(*where)
+        .order_by(table.c.start)
+    )
+    return [WindowOutline(**dict(r._mapping) | {"frozen": bool(r.frozen), "planned": bool(r.planned)}) for r in rows]
+
+
+def newest_with(connection: Connection, microgrid_id: str, column: str, *, before: int) -> WindowRow | None:
+    """The last window that starts before an instant and has a text in a column."""
+    table = schema.windows
+    found = connection.execute(
+        select(table)
+        .where(table.c.microgrid == microgrid_id, table.c.start < before, table.c[column].is_not(None))
+        .order_by(table.c.start.desc())
+        .limit(1)
+    ).first()
+    return None if found is None else WindowRow(**found._mapping)
+
+
+def window_ending_at(connection: Connection, microgrid_id: str, instant: int) -> WindowRow | None:
+    """The window that ends at an instant."""
+    table = schema.windows
+    found = connection.execute(
+        select(table).where(table.c.microgrid == microgrid_id, table.c.end == instant).limit(1)
+    ).first()
+    return None if found is None else WindowRow(**found._mapping)
 
 
 def unfinished_windows(connection: Connection, microgrid_id: str) -> list[str]:
@@ -261,6 +332,20 @@ def setpoints(connection: Connection, window_name: str) -> list[DeviceSetpoint]:
     table = schema.setpoints
     rows = connection.execute(
         select(table).where(table.c.window == window_name).order_by(table.c.device, table.c.mtu_start)
+    )
+    return [
+        DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value) for r in rows
+    ]
+
+
+def setpoints_between(connection: Connection, microgrid_id: str, *, after: int, before: int) -> list[DeviceSetpoint]:
+    """The setpoints of the windows that end after one instant and start before another, each device's by time."""
+    table, windows_ = schema.setpoints, schema.windows
+    rows = connection.execute(
+        select(table)
+        .join(windows_, windows_.c.name == table.c.window)
+        .where(windows_.c.microgrid == microgrid_id, windows_.c.end > after, windows_.c.start < before)
+        .order_by(table.c.device, table.c.mtu_start)
     )
     return [
         DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value) for r in rows

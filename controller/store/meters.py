@@ -49,6 +49,14 @@ def add_batch(
     )
 
 
+def count_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> int:
+    """How many readings there are from one instant to another, both included."""
+    table = schema.meter_readings
+    return connection.execute(
+        select(func.count()).where(table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end)
+    ).scalar_one()
+
+
 def newest_readings(connection: Connection, microgrid_id: str) -> dict[str, MeterReading]:
     """Each member's newest reading."""
     table = schema.meter_readings

@@ -1,14 +1,16 @@
 """The statements for the community: microgrids, members, keys, devices, envelopes."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from controller.flexibility import from_plain, to_plain
 from controller.microgrid import (
+    ENDLESS,
+    PAST_S,
     Bounds,
     Device,
     DeviceState,
@@ -17,19 +19,48 @@ from controller.microgrid import (
     Member,
     Microgrid,
     TariffPeriod,
+    TimingPreset,
+    WindowTiming,
 )
 from controller.store import schema
-from controller.store.rows import upsert
+from controller.store.rows import insert, upsert
+
+TIMING = ("preset", "bidding_minutes", "deadline_minutes", "settlement_minutes")
+"""The columns of a microgrid's timing."""
 
 
-def add_microgrid(connection: Connection, microgrid: Microgrid) -> None:
-    """Keep a microgrid with its tariff, and open its windows."""
-    values = asdict(microgrid)
-    periods = values.pop("tariff")
-    connection.execute(schema.microgrids.insert().values(**values))
-    connection.execute(schema.tariff.insert(), [{"microgrid": microgrid.id, **period} for period in periods])
-    connection.execute(
-        schema.windows.insert(),
+def add_microgrid(connection: Connection, microgrid: Microgrid, *, now: float = 0.0) -> None:
+    """Keep a microgrid with its tariff, and open its windows: all, or where it has no end the first ones."""
+    connection.execute(schema.microgrids.insert().values(id=microgrid.id, **_columns(microgrid)))
+    put_tariff(connection, microgrid.id, microgrid.tariff)
+    open_windows(connection, microgrid, now=now)
+
+
+def put_microgrid(connection: Connection, microgrid: Microgrid) -> None:
+    """Keep a microgrid's changed calendar; its tariff and the windows that are open stay as they are."""
+    table = schema.microgrids
+    connection.execute(update(table).where(table.c.id == microgrid.id).values(**_columns(microgrid)))
+
+
+def _columns(microgrid: Microgrid) -> dict[str, Any]:
+    values: dict[str, Any] = asdict(microgrid)
+    timing: dict[str, Any] = values.pop("timing")
+    del values["id"], values["tariff"]
+    return values | timing | {"preset": microgrid.timing.preset.value}
+
+
+def open_windows(connection: Connection, microgrid: Microgrid, *, now: float) -> int:
+    """Open the windows that are due to be and are not; returns how many."""
+    table = schema.windows
+    newest = connection.execute(
+        select(table.c.end).where(table.c.microgrid == microgrid.id).order_by(table.c.start.desc()).limit(1)
+    ).scalar()
+    ahead = None if not microgrid.rolling else int(now) + microgrid.ahead_minutes * 60 + 1
+    rest = microgrid if newest is None else replace(microgrid, start=newest)
+    windows = rest.windows(before=ahead)
+    insert(
+        connection,
+        table,
         [
             {
                 "name": window.name,
@@ -39,24 +70,53 @@ def add_microgrid(connection: Connection, microgrid: Microgrid) -> None:
                 "state": "OPEN",
                 "source": "NONE",
                 "failure": "",
+                **asdict(microgrid.times(window)),
             }
-            for window in microgrid.windows()
+            for window in windows
         ],
     )
+    return len(windows)
 
 
 def microgrid(connection: Connection, id_: str) -> Microgrid | None:
-    """The microgrid of that id."""
+    """The microgrid of that id; of one without an end with the tariff of late and to come."""
     found = connection.execute(select(schema.microgrids).where(schema.microgrids.c.id == id_)).first()
     if found is None:
         return None
+    values = dict(found._mapping)
+    timing = {name: values.pop(name) for name in TIMING}
+    since = 0
+    if values["planning_minutes"] is not None:
+        windows = schema.windows
+        last = connection.execute(select(func.max(windows.c.start)).where(windows.c.microgrid == id_)).scalar()
+        since = (values["start"] if last is None else last) - PAST_S
+    return Microgrid(
+        **values,
+        tariff=tuple(tariff(connection, id_, start=since, end=ENDLESS)),
+        timing=WindowTiming(**timing | {"preset": TimingPreset(timing["preset"])}),
+    )
+
+
+def put_tariff(connection: Connection, microgrid_id: str, periods: Sequence[TariffPeriod]) -> None:
+    """Keep periods, in place of what was said before from their start on."""
+    if not periods:
+        return
+    table = schema.tariff
+    start = periods[0].start
+    connection.execute(table.delete().where(table.c.microgrid == microgrid_id, table.c.start >= start))
+    connection.execute(update(table).where(table.c.microgrid == microgrid_id, table.c.end > start).values(end=start))
+    insert(connection, table, [{"microgrid": microgrid_id, **asdict(period)} for period in periods])
+
+
+def tariff(connection: Connection, microgrid_id: str, *, start: int, end: int) -> list[TariffPeriod]:
+    """The periods of the tariff that touch ``[start, end)``, in order of time."""
     table = schema.tariff
     periods = connection.execute(
         select(table.c.start, table.c.end, table.c.import_price_micro_per_kwh, table.c.export_price_micro_per_kwh)
-        .where(table.c.microgrid == id_)
+        .where(table.c.microgrid == microgrid_id, table.c.end > start, table.c.start < end)
         .order_by(table.c.start)
     )
-    return Microgrid(**found._mapping, tariff=tuple(TariffPeriod(**p._mapping) for p in periods))
+    return [TariffPeriod(**p._mapping) for p in periods]
 
 
 def microgrid_ids(connection: Connection) -> list[str]:
@@ -70,12 +130,35 @@ def add_member(connection: Connection, microgrid_id: str, member: Member) -> Non
 
 
 def members(connection: Connection, microgrid_id: str) -> list[Member]:
-    """All members in order of their ids."""
+    """All who are members now, in order of their ids."""
     table = schema.members
     rows = connection.execute(
-        select(table.c.id, table.c.section).where(table.c.microgrid == microgrid_id).order_by(table.c.id)
+        select(table.c.id, table.c.section, table.c.connection_w, table.c.feed_in_w)
+        .where(table.c.microgrid == microgrid_id, table.c.gone.is_(None))
+        .order_by(table.c.id)
     )
     return [Member(**r._mapping) for r in rows]
+
+
+def was_member(connection: Connection, microgrid_id: str, id_: str) -> bool:
+    """Whether somebody of that id is or was a member."""
+    table = schema.members
+    found = connection.execute(select(table.c.id).where(table.c.microgrid == microgrid_id, table.c.id == id_))
+    return found.first() is not None
+
+
+def put_member(connection: Connection, microgrid_id: str, member: Member) -> None:
+    """Keep what changed about a member."""
+    table = schema.members
+    values = asdict(member)
+    id_ = values.pop("id")
+    connection.execute(update(table).where(table.c.microgrid == microgrid_id, table.c.id == id_).values(**values))
+
+
+def let_go(connection: Connection, microgrid_id: str, id_: str, *, instant: int) -> None:
+    """A member leaves: windows that are frozen from now on are without it and its devices."""
+    table = schema.members
+    connection.execute(update(table).where(table.c.microgrid == microgrid_id, table.c.id == id_).values(gone=instant))
 
 
 def add_key(
@@ -116,9 +199,14 @@ def put_device(connection: Connection, microgrid_id: str, device: Device) -> Non
 
 
 def devices(connection: Connection, microgrid_id: str) -> list[Device]:
-    """All devices in order of their ids."""
-    table = schema.devices
-    rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id).order_by(table.c.id))
+    """All devices of those who are members, in order of their ids."""
+    table, owners = schema.devices, schema.members
+    rows = connection.execute(
+        select(table)
+        .join(owners, (owners.c.microgrid == table.c.microgrid) & (owners.c.id == table.c.member))
+        .where(table.c.microgrid == microgrid_id, owners.c.gone.is_(None))
+        .order_by(table.c.id)
+    )
     return [Device(id=r.id, member=r.member, flexibility=from_plain(json.loads(r.flexibility))) for r in rows]
 
 

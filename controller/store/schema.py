@@ -45,6 +45,11 @@ def _wide(name: str, *, nullable: bool = False) -> Column[object]:
     return Column(name, WIDE, nullable=nullable)
 
 
+def _given(name: str, default: str) -> Column[object]:
+    """An integer that rows of older versions have a value of."""
+    return Column(name, WIDE, nullable=False, server_default=default)
+
+
 def _bytes(name: str, *, nullable: bool = False) -> Column[object]:
     return Column(name, LargeBinary, nullable=nullable)
 
@@ -74,9 +79,16 @@ microgrids = _table(
     _wide("end"),
     _wide("network_charge_micro_per_kwh"),
     _text("currency"),
+    _wide("planning_minutes", nullable=True),
+    _given("ahead_minutes", "1440"),
+    Column("preset", Text, nullable=False, server_default="CUSTOM"),
+    _wide("bidding_minutes", nullable=True),
+    _given("deadline_minutes", "0"),
+    _given("settlement_minutes", "0"),
     PrimaryKeyConstraint("id"),
     CheckConstraint('"end" > start', name="interval"),
 )
+"""Without ``planning_minutes`` a microgrid lives until its end; with them ``end`` is the year 2100."""
 
 tariff = _table(
     "tariff",
@@ -95,9 +107,13 @@ members = _table(
     _text("microgrid"),
     _text("id"),
     _text("section"),
+    _wide("connection_w", nullable=True),
+    _wide("feed_in_w", nullable=True),
+    _wide("gone", nullable=True),
     PrimaryKeyConstraint("microgrid", "id"),
     ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
 )
+"""``gone`` is the instant at which a member left; its row stays, as what was settled refers to it."""
 
 keys = _table(
     "keys",
@@ -201,6 +217,10 @@ windows = _table(
     Column("plan", Text, nullable=True),
     Column("carry", Text, nullable=True),
     Column("uplifts", Text, nullable=True),
+    _given("opens", "0"),
+    _given("closes", "0"),
+    _given("deadline", "0"),
+    _given("settles", "0"),
     PrimaryKeyConstraint("name"),
     UniqueConstraint("microgrid", "start"),
     CheckConstraint(
@@ -211,7 +231,8 @@ windows = _table(
 )
 """``source`` says which plan acts: the window's own clearing, the tail of the last one, or the failsafes.
 
-``uplifts`` are written with the clearing; null where none were computed.
+``uplifts`` are written with the clearing; null where none were computed. ``opens``, ``closes``, ``deadline`` and
+``settles`` are the instants of ``WindowTimes``, as they were when the window was opened.
 """
 
 plans = _table(

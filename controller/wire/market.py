@@ -23,12 +23,19 @@ def read_order(
     mtus: int,
     window: str,
     member: str,
-    plants: frozenset[str] | None,
-    thermostats: frozenset[str] | None = frozenset(),
+    plants: frozenset[str] | None = None,
+    thermostats: frozenset[str] | None = None,
+    least: int | None = None,
 ) -> Order:
-    """The order of a member, with these devices, for a window whose rest of the horizon has ``mtus`` MTUs.
+    """The order of a member for a window, with one value for each MTU in each series.
 
-    Without a set of devices any may be named: an order that was accepted stays readable when a device is gone.
+    Parameters
+    ----------
+    payload : a gridpact.v1.Order
+    mtus : as many values are wanted, or with ``least`` at most
+    window, member : whose it has to be
+    plants, thermostats : devices that forecasts may be of; None for any, as what was registered may have gone since
+    least : as many values are wanted at least, each series as long as the load's; None for ``mtus``
     """
     try:
         message = participant_pb2.Order.FromString(payload)
@@ -40,6 +47,8 @@ def read_order(
     own_name = f"microgrids/{microgrid}/members/{member}"
     if message.member != own_name:
         raise not_found(message.member)
+    if least is not None:
+        mtus = _length(len(message.load_w), least, mtus)
     production: dict[str, tuple[int, ...]] = {}
     for k, forecast in enumerate(message.production):
         field = f"order.production[{k}]"
@@ -57,6 +66,12 @@ def read_order(
         partners=_read_partners(message.partners, microgrid, member),
         thermal=_read_thermal(message.thermal, mtus, thermostats),
     )
+
+
+def _length(got: int, least: int, most: int) -> int:
+    if not least <= got <= most:
+        raise invalid("order.load_w", got=f"{got} values", wanted=f"{least} to {most}, one for each MTU")
+    return got
 
 
 def _read_thermal(

@@ -15,9 +15,10 @@ from controller.microgrid import (
     Microgrid,
     Order,
     TariffPeriod,
+    ThermalForecast,
     Window,
 )
-from controller.snapshot import Limit, Snapshot, cut
+from controller.snapshot import Limit, Snapshot, continued
 
 MTU_S = 900
 INTEGER = st.integers(-(2**63), 2**63 - 1)
@@ -132,11 +133,34 @@ def test_its_mtus_begin_with_the_window_and_end_with_the_horizon(frozen, settled
     assert frozen.window_mtus() == (settled.start + 1800, settled.start + 2700)
 
 
-class TestCut:
+class TestContinued:
     ORDER = Order(window="w", member="ada", load_w=(1, 2, 3, 4), production={"pv": (5, 6, 7, 8)}, partners={"bob": 9})
 
-    def test_it_keeps_the_last_mtus(self):
-        assert cut(self.ORDER, 2) == replace(self.ORDER, load_w=(3, 4), production={"pv": (7, 8)})
+    def test_a_later_window_has_its_last_mtus(self):
+        order, notes = continued(self.ORDER, offset=2, mtus=2, day=96)
+        assert order == replace(self.ORDER, load_w=(3, 4), production={"pv": (7, 8)})
+        assert notes == ()
 
-    def test_of_all_it_keeps_all(self):
-        assert cut(self.ORDER, 4) == self.ORDER
+    def test_its_own_window_has_all(self):
+        assert continued(self.ORDER, offset=0, mtus=4, day=96) == (self.ORDER, ())
+
+    @pytest.mark.parametrize(
+        ("offset", "mtus", "day", "load_w"),
+        [
+            (0, 6, 96, (1, 2, 3, 4, 4, 4)),  # shorter than a day: its last value
+            (0, 9, 3, (1, 2, 3, 4, 2, 3, 4, 2, 3)),  # as a day before, within the order
+            (3, 3, 4, (4, 1, 2)),
+            (10, 4, 3, (2, 3, 4, 2)),  # several days on, always the last that is known
+            (9, 2, 96, (4, 4)),
+        ],
+    )
+    def test_what_it_lacks_goes_on_as_the_day_before_and_is_marked(self, offset, mtus, day, load_w):
+        order, notes = continued(self.ORDER, offset=offset, mtus=mtus, day=day)
+        assert order.load_w == load_w
+        known = sum(place < 4 for place in range(offset, offset + mtus))
+        assert notes == (f"forecasts: got {known} of {mtus} MTUs, went on as the day before",)
+
+    def test_a_series_that_says_nothing_goes_on_saying_nothing(self):
+        order = replace(self.ORDER, thermal={"tank": ThermalForecast(draw_w=(1, 2, 3, 4))})
+        found, _ = continued(order, offset=2, mtus=3, day=96)
+        assert found.thermal["tank"] == ThermalForecast(draw_w=(3, 4, 4))

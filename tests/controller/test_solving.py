@@ -10,7 +10,6 @@ from controller.solving import DecompositionSolver, ReferenceSolver
 from optimization.certificate import certify
 from optimization.clearing import Infeasible
 from optimization.community import Community, Envelope, FixedLoad, Horizon, Peer, Tariff
-from optimization.errors import SolverError
 from optimization.reference.dispatch import dispatch
 
 
@@ -60,16 +59,18 @@ def test_another_process_tells_where_a_plan_leaves_members(deadline_s):
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_a_solver_error_and_the_next_problem_is_solved(solver):
+def test_a_process_that_died_is_replaced(solver):
     async def ask():
         await solver.solve(community())
-        (worker,) = solver._pool._processes
+        (worker,) = solver.pool.pids()
         os.kill(worker, signal.SIGKILL)
-        with pytest.raises(SolverError, match="worker process"):
-            await solver.solve(community())
-        return await solver.solve(community())
+        outcome = await solver.solve(community())
+        return outcome, worker, solver.pool.pids()
 
-    assert asyncio.run(ask()).objective == pytest.approx(0.1 * 0.25 + 0.2 * 0.5)
+    outcome, before, after = asyncio.run(ask())
+    assert outcome.objective == pytest.approx(0.1 * 0.25 + 0.2 * 0.5)
+    assert len(after) == 1
+    assert before not in after
 
 
 @pytest.mark.slow
@@ -107,6 +108,12 @@ class TestDecomposition:
 
     def test_it_names_what_conflicts(self, ask):
         assert isinstance(ask(community(1.0)), Infeasible)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_there_is_a_worker(workers):
+    with pytest.raises(InputError, match="workers: got"):
+        DecompositionSolver(workers=workers)
 
 
 @pytest.mark.parametrize("deadline_s", [0.0, -1.0, float("nan")])
