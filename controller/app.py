@@ -91,6 +91,7 @@ class Settings:
     certificate : the server's credentials
     authority : PEM of the authority whose clients are let in
     lease_s : how long a setpoint may act without being renewed
+    renew_share : share of a lease after which it is renewed
     connections : what gRPC does with connections and messages
     development : answer gRPC reflection
     stop_s : that running calls have to end when the service stops
@@ -102,7 +103,8 @@ class Settings:
     listen: str
     certificate: Credentials
     authority: bytes
-    lease_s: int = 120
+    lease_s: int = 60
+    renew_share: float = 0.5
     connections: ConnectionLimits = ConnectionLimits()
     development: bool = False
     stop_s: float = 2.0
@@ -160,16 +162,24 @@ class Service:
         self._anchorer = anchorer
         self._renewal = renewal
         self._observers = observers
+        # A clock that is set by hand is steady as long as nobody sets it.
+        monotonic = BoottimeClock() if isinstance(clock, SystemClock) else clock
         journal = MemoryJournal() if settings.limits_journal is None else FileJournal(settings.limits_journal)
         self._limits = Limits(
             journal,
             database,
             clock=clock,
-            # A clock that is set by hand is steady as long as nobody sets it.
-            monotonic=BoottimeClock() if isinstance(clock, SystemClock) else clock,
+            monotonic=monotonic,
             timing=settings.supervision,
         )
-        self._hub = DriverHub(database=database, epoch=database.run(calls.next_epoch), lease_s=settings.lease_s)
+        self._hub = DriverHub(
+            database=database,
+            epoch=database.run(calls.next_epoch),
+            lease_s=settings.lease_s,
+            renew_share=settings.renew_share,
+            clock=clock,
+            monotonic=monotonic,
+        )
         self._hub.restore()
         self._engine = WindowEngine(
             database=database,
@@ -195,6 +205,7 @@ class Service:
         )
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
+        self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Begin to answer; returns the port.
@@ -222,6 +233,7 @@ class Service:
         self._server = server
         self._rechecking = asyncio.create_task(self._recheck())
         await self._say_health(health_pb2.HealthCheckResponse.SERVING)
+        self._ticking = asyncio.create_task(self._hub.run())
         return port
 
     async def _recheck(self) -> None:
@@ -264,6 +276,7 @@ class Service:
         """Let time pass for limits, put what drivers said on disk, and take every step of windows that is due."""
         self._limits.book.tick()
         await self._limits.catch_up()
+        self._hub.tick()
         await self._hub.flush()
         return await self._engine.advance()
 
@@ -291,11 +304,13 @@ class Service:
         await self._health.enter_graceful_shutdown()
 
     async def stop(self) -> None:
-        """Take no new calls, let running ones end, then stop."""
+        """Take no new calls, send drivers away until an instant of their own, let running calls end, then stop."""
         await self.retire()
-        if self._rechecking is not None:
-            self._rechecking.cancel()
-            self._rechecking = None
+        for task in (self._rechecking, self._ticking):
+            if task is not None:
+                task.cancel()
+        self._rechecking = self._ticking = None
+        self._hub.dismiss()
         if self._server is not None:
             await self._server.stop(self._settings.stop_s)
             self._server = None

@@ -1,19 +1,43 @@
-"""What drivers are told and what they said: setpoints out under leases, telemetry and reports in."""
+"""What drivers are told and what they said: setpoints out under leases, telemetry and reports in.
 
-from collections import defaultdict
-from collections.abc import Mapping
+All of it runs on the thread of the service's loop, and none of it waits for the database: what drivers said is kept
+here until `flush` puts it on disk in one transaction.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection
 
+from controller.clock import Clock, Monotonic
+from controller.commands import BY_CONTROLLER, CommandState, TrackedCommand
+from controller.composing import Cap, Override, SignedLimit, Stretch, Target, compose, seen
+from controller.driver_stream import DriverStream, Ending, Told
 from controller.errors import StoreError
+from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
+from controller.herd import Herd
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
-from controller.store import market, registry
+from controller.refusals import Code, Refusal, not_found
+from controller.store import drivers, market, registry
 from controller.store.database import Database
+
+log = logging.getLogger(__name__)
 
 AHEAD_S = 7200
 """How far ahead a command's setpoints reach; they act within its lease only."""
+SILENCE_INTERVALS = 2.5
+"""A stream on which nothing is heard for so many heartbeat intervals is a half-open one."""
+TICK_S = 1.0
+MOST_REPORTS = 200_000
+"""Reports that are kept for a store that does not take them; of more the oldest go."""
+GOLDEN = 0.6180339887498949
+"""Multiples of it, modulo 1, are spread more evenly than any other number's, however many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +47,43 @@ class LeasedCommand:
     Attributes
     ----------
     id : unique
-    window : the window that decided the first of them
-    epoch, sequence : fencing; see the API's Lease
+    window : the window that decided the first of them; empty where none did
+    epoch, sequence, heartbeat_counter : fencing; see the API's Lease
     ttl_s : from the sending of the heartbeat that this answers
-    setpoints : in order of time
+    setpoints : in order of time; none calls for the failsafe
+    curtailed_by : the limit that made one of them smaller; empty where none did
+    limits : those that bind, where one of them was made smaller
     """
 
     id: str
     window: str
     epoch: int
     sequence: int
+    heartbeat_counter: int
     ttl_s: int
-    setpoints: tuple[DeviceSetpoint, ...]
+    setpoints: tuple[Stretch, ...]
+    curtailed_by: str = ""
+    limits: tuple[SignedLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Nothing new: the command of that sequence stands; 0 where nothing is meant for now."""
+
+    heartbeat_counter: int
+    sequence: int
+
+
+def no_cap(microgrid: str, device: str, now: float) -> Cap | None:
+    """No limit."""
+    del microgrid, device, now
+    return None
+
+
+def no_limits(microgrid: str, device: str) -> Sequence[SignedLimit]:
+    """No limits."""
+    del microgrid, device
+    return ()
 
 
 class DriverHub:
@@ -45,27 +94,60 @@ class DriverHub:
     database : where telemetry and reports end up
     epoch : how often the service has started
     lease_s : how long a setpoint may act without being renewed
+    clock : chooses what holds now
+    monotonic : measures leases and silence
+    renew_share : share of a lease after which it is renewed
+    connects_per_s : how many drivers are let in in a second
+
+    Attributes
+    ----------
+    caps : what a device may consume and produce at most; None binds nothing. Asked whenever a device is told something
+    limits_of : the limits behind it, asked where one made something smaller
     """
 
-    def __init__(self, *, database: Database, epoch: int, lease_s: int) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        epoch: int,
+        lease_s: int,
+        clock: Clock,
+        monotonic: Monotonic,
+        renew_share: float = 0.5,
+        connects_per_s: float = 250.0,
+    ) -> None:
         self.epoch = epoch
+        self.lease_s = lease_s
+        self.heartbeat_s = max(1, lease_s // 3)
+        self.caps: Callable[[str, str, float], Cap | None] = no_cap
+        self.limits_of: Callable[[str, str], Sequence[SignedLimit]] = no_limits
+        self._least_left_s = lease_s * (1.0 - renew_share)
         self._database = database
-        self._lease_s = lease_s
-        self._schedule: dict[tuple[str, str], dict[int, tuple[str, DeviceSetpoint]]] = defaultdict(dict)
-        self._sequence: dict[tuple[str, str], int] = defaultdict(int)
+        self._clock = clock
+        self._monotonic = monotonic
+        self._fleet = Fleet()
+        self._herd = Herd(connects_per_s)
+        self._joined = 0
+        self._observed: defaultdict[str, dict[str, Observed]] = defaultdict(dict)
         self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
-        self._reports: list[Mapping[str, Any]] = []
-        self._told: dict[tuple[str, str], tuple[str, str]] = {}
-        self._forgotten: set[tuple[str, str]] = set()
+        self._declared: dict[tuple[str, str], Declared] = {}
+        self._reports: deque[Mapping[str, Any]] = deque(maxlen=MOST_REPORTS)
+
+    # What is planned and wanted.
 
     def restore(self) -> None:
-        """Take up the setpoints that the store still has for running and coming windows."""
+        """Take up what the store has: how devices are registered, and setpoints of running and coming windows."""
         self._database.run(self._restore)
 
     def _restore(self, connection: Connection) -> None:
         acting = {WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value}
         for microgrid in registry.microgrid_ids(connection):
-            known = {device.id for device in registry.devices(connection, microgrid)}
+            known = drivers.registered_devices(connection, microgrid)
+            for id_, registered in known.items():
+                self._fleet.device(microgrid, id_).registered = registered
+            for id_, declared in drivers.declarations(connection, microgrid).items():
+                if id_ in known:
+                    self._fleet.device(microgrid, id_).declared = declared
             for row in market.windows(connection, microgrid):
                 if row.state in acting and row.source != PlanSource.FAILSAFE.value:
                     window = Window(name=row.name, start=row.start, end=row.end)
@@ -73,75 +155,297 @@ class DriverHub:
                     self.offer(microgrid, window, tuple(s for s in told if s.device in known))
 
     def offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
-        """Let drivers have these from their next heartbeat on."""
+        """Let drivers have these at once."""
         for setpoint in setpoints:
-            if (microgrid, setpoint.device) in self._forgotten:
-                continue  # a window that was frozen before the device was forgotten
-            self._schedule[microgrid, setpoint.device][setpoint.mtu_start] = (window.name, setpoint)
+            device = self._fleet.device(microgrid, setpoint.device)
+            if not device.forgotten:  # else a window that was frozen before the device was forgotten
+                device.plan(window, setpoint)
+        self.push(microgrid, {setpoint.device for setpoint in setpoints})
+
+    def set_override(self, microgrid: str, device: str, target: Target | None, until: int) -> None:
+        """Let a device do what its owner wants until an instant (Unix seconds); None ends that. Limits stay above."""
+        override = None if target is None else Override(target=target, until=until)
+        self._fleet.device(microgrid, device).override = override
+        self.push(microgrid, (device,))
+
+    def push(self, microgrid: str, devices: Iterable[str] | None = None) -> None:
+        """Tell devices at once what changed for them, where anything did; all of the microgrid where none are named.
+
+        Their leases still count from the newest heartbeat that each driver sent.
+        """
+        fleet = self._fleet.of(microgrid)
+        for id_ in fleet if devices is None else devices:
+            device = fleet.get(id_)
+            if device is not None and device.stream is not None:
+                device.stream.wake()
+
+    # What is known.
+
+    def observed(self, microgrid: str) -> Mapping[str, Observed]:
+        """The newest telemetry by device since the service started; a live view."""
+        return MappingProxyType(self._observed[microgrid])
+
+    def failsafes(self, microgrid: str) -> Mapping[str, Declared]:
+        """By device what its driver declared, where it ever did."""
+        nothing = Declared()
+        return {id_: d.declared for id_, d in self._fleet.of(microgrid).items() if d.declared != nothing}
+
+    def planned(self, microgrid: str, device: str) -> Target | None:
+        """What a device is to do now before any limit: its override, else its plan; None leaves it to its failsafe."""
+        now = floor(self._clock.now())
+        for stretch in self._composed(self._fleet.device(microgrid, device), now, cap=None):
+            if stretch.start <= now < stretch.end:
+                return stretch.target
+        return None
+
+    def connected(self, microgrid: str) -> frozenset[str]:
+        """The devices with an open stream."""
+        return frozenset(id_ for id_, device in self._fleet.of(microgrid).items() if device.stream is not None)
+
+    def verified(self, microgrid: str, device: str) -> bool:
+        """Whether the driver read back that the device does what its newest command says, and its lease runs."""
+        tracked = self._fleet.device(microgrid, device).tracked
+        return tracked is not None and tracked.state is CommandState.VERIFIED
+
+    def registered(self, microgrid: str, device: str) -> Registered | None:
+        """How a device is registered, where that is known already."""
+        return self._fleet.device(microgrid, device).registered if device in self._fleet.of(microgrid) else None
+
+    def register(self, microgrid: str, device: str, registered: Registered) -> None:
+        """Know how a device is registered now, and tell it what is decided from now on."""
+        known = self._fleet.device(microgrid, device)
+        known.registered = registered
+        known.forgotten = False
+        self.push(microgrid, (device,))
 
     def forget(self, microgrid: str, device: str) -> None:
-        """Tell a device nothing more: its lease runs out, and it goes to its failsafe."""
-        self._forgotten.add((microgrid, device))
-        self._schedule.pop((microgrid, device), None)
+        """Tell a device nothing more: its stream ends, its lease runs out, and it goes to its failsafe."""
+        known = self._fleet.device(microgrid, device)
+        known.forgotten = True
+        known.registered = None
+        known.planned.clear()
+        known.override = None
+        known.declared = Declared()
         self._states[microgrid].pop(device, None)
+        self._observed[microgrid].pop(device, None)
+        if known.stream is not None:
+            known.stream.end(Ending(error=not_found(device)))
 
-    def register(self, microgrid: str, device: str) -> None:
-        """Tell a device what is decided from now on: it is registered, or is so again."""
-        self._forgotten.discard((microgrid, device))
+    # Streams.
 
-    def command(self, microgrid: str, device: str, *, now: float, mtu_seconds: int) -> LeasedCommand | None:
-        """What to answer a heartbeat with; None where nothing is meant for now."""
-        schedule = self._schedule[microgrid, device]
-        for past in [start for start in schedule if start + mtu_seconds <= now]:
-            del schedule[past]
-        coming = sorted(start for start in schedule if start < now + AHEAD_S)
-        if not coming or coming[0] > now:
+    def admit(self, microgrid: str, device: str) -> float:
+        """Seconds after which a driver may come back; 0 where it is let in now."""
+        return self._herd.admit(f"{microgrid}/{device}", self._monotonic.now())
+
+    def join(self, microgrid: str, device: str, *, declared: Declared, pushes: bool) -> DriverStream:
+        """A stream for a device; an older one ends."""
+        known = self._fleet.device(microgrid, device)
+        if known.stream is not None:
+            superseded = Refusal(
+                code=Code.ABORTED, reason="SUPERSEDED", message="got a newer stream for the device: this one ends"
+            )
+            known.stream.end(Ending(error=superseded))
+        if declared != known.declared and declared != Declared():
+            known.declared = declared
+            self._declared[microgrid, device] = declared
+        self._joined += 1
+        known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
+        return known.stream
+
+    def phase_s(self) -> float:
+        """When the driver that joined last shall send its second heartbeat, in s after its first."""
+        return self.heartbeat_s * (1.0 - (self._joined * GOLDEN) % 1.0)
+
+    def heartbeat(self, stream: DriverStream, counter: int) -> None:
+        """A heartbeat was heard."""
+        stream.heartbeat(counter, self._monotonic.now())
+
+    def leave(self, stream: DriverStream) -> None:
+        """A stream has ended."""
+        known = self._fleet.device(stream.microgrid, stream.device)
+        if known.stream is stream:
+            known.stream = None
+
+    def answer(self, stream: DriverStream) -> LeasedCommand | Standing | None:
+        """What there is to tell now: a command, that nothing is new, or nothing at all."""
+        owed, stream.owed = stream.owed, False
+        now, instant = self._clock.now(), self._monotonic.now()
+        if not stream.counter or (not owed and instant >= stream.heartbeat_at + self.lease_s):
             return None
-        self._sequence[microgrid, device] += 1
-        sequence = self._sequence[microgrid, device]
-        command_id = f"{microgrid}/{device}/{self.epoch}/{sequence}"
-        window = schedule[coming[0]][0]
-        self._told[microgrid, device] = command_id, window
-        return LeasedCommand(
-            id=command_id,
-            window=window,
-            epoch=self.epoch,
-            sequence=sequence,
-            ttl_s=self._lease_s,
-            setpoints=tuple(schedule[start][1] for start in coming),
+        known = self._fleet.device(stream.microgrid, stream.device)
+        cap = self.caps(stream.microgrid, stream.device, now)
+        stretches = self._composed(known, floor(now), cap=cap)
+        told, left = stream.told, 0.0
+        if told is not None:
+            left = told.leased_from + self.lease_s - instant
+        meant = any(stretch.start <= now < stretch.end for stretch in stretches)
+        # An older command acts still, though nothing is meant any more.
+        acting = told is not None and left > 0 and any(s.start <= now < s.end for s in told.stretches)
+        if not meant and not acting:
+            return Standing(heartbeat_counter=stream.counter, sequence=0) if owed else None
+        same = told is not None and left > 0 and _same(told.stretches, stretches, floor(now), ceil(left))
+        if told is not None and same and (not owed or left > max(self._least_left_s, 1.5 * stream.beat_s)):
+            return Standing(heartbeat_counter=stream.counter, sequence=told.sequence) if owed else None
+        return self._issue(stream, known, stretches, renews=same)
+
+    def _composed(self, known: FleetDevice, now: int, *, cap: Cap | None) -> tuple[Stretch, ...]:
+        if known.override is not None and known.override.until <= now:
+            known.override = None
+        return compose(
+            known.coming(now),
+            override=known.override,
+            failsafe=known.declared.failsafe,
+            cap=cap,
+            ratings=known.ratings,
+            now=now,
+            until=now + AHEAD_S,
         )
 
-    def observe(self, microgrid: str, state: DeviceState) -> None:
-        """Note telemetry; of each device the newest counts."""
-        known = self._states[microgrid].get(state.device)
-        if known is None or known.instant <= state.instant:
-            self._states[microgrid][state.device] = state
+    def _issue(
+        self, stream: DriverStream, known: FleetDevice, stretches: tuple[Stretch, ...], *, renews: bool
+    ) -> LeasedCommand:
+        known.sequence += 1
+        limits: tuple[SignedLimit, ...] = ()
+        curtailed_by = ""
+        if any(stretch.curtailed for stretch in stretches):
+            limits = tuple(self.limits_of(stream.microgrid, stream.device))
+            curtailed_by = limits[0].name if limits else "limit"
+        command = LeasedCommand(
+            id=f"{stream.microgrid}/{stream.device}/{self.epoch}/{known.sequence}",
+            window=stretches[0].window if stretches else "",
+            epoch=self.epoch,
+            sequence=known.sequence,
+            heartbeat_counter=stream.counter,
+            ttl_s=self.lease_s,
+            setpoints=stretches,
+            curtailed_by=curtailed_by,
+            limits=limits,
+        )
+        stream.told = Told(sequence=command.sequence, stretches=stretches, leased_from=stream.heartbeat_at)
+        before = known.tracked
+        known.tracked = TrackedCommand(
+            command.id,
+            window=command.window,
+            expires_at=stream.heartbeat_at + self.lease_s,
+            renews=before if renews else None,
+        )
+        if before is not None:
+            kept = before.take([CommandState.SUPERSEDED])
+            if not renews:
+                self._keep(stream.device, before, kept)
+        return command
 
-    def report(self, microgrid: str, device: str, report: Mapping[str, Any]) -> None:
+    # What drivers say.
+
+    def observe(self, stream: DriverStream, state: DeviceState) -> None:
+        """Note telemetry; of each device the newest counts."""
+        stream.heard_at = self._monotonic.now()
+        known = self._observed[stream.microgrid].get(state.device)
+        if known is None or known.state.instant <= state.instant:
+            self._observed[stream.microgrid][state.device] = Observed(state=state, arrived=stream.heard_at)
+            self._states[stream.microgrid][state.device] = state
+
+    def report(
+        self, stream: DriverStream, command_id: str, states: Iterable[CommandState], *, reason: str, instant: int
+    ) -> None:
         """Note what a driver said about its newest command; of older or unknown ones nothing is kept."""
-        told = self._told.get((microgrid, device))
-        if told is not None and told[0] == report["command_id"]:
-            self._reports.append({**report, "device": device, "window": told[1]})
+        stream.heard_at = self._monotonic.now()
+        tracked = self._fleet.device(stream.microgrid, stream.device).tracked
+        if tracked is not None and tracked.id == command_id:
+            kept = tracked.take([state for state in states if state not in BY_CONTROLLER])
+            self._keep(stream.device, tracked, kept, reason=reason, instant=instant)
+
+    def _keep(
+        self,
+        device: str,
+        tracked: TrackedCommand,
+        states: Sequence[CommandState],
+        *,
+        reason: str = "",
+        instant: int | None = None,
+    ) -> None:
+        for state in states:
+            self._reports.append(
+                {
+                    "window": tracked.window,
+                    "device": device,
+                    "command_id": tracked.id,
+                    "state": state.value,
+                    # What is said is said about where it stands, not about the way there.
+                    "reason": reason if state is states[-1] else "",
+                    "instant": floor(self._clock.now()) if instant is None else instant,
+                }
+            )
+
+    # Time.
+
+    def tick(self) -> None:
+        """Notice what time alone changes: leases and overrides that end, windows that begin, streams gone silent."""
+        instant = self._monotonic.now()
+        silent_s = SILENCE_INTERVALS * self.heartbeat_s
+        for _, id_, device in self._fleet:
+            if device.tracked is not None and instant >= device.tracked.expires_at:
+                self._keep(id_, device.tracked, device.tracked.take([CommandState.EXPIRED]))
+            stream = device.stream
+            if stream is None:
+                continue
+            if instant > stream.heard_at + silent_s:
+                silence = Refusal(
+                    code=Code.DEADLINE_EXCEEDED,
+                    reason="SILENT",
+                    message=f"heard nothing for {silent_s:g} s, wanted a heartbeat every {self.heartbeat_s} s",
+                )
+                stream.end(Ending(error=silence))
+                device.stream = None
+            elif device.override is not None or (stream.told is None and device.planned):
+                stream.wake()
+
+    async def run(self) -> None:
+        """Tick every second until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self.tick()
+            except Exception:  # the next tick is as good
+                log.exception("ticking")
+
+    def dismiss(self) -> None:
+        """Send all drivers away, each until an instant of its own: the service stops."""
+        streams = {f"{m}/{id_}": device.stream for m, id_, device in self._fleet if device.stream is not None}
+        after_s = self._herd.dismiss(list(streams), self._monotonic.now())
+        for name, stream in streams.items():
+            stream.end(Ending(come_back_s=after_s[name]))
 
     async def flush(self) -> None:
         """Put what was noted on disk, in one transaction; what could not be is kept for the next time."""
         states, self._states = self._states, defaultdict(dict)
-        reports, self._reports = self._reports, []
-        if not states and not reports:
+        reports, self._reports = self._reports, deque(maxlen=MOST_REPORTS)
+        declared, self._declared = self._declared, {}
+        if not states and not reports and not declared:
             return
         try:
-            await self._database.run_async(_keep, states, reports)
+            await self._database.run_async(_put, states, reports, declared)
         except StoreError:
             for microgrid, by_device in states.items():
-                for state in by_device.values():
-                    self.observe(microgrid, state)
-            self._reports = [*reports, *self._reports]
+                self._states[microgrid] = {**by_device, **self._states[microgrid]}
+            self._reports.extendleft(reversed(reports))
+            self._declared = {**declared, **self._declared}
             raise
 
 
-def _keep(
-    connection: Connection, states: Mapping[str, Mapping[str, DeviceState]], reports: list[Mapping[str, Any]]
+def _same(one: Sequence[Stretch], other: Sequence[Stretch], now: int, seconds: int) -> bool:
+    """Whether a driver sees the same in both for so long."""
+    return seen(one, start=now, end=now + seconds) == seen(other, start=now, end=now + seconds)
+
+
+def _put(
+    connection: Connection,
+    states: Mapping[str, Mapping[str, DeviceState]],
+    reports: Iterable[Mapping[str, Any]],
+    declared: Mapping[tuple[str, str], Declared],
 ) -> None:
     for microgrid, by_device in states.items():
         registry.put_device_states(connection, microgrid, by_device.values())
-    market.add_reports(connection, reports)
+    market.add_reports(connection, list(reports))
+    for (microgrid, device), values in declared.items():
+        drivers.put_declaration(connection, microgrid, device, values)

@@ -62,6 +62,7 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
             certificate=credentials.first.own,
             authority=credentials.first.authority,
             lease_s=config.lease.duration_s,
+            renew_share=config.lease.renew_share,
             connections=_limits(config.connections),
             development=config.development,
             stop_s=config.stop_s,

@@ -1,139 +1,172 @@
-"""For drivers: one stream for each device, heartbeats answered by leased setpoints."""
+"""For drivers: one stream for each device, leased setpoints out, heartbeats, telemetry and reports in."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from math import floor
 
 from sqlalchemy import Connection
 
 from controller.access import Identity
-from controller.hub import LeasedCommand
-from controller.microgrid import DeviceSetpoint, DeviceState, Microgrid, SetpointKind
-from controller.refusals import invalid, not_found, out_of_range
-from controller.services.core import FUTURE_S, Core, require_microgrid
+from controller.driver_stream import DriverStream, Ending
+from controller.fleet import Registered
+from controller.hub import LeasedCommand, Standing
+from controller.refusals import Code, Refusal, invalid, not_found
+from controller.services.core import Core, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.store import registry
+from controller.store import drivers
 from controller.wire import fields
-from controller.wire.flexibility import milli_c
+from controller.wire.driver import (
+    MAX_REASON,
+    command_message,
+    duration,
+    read_descriptor,
+    read_report,
+    read_telemetry,
+)
 from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import driver_pb2_grpc, types_pb2
+from gridpact.v1 import driver_pb2_grpc
+
+GREETING_S = 10.0
+"""How long a driver may take to say what its device is."""
 
 
 class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
-    """Implements gridpact.v1.DriverService."""
+    """Implements gridpact.v1.DriverService.
 
-    def __init__(self, core: Core) -> None:
+    Parameters
+    ----------
+    core : the parts of the service
+    greeting_s : how long a driver may take to say what its device is
+    """
+
+    def __init__(self, core: Core, *, greeting_s: float = GREETING_S) -> None:
         self._core = core
+        self._greeting_s = greeting_s
 
     async def Connect(
         self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
     ) -> AsyncIterator[pb.ConnectResponse]:
-        """Serve one device until its driver leaves."""
-        caller = caller_of(context)
-        microgrid: Microgrid | None = None
-        device = ""
-        counter = 0
-        async for request in request_iterator:
-            match request.WhichOneof("message"):
-                case "descriptor" if microgrid is None:
-                    device, microgrid = await self._core.database.run_async(
-                        _named_device, caller, request.descriptor.device
-                    )
-                    welcome = pb.Welcome(
-                        epoch=self._core.hub.epoch,
-                        controller_time=fields.timestamp(floor(self._core.clock.now())),
-                    )
-                    yield pb.ConnectResponse(welcome=welcome)
-                case "heartbeat" if microgrid is not None:
-                    if request.heartbeat.counter <= counter:
-                        raise invalid(
-                            "heartbeat.counter",
-                            got=str(request.heartbeat.counter),
-                            wanted=f"more than {counter}",
-                        )
-                    counter = request.heartbeat.counter
-                    yield self._answer(microgrid, device, counter)
-                case "telemetry" if microgrid is not None:
-                    self._core.hub.observe(microgrid.id, _read_state(device, request.telemetry, self._core.clock.now()))
-                case "report" if microgrid is not None:
-                    self._core.hub.report(microgrid.id, device, _read_report(request.report))
-                case kind:
-                    raise invalid(
-                        "message",
-                        got=str(kind),
-                        wanted="a descriptor first, then heartbeats, telemetry, reports",
-                    )
+        """Serve one device until its driver leaves: what is heard and what is said run independently."""
+        hub = self._core.hub
+        requests = aiter(request_iterator)
+        stream = await self._greet(caller_of(context), requests)
+        listening = asyncio.create_task(self._listen(stream, requests))
+        try:
+            yield self._welcome()
+            while True:
+                await stream.woken()
+                # What the driver is still owed is said before the stream ends, but for one that is refused.
+                ending = stream.ending
+                if ending is not None and ending.error is not None:
+                    raise ending.error
+                answer = hub.answer(stream)
+                if answer is not None:
+                    yield _response(answer)
+                if ending is not None:
+                    if ending.come_back_s is not None:
+                        yield pb.ConnectResponse(come_back=pb.ComeBack(after=duration(ending.come_back_s)))
+                    return
+        finally:
+            listening.cancel()
+            hub.leave(stream)
 
-    def _answer(self, microgrid: Microgrid, device: str, counter: int) -> pb.ConnectResponse:
-        command = self._core.hub.command(
-            microgrid.id, device, now=self._core.clock.now(), mtu_seconds=microgrid.mtu_seconds
+    async def _greet(self, caller: Identity, requests: AsyncIterator[pb.ConnectRequest]) -> DriverStream:
+        """The stream of the device that the first message names."""
+        try:
+            async with asyncio.timeout(self._greeting_s):
+                first = await anext(requests)
+        except StopAsyncIteration:
+            raise _unwelcome("no message") from None
+        except TimeoutError as err:
+            raise Refusal(
+                code=Code.DEADLINE_EXCEEDED,
+                reason="NO_DESCRIPTOR",
+                message=f"message: got nothing for {self._greeting_s:g} s, wanted a descriptor",
+            ) from err
+        if first.WhichOneof("message") != "descriptor":
+            raise _unwelcome(str(first.WhichOneof("message")))
+        hub = self._core.hub
+        microgrid, device = await self._named(caller, first.descriptor.device)
+        declared = read_descriptor(first.descriptor)
+        wait_s = hub.admit(microgrid, device)
+        if wait_s > 0:
+            raise Refusal(
+                code=Code.RESOURCE_EXHAUSTED,
+                reason="TOO_MANY_AT_ONCE",
+                message=f"too many drivers at once: come back in {wait_s:.1f} s",
+                retry_s=wait_s,
+            )
+        return hub.join(microgrid, device, declared=declared, pushes=first.descriptor.accepts_pushes)
+
+    async def _named(self, caller: Identity, name: str) -> tuple[str, str]:
+        """Microgrid and device, where the caller is the driver named after it or its gateway."""
+        microgrid, _, device = fields.device_id("descriptor.device", name)
+        if caller.grid != microgrid:
+            raise not_found(name)
+        known = self._core.hub.registered(microgrid, device)
+        if known is None:
+            known = await self._core.database.run_async(_look_up, caller, microgrid, device, name)
+            if known is not None:
+                self._core.hub.register(microgrid, device, known)
+        if known is None or caller.id not in {device, known.gateway}:
+            raise not_found(name)
+        return microgrid, device
+
+    def _welcome(self) -> pb.ConnectResponse:
+        hub = self._core.hub
+        return pb.ConnectResponse(
+            welcome=pb.Welcome(
+                epoch=hub.epoch,
+                controller_time=fields.timestamp(floor(self._core.clock.now())),
+                heartbeat_interval=duration(hub.heartbeat_s),
+                heartbeat_phase=duration(hub.phase_s()),
+                telemetry_interval=duration(hub.heartbeat_s),
+            )
         )
-        if command is None:
-            return pb.ConnectResponse(idle=pb.Idle(heartbeat_counter=counter))
-        return pb.ConnectResponse(command=_command_message(command, counter, microgrid.mtu_seconds))
+
+    async def _listen(self, stream: DriverStream, requests: AsyncIterator[pb.ConnectRequest]) -> None:
+        """Hear a driver out; what it says wrong ends its stream."""
+        with suppress(asyncio.CancelledError):
+            try:
+                async for request in requests:
+                    self._hear(stream, request)
+            except Exception as err:  # whoever waits for the stream has to learn of it, whatever it is
+                stream.end(Ending(error=err))
+            else:
+                stream.end(Ending())
+
+    def _hear(self, stream: DriverStream, request: pb.ConnectRequest) -> None:
+        hub = self._core.hub
+        match request.WhichOneof("message"):
+            case "heartbeat":
+                counter = request.heartbeat.counter
+                if counter <= stream.counter:
+                    raise invalid("heartbeat.counter", got=str(counter), wanted=f"more than {stream.counter}")
+                hub.heartbeat(stream, counter)
+            case "telemetry":
+                state = read_telemetry(stream.device, request.telemetry, self._core.clock.now())
+                hub.observe(stream, state)
+            case "report":
+                states, instant = read_report(request.report, self._core.clock.now())
+                reason = request.report.reason[:MAX_REASON]
+                hub.report(stream, request.report.command_id, states, reason=reason, instant=instant)
+            case kind:
+                raise _unwelcome(str(kind))
 
 
-def _named_device(connection: Connection, caller: Identity, name: str) -> tuple[str, Microgrid]:
-    """The device and its microgrid, when the caller is the driver named after it."""
-    id_, _, device = fields.device_id("descriptor.device", name)
-    microgrid = require_microgrid(connection, caller, id_, name)
-    if caller.id != device or all(known.id != device for known in registry.devices(connection, id_)):
-        raise not_found(name)
-    return device, microgrid
+def _unwelcome(kind: str) -> Refusal:
+    return invalid("message", got=kind, wanted="a descriptor first, then heartbeats, telemetry, reports")
 
 
-def _command_message(command: LeasedCommand, counter: int, mtu_seconds: int) -> pb.Command:
-    message = pb.Command(
-        command_id=command.id,
-        window=command.window,
-        lease=types_pb2.Lease(epoch=command.epoch, sequence=command.sequence, heartbeat_counter=counter),
-        setpoints=[_setpoint_message(setpoint, mtu_seconds) for setpoint in command.setpoints],
+def _look_up(connection: Connection, caller: Identity, microgrid: str, device: str, name: str) -> Registered | None:
+    require_microgrid(connection, caller, microgrid, name)
+    return drivers.registered_device(connection, microgrid, device)
+
+
+def _response(answer: LeasedCommand | Standing) -> pb.ConnectResponse:
+    if isinstance(answer, LeasedCommand):
+        return pb.ConnectResponse(command=command_message(answer))
+    return pb.ConnectResponse(
+        idle=pb.Idle(heartbeat_counter=answer.heartbeat_counter, standing_sequence=answer.sequence)
     )
-    message.lease.ttl.seconds = command.ttl_s
-    return message
-
-
-def _setpoint_message(setpoint: DeviceSetpoint, mtu_seconds: int) -> pb.Setpoint:
-    interval = fields.interval_message(setpoint.mtu_start, setpoint.mtu_start + mtu_seconds)
-    match setpoint.kind:
-        case SetpointKind.RELAY:
-            return pb.Setpoint(interval=interval, relay_closed=bool(setpoint.value))
-        case SetpointKind.POWER:
-            return pb.Setpoint(interval=interval, power_w=setpoint.value)
-        case SetpointKind.PRODUCTION_LIMIT:
-            return pb.Setpoint(interval=interval, production_limit_w=setpoint.value)
-
-
-def _read_state(device: str, message: pb.Telemetry, now: float) -> DeviceState:
-    instant = fields.instant("telemetry.measure_time", message.measure_time)
-    if instant > now + FUTURE_S:  # kept, it would hide what is measured until then
-        raise out_of_range("telemetry.measure_time", got=str(instant), wanted=f"at most {now + FUTURE_S:.0f}")
-    return DeviceState(
-        device=device,
-        instant=instant,
-        power_w=fields.number("telemetry.power_w", message.power_w, lower=-fields.MAX_W, upper=fields.MAX_W),
-        closed_s=fields.number("telemetry.closed_duration", message.closed_duration.seconds, upper=10**10),
-        stored_wh=fields.number("telemetry.stored_wh", message.stored_wh, upper=fields.MAX_WH)
-        if message.HasField("stored_wh")
-        else None,
-        closed=message.relay_closed if message.HasField("relay_closed") else None,
-        held_s=fields.number("telemetry.state_duration", message.state_duration.seconds, upper=10**10)
-        if message.HasField("state_duration")
-        else None,
-        starts_today=fields.number("telemetry.starts_today", message.starts_today, upper=10**6)
-        if message.HasField("starts_today")
-        else None,
-        temperature_milli_c=milli_c("telemetry.temperature_milli_c", message.temperature_milli_c)
-        if message.HasField("temperature_milli_c")
-        else None,
-    )
-
-
-def _read_report(message: pb.CommandReport) -> dict[str, object]:
-    if message.state == pb.COMMAND_STATE_UNSPECIFIED or message.state not in pb.CommandState.values():
-        raise invalid("report.state", got=str(message.state), wanted="a CommandState")
-    return {
-        "command_id": message.command_id[:200],
-        "state": pb.CommandState.Name(message.state).removeprefix("COMMAND_STATE_"),
-        "reason": message.reason[:500],
-        "instant": fields.instant("report.observe_time", message.observe_time),
-    }

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from controller.fleet import Registered
 from controller.flexibility import Programme
 from controller.microgrid import Device
 from controller.refusals import changed, invalid, not_found, not_now
 from controller.services.core import Core, once, page_of, require_member
 from controller.services.edge import Context, caller_of
-from controller.store import registry
+from controller.store import drivers, registry
 from controller.wire import fields
 from controller.wire.flexibility import read_device
 from controller.wire.flexibility_mask import merged
@@ -33,7 +34,7 @@ class DeviceMethods:
         caller = caller_of(context)
         name = request.flexibility.device
         id_, member, own = fields.device_id("flexibility.device", name)
-        registered: list[str] = []
+        registered: dict[str, Registered | None] = {}
 
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
             microgrid = require_member(connection, caller, id_, member, name)
@@ -51,13 +52,14 @@ class DeviceMethods:
                 raise not_now("TOO_MANY_DEVICES", f"{name}: more than {DEVICES} of a member")
             _check_chain(device, others)
             registry.put_device(connection, id_, device)
-            registered.append(device.id)
+            registered[device.id] = drivers.registered_device(connection, id_, device.id)
             return pb.UpdateFlexibilityResponse(flexibility=message, etag=etag(device))
 
         answer = await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
         # A repeated call registers nothing: the device may have been forgotten since.
-        for device in registered:
-            self._core.hub.register(id_, device)
+        for own, known in registered.items():
+            if known is not None:
+                self._core.hub.register(id_, own, known)
         return answer
 
     async def GetDevice(self, request: pb.GetDeviceRequest, context: Context) -> pb.GetDeviceResponse:

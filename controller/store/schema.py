@@ -143,10 +143,25 @@ devices = _table(
     _text("id"),
     _text("member"),
     _text("flexibility"),
+    Column("gateway", Text, nullable=True),
     PrimaryKeyConstraint("microgrid", "id"),
     ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
 )
-"""What each device can do, as JSON."""
+"""What each device can do, as JSON, and the driver that serves it where that is none of its own name."""
+
+declarations = _table(
+    "declarations",
+    _text("microgrid"),
+    _text("device"),
+    Column("failsafe_kind", Text, nullable=True),
+    _wide("failsafe_value", nullable=True),
+    _wide("lower_w", nullable=True),
+    _wide("upper_w", nullable=True),
+    PrimaryKeyConstraint("microgrid", "device"),
+    CheckConstraint("failsafe_kind IN ('RELAY','POWER','PRODUCTION_LIMIT')", name="kind"),
+    CheckConstraint("(failsafe_kind IS NULL) = (failsafe_value IS NULL)", name="failsafe"),
+)
+"""What each device's driver declared when it connected last: its failsafe, and what the hardware can do."""
 
 device_states = _table(
     "device_states",

@@ -25,7 +25,7 @@ class TestFailure:
         site.solver.script.append(FAULT)
         site.live(until=site.start)
         assert site.of_window("setpoints", 0) == []
-        assert site.service._hub.command("village", "eve/battery", now=site.start, mtu_seconds=900) is None
+        assert site.told("eve/battery") is None
 
     def test_the_tail_of_the_last_plan_acts(self, site):
         site.live(until=site.start)
@@ -40,8 +40,7 @@ class TestFailure:
             for device, (kind, values) in sorted(plan.items())
             for mtu in (2, 3)
         ]
-        command = site.service._hub.command("village", "eve/battery", now=site.start + 1800, mtu_seconds=900)
-        assert [s.value for s in command.setpoints] == plan["eve/battery"][1][2:4]
+        assert site.told("eve/battery") == plan["eve/battery"][1][2:4]
 
     def test_the_tail_reaches_over_several_failed_windows(self, site):
         site.live(until=site.start)

@@ -14,6 +14,8 @@ import pytest
 
 from controller.app import Service, Settings
 from controller.clock import VirtualClock
+from controller.fleet import Declared
+from controller.hub import LeasedCommand
 from controller.pki import Authority
 from controller.sealing import seeded_salts
 from controller.store import market, schema
@@ -25,6 +27,8 @@ from tests.controller.stand_ins import FragileDatabase, ScriptedSolver
 from tests.controller.village import MTU_S, SECTIONS, START, calendar, flexibilities
 from tests.controller.village_callers import Callers
 from tests.controller.village_messages import Messages
+
+LEASE_S = 3600
 
 
 class Loop:
@@ -72,7 +76,13 @@ class Site(Callers, Messages):
         """Start the service on the database, as after a crash or a planned restart."""
         self.database = FragileDatabase(f"sqlite:///{self.path}")
         self.service = Service(
-            Settings(listen="127.0.0.1:0", certificate=self.authority.server(), authority=self.authority.certificate),
+            Settings(
+                listen="127.0.0.1:0",
+                certificate=self.authority.server(),
+                authority=self.authority.certificate,
+                # The clock leaps from MTU to MTU: streams live through that.
+                lease_s=LEASE_S,
+            ),
             database=self.database,
             clock=self.clock,
             solver=self.solver,
@@ -138,6 +148,15 @@ class Site(Callers, Messages):
                 members = [member for member in self.members if (member, mtu) not in missing]
                 self.gateway.SubmitReadings(self.batch_request(self.batch(instant, members=members)))
             advance(instant)
+
+    def told(self, device: str) -> list[int] | None:
+        """The values of what a driver of the device is told now; None where nothing is meant."""
+        hub = self.service._hub
+        stream = hub.join("village", device, declared=Declared(), pushes=False)
+        hub.heartbeat(stream, 1)
+        answer = hub.answer(stream)
+        hub.leave(stream)
+        return [s.target.value for s in answer.setpoints] if isinstance(answer, LeasedCommand) else None
 
     def _reported(self) -> set[int]:
         return {row["instant"] for row in self.rows("meter_readings")}

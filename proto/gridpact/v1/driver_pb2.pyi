@@ -29,26 +29,55 @@ class _CommandState:
 class _CommandStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_CommandState.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     COMMAND_STATE_UNSPECIFIED: _CommandState.ValueType  # 0
+    """Never valid."""
     COMMAND_STATE_REJECTED: _CommandState.ValueType  # 1
-    """The lease was stale, the epoch or sequence old, or a bound would be broken."""
+    """The lease was stale, the epoch or sequence old, or a bound would be broken. It does not act, and never will."""
     COMMAND_STATE_APPLIED: _CommandState.ValueType  # 2
     """Sent to the device, which said yes."""
     COMMAND_STATE_VERIFIED: _CommandState.ValueType  # 3
     """Read back: the device does it."""
     COMMAND_STATE_DIVERGED: _CommandState.ValueType  # 4
     """Read back: the device does something else."""
+    COMMAND_STATE_RECEIVED: _CommandState.ValueType  # 5
+    """It reached the driver."""
+    COMMAND_STATE_ACCEPTED: _CommandState.ValueType  # 6
+    """Fresh and within the bounds."""
+    COMMAND_STATE_STARTED: _CommandState.ValueType  # 7
+    """The device is being told, and has not answered yet."""
+    COMMAND_STATE_SUPERSEDED: _CommandState.ValueType  # 8
+    """A newer command took its place. The controller decides this; a driver's word on it changes nothing."""
+    COMMAND_STATE_EXPIRED: _CommandState.ValueType  # 9
+    """Its lease ended and no newer command had come. The controller decides this; a driver's word on it changes nothing."""
+    COMMAND_STATE_FAILED: _CommandState.ValueType  # 10
+    """The device failed on it; the failsafe acts."""
 
-class CommandState(_CommandState, metaclass=_CommandStateEnumTypeWrapper): ...
+class CommandState(_CommandState, metaclass=_CommandStateEnumTypeWrapper):
+    """What became of a command. A driver may leave out states on the way; one that is late, repeated, or about an older command
+    changes nothing.
+    """
 
 COMMAND_STATE_UNSPECIFIED: CommandState.ValueType  # 0
+"""Never valid."""
 COMMAND_STATE_REJECTED: CommandState.ValueType  # 1
-"""The lease was stale, the epoch or sequence old, or a bound would be broken."""
+"""The lease was stale, the epoch or sequence old, or a bound would be broken. It does not act, and never will."""
 COMMAND_STATE_APPLIED: CommandState.ValueType  # 2
 """Sent to the device, which said yes."""
 COMMAND_STATE_VERIFIED: CommandState.ValueType  # 3
 """Read back: the device does it."""
 COMMAND_STATE_DIVERGED: CommandState.ValueType  # 4
 """Read back: the device does something else."""
+COMMAND_STATE_RECEIVED: CommandState.ValueType  # 5
+"""It reached the driver."""
+COMMAND_STATE_ACCEPTED: CommandState.ValueType  # 6
+"""Fresh and within the bounds."""
+COMMAND_STATE_STARTED: CommandState.ValueType  # 7
+"""The device is being told, and has not answered yet."""
+COMMAND_STATE_SUPERSEDED: CommandState.ValueType  # 8
+"""A newer command took its place. The controller decides this; a driver's word on it changes nothing."""
+COMMAND_STATE_EXPIRED: CommandState.ValueType  # 9
+"""Its lease ended and no newer command had come. The controller decides this; a driver's word on it changes nothing."""
+COMMAND_STATE_FAILED: CommandState.ValueType  # 10
+"""The device failed on it; the failsafe acts."""
 
 @typing.final
 class Descriptor(message.Message):
@@ -59,29 +88,41 @@ class Descriptor(message.Message):
     DEVICE_FIELD_NUMBER: builtins.int
     BOUNDS_FIELD_NUMBER: builtins.int
     FAILSAFE_FIELD_NUMBER: builtins.int
+    ACCEPTS_PUSHES_FIELD_NUMBER: builtins.int
     device: builtins.str
     """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    accepts_pushes: builtins.bool
+    """Whether the driver reads at any time, so that commands may come unasked. Without it a command only ever comes as the
+    answer to a heartbeat, one answer for each.
+    """
     @builtins.property
     def bounds(self) -> types_pb2.PowerBounds:
         """What the hardware can do, whatever it is told."""
 
     @builtins.property
-    def failsafe(self) -> types_pb2.Failsafe: ...
+    def failsafe(self) -> types_pb2.Failsafe:
+        """What the device does when nobody tells it anything; within the bounds. The controller keeps it: until it has one, it
+        counts on the worst that the device can do.
+        """
+
     def __init__(
         self,
         *,
         device: builtins.str = ...,
         bounds: types_pb2.PowerBounds | None = ...,
         failsafe: types_pb2.Failsafe | None = ...,
+        accepts_pushes: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "failsafe", b"failsafe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "device", b"device", "failsafe", b"failsafe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accepts_pushes", b"accepts_pushes", "bounds", b"bounds", "device", b"device", "failsafe", b"failsafe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class Heartbeat(message.Message):
+    """Says that the driver is there; leases count from its sending."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     COUNTER_FIELD_NUMBER: builtins.int
@@ -114,7 +155,9 @@ class Telemetry(message.Message):
     STATE_DURATION_FIELD_NUMBER: builtins.int
     STARTS_TODAY_FIELD_NUMBER: builtins.int
     power_w: builtins.int
+    """Consumption positive."""
     relay_closed: builtins.bool
+    """Of a relay."""
     stored_wh: builtins.int
     """Energy stored in a battery."""
     failsafe: builtins.bool
@@ -124,7 +167,9 @@ class Telemetry(message.Message):
     starts_today: builtins.int
     """How often it was switched on since midnight in the microgrid's time zone. Where it is missing, the same."""
     @builtins.property
-    def measure_time(self) -> timestamp_pb2.Timestamp: ...
+    def measure_time(self) -> timestamp_pb2.Timestamp:
+        """When, in whole seconds; older ones than the newest do not count."""
+
     @builtins.property
     def closed_duration(self) -> duration_pb2.Duration:
         """How long the relay has been closed since the device was first registered."""
@@ -171,17 +216,31 @@ class Telemetry(message.Message):
 
 @typing.final
 class CommandReport(message.Message):
+    """What a driver says about a command."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     COMMAND_ID_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     OBSERVE_TIME_FIELD_NUMBER: builtins.int
+    PASSED_FIELD_NUMBER: builtins.int
     command_id: builtins.str
+    """As the command has it."""
     state: CommandState.ValueType
+    """Where it stands."""
     reason: builtins.str
+    """Why, for people; at most 500 characters are kept."""
     @builtins.property
-    def observe_time(self) -> timestamp_pb2.Timestamp: ...
+    def observe_time(self) -> timestamp_pb2.Timestamp:
+        """When the driver saw that, in whole seconds."""
+
+    @builtins.property
+    def passed(self) -> containers.RepeatedScalarFieldContainer[CommandState.ValueType]:
+        """The states that it went through on the way since the last report, in order, where there are any: one report may then
+        say as much as several.
+        """
+
     def __init__(
         self,
         *,
@@ -189,15 +248,18 @@ class CommandReport(message.Message):
         state: CommandState.ValueType = ...,
         reason: builtins.str = ...,
         observe_time: timestamp_pb2.Timestamp | None = ...,
+        passed: abc.Iterable[CommandState.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "observe_time", b"observe_time", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "observe_time", b"observe_time", "passed", b"passed", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class ConnectRequest(message.Message):
+    """What a driver says."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     DESCRIPTOR_FIELD_NUMBER: builtins.int
@@ -205,13 +267,21 @@ class ConnectRequest(message.Message):
     TELEMETRY_FIELD_NUMBER: builtins.int
     REPORT_FIELD_NUMBER: builtins.int
     @builtins.property
-    def descriptor(self) -> Descriptor: ...
+    def descriptor(self) -> Descriptor:
+        """What the device is."""
+
     @builtins.property
-    def heartbeat(self) -> Heartbeat: ...
+    def heartbeat(self) -> Heartbeat:
+        """At least every heartbeat interval of the welcome."""
+
     @builtins.property
-    def telemetry(self) -> Telemetry: ...
+    def telemetry(self) -> Telemetry:
+        """At least every telemetry interval of the welcome."""
+
     @builtins.property
-    def report(self) -> CommandReport: ...
+    def report(self) -> CommandReport:
+        """What became of a command."""
+
     def __init__(
         self,
         *,
@@ -239,12 +309,15 @@ class Setpoint(message.Message):
     POWER_W_FIELD_NUMBER: builtins.int
     PRODUCTION_LIMIT_W_FIELD_NUMBER: builtins.int
     relay_closed: builtins.bool
+    """Closed (true) or open (false)."""
     power_w: builtins.int
     """Consumption positive."""
     production_limit_w: builtins.int
     """Produce at most this."""
     @builtins.property
-    def interval(self) -> types_pb2.Interval: ...
+    def interval(self) -> types_pb2.Interval:
+        """When, by the wall clock; whole seconds."""
+
     def __init__(
         self,
         *,
@@ -263,20 +336,37 @@ class Setpoint(message.Message):
 
 @typing.final
 class Command(message.Message):
+    """Setpoints under a lease. Which of them holds follows from the wall clock, how long the command acts from the lease."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     COMMAND_ID_FIELD_NUMBER: builtins.int
     WINDOW_FIELD_NUMBER: builtins.int
     LEASE_FIELD_NUMBER: builtins.int
     SETPOINTS_FIELD_NUMBER: builtins.int
+    CURTAILED_BY_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
     command_id: builtins.str
+    """Unique; reports name it."""
     window: builtins.str
-    """microgrids/{microgrid}/windows/{window}"""
+    """The window that decided the first setpoint: microgrids/{microgrid}/windows/{window}; empty where none did, as for an
+    override outside of any plan.
+    """
+    curtailed_by: builtins.str
+    """The name of the limit that made a setpoint smaller than it was planned; empty where none did."""
     @builtins.property
-    def lease(self) -> types_pb2.Lease: ...
+    def lease(self) -> types_pb2.Lease:
+        """How long it may act, and what it supersedes: everything of a smaller epoch, or of this epoch and a smaller sequence."""
+
     @builtins.property
     def setpoints(self) -> containers.RepeatedCompositeFieldContainer[Setpoint]:
-        """In order of time. They outlive a lost link, never the lease."""
+        """In order of time. They outlive a lost link, never the lease. None: the device goes to its failsafe now."""
+
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """The limits that bind the device now, as the DSO signed them (each payload a gridpact.v1.Envelope); only where
+        curtailed_by is set. Empty also where what binds is nothing that was signed, as a failsafe limit of the service.
+        """
 
     def __init__(
         self,
@@ -285,29 +375,38 @@ class Command(message.Message):
         window: builtins.str = ...,
         lease: types_pb2.Lease | None = ...,
         setpoints: abc.Iterable[Setpoint] | None = ...,
+        curtailed_by: builtins.str = ...,
+        limits: abc.Iterable[types_pb2.Signed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "lease", b"lease", "setpoints", b"setpoints", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["command_id", b"command_id", "curtailed_by", b"curtailed_by", "lease", b"lease", "limits", b"limits", "setpoints", b"setpoints", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class Idle(message.Message):
-    """The answer to a heartbeat when there is nothing to do."""
+    """The answer to a heartbeat when there is nothing new."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     HEARTBEAT_COUNTER_FIELD_NUMBER: builtins.int
+    STANDING_SEQUENCE_FIELD_NUMBER: builtins.int
     heartbeat_counter: builtins.int
+    """The newest heartbeat that was heard."""
+    standing_sequence: builtins.int
+    """The sequence of the command that stands: it acts on until its lease ends, and a fresh one comes before that as long as
+    heartbeats do. 0: the controller means nothing for now, and the device goes to its failsafe when its last lease ends.
+    """
     def __init__(
         self,
         *,
         heartbeat_counter: builtins.int = ...,
+        standing_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["heartbeat_counter", b"heartbeat_counter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["heartbeat_counter", b"heartbeat_counter", "standing_sequence", b"standing_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,45 +418,104 @@ class Welcome(message.Message):
 
     EPOCH_FIELD_NUMBER: builtins.int
     CONTROLLER_TIME_FIELD_NUMBER: builtins.int
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
+    HEARTBEAT_PHASE_FIELD_NUMBER: builtins.int
+    TELEMETRY_INTERVAL_FIELD_NUMBER: builtins.int
     epoch: builtins.int
+    """The controller's incarnation: commands of smaller ones are void."""
     @builtins.property
-    def controller_time(self) -> timestamp_pb2.Timestamp: ...
+    def controller_time(self) -> timestamp_pb2.Timestamp:
+        """What the controller takes the time to be, so that a driver can tell that its wall clock is wrong."""
+
+    @builtins.property
+    def heartbeat_interval(self) -> duration_pb2.Duration:
+        """Send a heartbeat at least this often."""
+
+    @builtins.property
+    def heartbeat_phase(self) -> duration_pb2.Duration:
+        """Send the first heartbeat at once, the second after this, and then one every interval: it spreads drivers that came
+        together.
+        """
+
+    @builtins.property
+    def telemetry_interval(self) -> duration_pb2.Duration:
+        """Send telemetry at least this often, best right before a heartbeat; what is older counts at its worst case."""
+
     def __init__(
         self,
         *,
         epoch: builtins.int = ...,
         controller_time: timestamp_pb2.Timestamp | None = ...,
+        heartbeat_interval: duration_pb2.Duration | None = ...,
+        heartbeat_phase: duration_pb2.Duration | None = ...,
+        telemetry_interval: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time", "heartbeat_interval", b"heartbeat_interval", "heartbeat_phase", b"heartbeat_phase", "telemetry_interval", b"telemetry_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time", "epoch", b"epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time", "epoch", b"epoch", "heartbeat_interval", b"heartbeat_interval", "heartbeat_phase", b"heartbeat_phase", "telemetry_interval", b"telemetry_interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ComeBack(message.Message):
+    """The controller is about to end the stream, as when it is stopped for an update. The lease runs on."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def after(self) -> duration_pb2.Duration:
+        """Connect again after this, not before: each driver is told an instant of its own."""
+
+    def __init__(
+        self,
+        *,
+        after: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after", b"after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class ConnectResponse(message.Message):
+    """What the controller says."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     WELCOME_FIELD_NUMBER: builtins.int
     COMMAND_FIELD_NUMBER: builtins.int
     IDLE_FIELD_NUMBER: builtins.int
+    COME_BACK_FIELD_NUMBER: builtins.int
     @builtins.property
-    def welcome(self) -> Welcome: ...
+    def welcome(self) -> Welcome:
+        """First, and once."""
+
     @builtins.property
-    def command(self) -> Command: ...
+    def command(self) -> Command:
+        """What the device shall do."""
+
     @builtins.property
-    def idle(self) -> Idle: ...
+    def idle(self) -> Idle:
+        """Nothing new."""
+
+    @builtins.property
+    def come_back(self) -> ComeBack:
+        """Last, where the controller goes away."""
+
     def __init__(
         self,
         *,
         welcome: Welcome | None = ...,
         command: Command | None = ...,
         idle: Idle | None = ...,
+        come_back: ComeBack | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "command", "idle"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "command", "idle", "come_back"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...

@@ -27,29 +27,61 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DriverServiceStub:
-    """For drivers of relays and other devices, which dial in and hold one stream for each device."""
+    """For drivers of relays and other devices, which dial in and hold one stream for each device. A gateway that serves many
+    devices opens many streams over its one connection.
+    """
 
     @typing.overload
     def __new__(cls, channel: grpc.Channel) -> _Self: ...
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> DriverServiceAsyncStub: ...
     Connect: grpc.StreamStreamMultiCallable[driver_pb2.ConnectRequest, driver_pb2.ConnectResponse]
-    """The driver sends a descriptor, then heartbeats, telemetry and reports. Each heartbeat is answered by a command, or
-    by an idle answer where the controller has none: then the last lease runs out and the device goes to its failsafe.
+    """The driver sends a descriptor within 10 s and is welcomed; from then on it sends heartbeats, telemetry and reports.
+
+    Heartbeats. Each is answered, by a Command or by Idle; heartbeats that arrive while an answer is under way share the
+    next one, which names the newest of them. A command comes where there is none yet on this stream, where anything of it
+    changed, where half of its lease is over, or where the next heartbeat but one could come too late for it; otherwise the
+    last command stands and its lease runs on, which Idle says.
+
+    Pushes. A driver that accepts them also gets commands unasked, at once, whenever what its device shall do changes: by
+    a limit, an override or a new window. They name the newest heartbeat of the driver that the controller has heard, and
+    their lease counts from its sending all the same. There is no queue: a driver that reads slowly gets the newest state
+    when it reads again, and nothing of what was between.
+
+    Ends. A stream on which nothing is heard for two and a half heartbeat intervals is ended with DEADLINE_EXCEEDED; a
+    newer stream for the same device ends the older one with ABORTED. Too many drivers at once are refused with
+    RESOURCE_EXHAUSTED and google.rpc.RetryInfo: each is told an instant of its own. The lease runs on meanwhile.
     """
 
 @typing.type_check_only
 class DriverServiceAsyncStub(DriverServiceStub):
-    """For drivers of relays and other devices, which dial in and hold one stream for each device."""
+    """For drivers of relays and other devices, which dial in and hold one stream for each device. A gateway that serves many
+    devices opens many streams over its one connection.
+    """
 
     def __init__(self, channel: aio.Channel) -> None: ...
     Connect: aio.StreamStreamMultiCallable[driver_pb2.ConnectRequest, driver_pb2.ConnectResponse]  # type: ignore[assignment]
-    """The driver sends a descriptor, then heartbeats, telemetry and reports. Each heartbeat is answered by a command, or
-    by an idle answer where the controller has none: then the last lease runs out and the device goes to its failsafe.
+    """The driver sends a descriptor within 10 s and is welcomed; from then on it sends heartbeats, telemetry and reports.
+
+    Heartbeats. Each is answered, by a Command or by Idle; heartbeats that arrive while an answer is under way share the
+    next one, which names the newest of them. A command comes where there is none yet on this stream, where anything of it
+    changed, where half of its lease is over, or where the next heartbeat but one could come too late for it; otherwise the
+    last command stands and its lease runs on, which Idle says.
+
+    Pushes. A driver that accepts them also gets commands unasked, at once, whenever what its device shall do changes: by
+    a limit, an override or a new window. They name the newest heartbeat of the driver that the controller has heard, and
+    their lease counts from its sending all the same. There is no queue: a driver that reads slowly gets the newest state
+    when it reads again, and nothing of what was between.
+
+    Ends. A stream on which nothing is heard for two and a half heartbeat intervals is ended with DEADLINE_EXCEEDED; a
+    newer stream for the same device ends the older one with ABORTED. Too many drivers at once are refused with
+    RESOURCE_EXHAUSTED and google.rpc.RetryInfo: each is told an instant of its own. The lease runs on meanwhile.
     """
 
 class DriverServiceServicer(metaclass=abc_1.ABCMeta):
-    """For drivers of relays and other devices, which dial in and hold one stream for each device."""
+    """For drivers of relays and other devices, which dial in and hold one stream for each device. A gateway that serves many
+    devices opens many streams over its one connection.
+    """
 
     @abc_1.abstractmethod
     def Connect(
@@ -57,8 +89,21 @@ class DriverServiceServicer(metaclass=abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[driver_pb2.ConnectRequest],
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[driver_pb2.ConnectResponse], abc.AsyncIterator[driver_pb2.ConnectResponse]]:
-        """The driver sends a descriptor, then heartbeats, telemetry and reports. Each heartbeat is answered by a command, or
-        by an idle answer where the controller has none: then the last lease runs out and the device goes to its failsafe.
+        """The driver sends a descriptor within 10 s and is welcomed; from then on it sends heartbeats, telemetry and reports.
+
+        Heartbeats. Each is answered, by a Command or by Idle; heartbeats that arrive while an answer is under way share the
+        next one, which names the newest of them. A command comes where there is none yet on this stream, where anything of it
+        changed, where half of its lease is over, or where the next heartbeat but one could come too late for it; otherwise the
+        last command stands and its lease runs on, which Idle says.
+
+        Pushes. A driver that accepts them also gets commands unasked, at once, whenever what its device shall do changes: by
+        a limit, an override or a new window. They name the newest heartbeat of the driver that the controller has heard, and
+        their lease counts from its sending all the same. There is no queue: a driver that reads slowly gets the newest state
+        when it reads again, and nothing of what was between.
+
+        Ends. A stream on which nothing is heard for two and a half heartbeat intervals is ended with DEADLINE_EXCEEDED; a
+        newer stream for the same device ends the older one with ABORTED. Too many drivers at once are refused with
+        RESOURCE_EXHAUSTED and google.rpc.RetryInfo: each is told an instant of its own. The lease runs on meanwhile.
         """
 
 def add_DriverServiceServicer_to_server(servicer: DriverServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -1,12 +1,21 @@
+import asyncio
 import queue
+from types import SimpleNamespace
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import RpcError, StatusCode
 
-from controller.store import registry
+from controller.composing import SignedLimit, Target
+from controller.herd import Herd
+from controller.microgrid import SetpointKind
+from controller.refusals import Refusal
+from controller.services.driver import DriverServicer
+from controller.store import drivers, registry
 from gridpact.v1 import driver_pb2 as pb
+from gridpact.v1 import types_pb2
+from tests.controller.village_site import LEASE_S
 
 DEVICE = "microgrids/village/members/{}/devices/{}"
 
@@ -27,8 +36,8 @@ class Stream:
     def hear(self):
         return next(self.answers)
 
-    def descriptor(self):
-        self.say(descriptor=pb.Descriptor(device=self.name))
+    def descriptor(self, **values):
+        self.say(descriptor=pb.Descriptor(device=self.name, **values))
         return self.hear().welcome
 
     def beat(self, counter=None):
@@ -51,10 +60,10 @@ def connect(site):
     """Opens streams; each has a certificate of its own and has said its descriptor."""
     streams = []
 
-    def connect(device, **values):
-        stream = Stream(site, device, **values)
+    def connect(device, **descriptor):
+        stream = Stream(site, device)
         streams.append(stream)
-        assert stream.descriptor().epoch
+        assert stream.descriptor(**descriptor).epoch
         return stream
 
     yield connect
@@ -150,7 +159,7 @@ class TestHeartbeat:
         command = connect("bob/boiler").beat(41).command
         assert command.window == site.window(0)
         assert command.lease.heartbeat_counter == 41
-        assert command.lease.ttl == Duration(seconds=120)
+        assert command.lease.ttl == Duration(seconds=LEASE_S)
         assert command.lease.epoch == site.rows("controllers")[0]["epoch"]
         rows = [row for row in site.rows("setpoints") if row["device"] == "bob/boiler"]
         assert setpoints(command) == [(r["mtu_start"], r["mtu_start"] + 900, bool(r["value"])) for r in rows]
@@ -168,14 +177,22 @@ class TestHeartbeat:
 
     def test_what_is_over_is_not_said_again(self, site, connect):
         site.live(until=site.start)
-        stream = connect("eve/battery")
-        assert len(stream.beat().command.setpoints) == 2
+        assert len(connect("eve/battery").beat().command.setpoints) == 2
         site.clock.set(site.start + 899)
-        assert len(stream.beat().command.setpoints) == 2
+        assert len(connect("eve/battery").beat().command.setpoints) == 2
         site.clock.set(site.start + 900)
-        assert [start for start, _, _ in setpoints(stream.beat().command)] == [site.start + 900]
+        assert [start for start, _, _ in setpoints(connect("eve/battery").beat().command)] == [site.start + 900]
         site.clock.set(site.start + 1800)
-        assert stream.beat().WhichOneof("message") == "idle"
+        assert connect("eve/battery").beat().WhichOneof("message") == "idle"
+
+    def test_what_stands_is_not_said_again(self, site, connect):
+        site.live(until=site.start)
+        stream = connect("eve/battery")
+        command = stream.beat().command
+        site.clock.set(site.start + 60)
+        assert stream.beat().idle == pb.Idle(heartbeat_counter=2, standing_sequence=command.lease.sequence)
+        site.clock.set(site.start + LEASE_S // 2)
+        assert stream.beat().idle == pb.Idle(heartbeat_counter=3)  # its window is over
 
     def test_the_next_window_is_said_with_the_running_one(self, site, connect):
         site.live(until=site.start + 1500)
@@ -185,8 +202,7 @@ class TestHeartbeat:
 
     def test_sequence_and_command_id_rise_over_streams(self, site, connect):
         site.live(until=site.start)
-        one, other = connect("eve/battery"), connect("eve/battery")
-        commands = [stream.beat().command for stream in (one, other, one)]
+        commands = [connect("eve/battery").beat().command for _ in range(3)]
         assert [command.lease.sequence for command in commands] == [1, 2, 3]
         assert len({command.command_id for command in commands}) == 3
 
@@ -371,6 +387,35 @@ class TestReport:
         site.advance()
         assert site.rows("reports") == []
 
+    def test_one_may_say_the_whole_way(self, site, connect):
+        site.live(until=site.start)
+        stream = connect("eve/battery")
+        passed = [pb.COMMAND_STATE_RECEIVED, pb.COMMAND_STATE_ACCEPTED, pb.COMMAND_STATE_APPLIED]
+        command = stream.beat().command
+        stream.say(report=self.report(site, command.command_id, pb.COMMAND_STATE_VERIFIED, passed=passed))
+        stream.beat()
+        site.advance()
+        assert {row["state"] for row in site.rows("reports")} == {"RECEIVED", "ACCEPTED", "APPLIED", "VERIFIED"}
+
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ({"command_id": "x" * 201}, "command_id"),
+            ({"passed": [pb.COMMAND_STATE_RECEIVED] * 11}, "passed"),
+            ({"passed": [pb.COMMAND_STATE_RECEIVED, 99]}, "passed[1]"),
+            ({"observe_time": Timestamp(seconds=5)}, "observe_time"),
+            ({"observe_time": Timestamp(seconds=4_000_000_000)}, "observe_time"),
+        ],
+    )
+    def test_an_absurd_one_ends_the_stream(self, site, connect, refusal_of, values, field):
+        stream = connect("bob/boiler")
+        report = self.report(site, "x")
+        for name in values:
+            report.ClearField(name)
+        report.MergeFrom(pb.CommandReport(**values))
+        stream.say(report=report)
+        assert stream.refused(refusal_of).fields == (f"report.{field}",)
+
     @pytest.mark.parametrize("state", [pb.COMMAND_STATE_UNSPECIFIED, 99])
     def test_an_unknown_state_ends_the_stream(self, site, connect, refusal_of, state):
         stream = connect("bob/boiler")
@@ -387,11 +432,182 @@ def test_a_driver_that_leaves_leaves_no_trace(site, connect):
     assert site.rows() == before
 
 
-@pytest.mark.slow
-def test_stopping_the_service_ends_the_streams(make_site):
+def test_a_service_that_stops_says_when_to_come_back(make_site):
     site = make_site("village")
     stream = Stream(site, "bob/boiler")
     stream.descriptor()
-    site.loop.run(site.service.stop())  # lets streams end by themselves for two seconds
-    with pytest.raises(RpcError):
-        stream.hear()
+    site.loop.run(site.service.stop())
+    assert 1000 <= stream.hear().come_back.after.ToMilliseconds() < 2000
+    assert list(stream.answers) == []
+
+
+class TestPush:
+    @pytest.fixture
+    def stream(self, site, connect):
+        site.live(until=site.start)
+        stream = connect("bob/boiler", accepts_pushes=True)
+        stream.beat()
+        return stream
+
+    def override(self, site, target):
+        async def on_the_loop():
+            site.service._hub.set_override("village", "bob/boiler", target, site.start + 300)
+
+        site.loop.run(on_the_loop())
+
+    def test_what_changes_is_told_unasked_under_the_newest_heartbeat(self, site, stream):
+        planned = next(row["value"] for row in site.rows("setpoints") if row["device"] == "bob/boiler")
+        self.override(site, Target(SetpointKind.RELAY, 1 - planned))
+        command = stream.hear().command
+        assert command.lease.heartbeat_counter == 1
+        assert setpoints(command)[0] == (site.start, site.start + 300, bool(1 - planned))
+        assert setpoints(command)[1] == (site.start + 300, site.start + 900, bool(planned))
+
+    def test_a_new_window_is_told_unasked(self, site, stream):
+        site.live(until=site.start + 1500)
+        assert site.start + 1800 in [start for start, _, _ in setpoints(stream.hear().command)]
+
+    def test_an_old_driver_hears_of_it_with_its_next_heartbeat(self, site, connect):
+        site.live(until=site.start)
+        stream = connect("bob/boiler")
+        values = []
+        for value in (0, 1, 0):
+            self.override(site, Target(SetpointKind.RELAY, value))
+            values.append(setpoints(stream.beat().command)[0][2])
+        assert values == [False, True, False]
+
+    def test_a_limit_comes_as_the_dso_signed_it(self, site, stream):
+        class Off:
+            max_consumption_w = 0
+            max_production_w = None
+
+        async def limit():
+            hub = site.service._hub
+            hub.caps = lambda microgrid, device, now: Off()
+            hub.limits_of = lambda microgrid, device: [
+                SignedLimit(name="microgrids/village/envelopes/e", payload=b"p", signature=b"s", key_id="k")
+            ]
+            hub.push("village")
+
+        self.override(site, Target(SetpointKind.RELAY, 1))
+        assert setpoints(stream.hear().command)[0] == (site.start, site.start + 300, True)
+        site.loop.run(limit())
+        command = stream.hear().command
+        assert setpoints(command)[0] == (site.start, site.start + 300, False)
+        assert command.curtailed_by == "microgrids/village/envelopes/e"
+        assert list(command.limits) == [types_pb2.Signed(payload=b"p", signature=b"s", key_id="k")]
+
+
+class TestTwoStreams:
+    def test_the_newer_ends_the_older(self, connect, refusal_of):
+        older, newer = connect("bob/boiler"), connect("bob/boiler")
+        answer = older.refused(refusal_of)
+        assert (answer.code, answer.reason) == (StatusCode.ABORTED, "SUPERSEDED")
+        assert newer.beat().idle.heartbeat_counter == 1
+
+
+class TestWelcome:
+    def test_it_tells_the_intervals(self, site):
+        stream = Stream(site, "bob/boiler")
+        welcome = stream.descriptor()
+        assert welcome.heartbeat_interval == welcome.telemetry_interval == Duration(seconds=LEASE_S // 3)
+        assert 0 < welcome.heartbeat_phase.ToMilliseconds() <= LEASE_S // 3 * 1000
+        stream.close()
+
+    def test_a_driver_that_is_let_in_later_is_told_when(self, site, refusal_of):
+        site.service._hub._herd = Herd(0.5)
+        Stream(site, "ada/pv").descriptor()
+        stream = Stream(site, "bob/boiler")
+        stream.say(descriptor=pb.Descriptor(device=stream.name))
+        answer = stream.refused(refusal_of)
+        assert (answer.code, answer.reason) == (StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_AT_ONCE")
+        assert answer.retry_s == 2
+        site.clock.set(site.clock.now() + 2)
+        assert Stream(site, "bob/boiler").descriptor().epoch
+
+
+class TestDescriptor:
+    def declared(self, site):
+        return dict(site.service._hub.failsafes("village"))
+
+    def test_what_it_declares_is_kept(self, site, connect):
+        bounds = types_pb2.PowerBounds(lower_w=0, upper_w=1501)
+        connect("bob/boiler", bounds=bounds, failsafe=types_pb2.Failsafe(relay_closed=False))
+        site.advance()
+        assert site.rows("declarations") == [
+            {
+                "microgrid": "village",
+                "device": "bob/boiler",
+                "failsafe_kind": "RELAY",
+                "failsafe_value": 0,
+                "lower_w": 0,
+                "upper_w": 1501,
+            }
+        ]
+        site.restart()
+        assert set(self.declared(site)) == {"bob/boiler"}
+
+    @pytest.mark.parametrize(
+        ("values", "code", "field"),
+        [
+            ({"bounds": {"lower_w": 2, "upper_w": 1}}, StatusCode.INVALID_ARGUMENT, "bounds"),
+            ({"bounds": {"lower_w": -(2**63)}}, StatusCode.OUT_OF_RANGE, "bounds.lower_w"),
+            ({"bounds": {"upper_w": 2**63 - 1}}, StatusCode.OUT_OF_RANGE, "bounds.upper_w"),
+            (
+                {"bounds": {"upper_w": 5}, "failsafe": {"power_w": 6}},
+                StatusCode.OUT_OF_RANGE,
+                "failsafe.power_w",
+            ),
+            ({"failsafe": {"production_limit_w": -1}}, StatusCode.OUT_OF_RANGE, "failsafe.production_limit_w"),
+            ({"failsafe": {"power_w": 2**63 - 1}}, StatusCode.OUT_OF_RANGE, "failsafe.power_w"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, site, refusal_of, values, code, field):
+        stream = Stream(site, "bob/boiler")
+        stream.say(descriptor=pb.Descriptor(device=stream.name, **values))
+        answer = stream.refused(refusal_of)
+        assert (answer.code, answer.fields) == (code, (f"descriptor.{field}",))
+        assert self.declared(site) == {}
+
+    def test_a_gateway_serves_the_devices_that_name_it(self, site, refusal_of):
+        name = DEVICE.format("bob", "boiler")
+        assert site.database.run(drivers.set_gateway, "village", "bob/boiler", "cellar")
+
+        async def learn():
+            found = site.database.run(drivers.registered_device, "village", "bob/boiler")
+            site.service._hub.register("village", "bob/boiler", found)
+
+        site.loop.run(learn())
+        assert Stream(site, "cellar", name=name).descriptor().epoch
+        assert Stream(site, "bob/boiler", name=name).descriptor().epoch
+        for driver, device in (("attic", name), ("cellar", DEVICE.format("ada", "pv"))):
+            stream = Stream(site, driver, name=device)
+            stream.say(descriptor=pb.Descriptor(device=device))
+            assert stream.refused(refusal_of).code is StatusCode.NOT_FOUND
+
+    def test_an_endless_name_is_invalid(self, site, refusal_of):
+        stream = Stream(site, "bob/boiler", name="x" * 10_000)
+        stream.say(descriptor=pb.Descriptor(device=stream.name))
+        assert stream.refused(refusal_of).fields == ("descriptor.device",)
+
+    def test_who_says_nothing_is_sent_away(self, site, refusal_of):
+        site.loop.run(silence(site))
+
+
+async def silence(site):
+    """A stream on which no descriptor comes."""
+
+    async def nothing():
+        await asyncio.sleep(3600)
+        yield pb.ConnectRequest()
+
+    context = SimpleNamespace(
+        auth_context=lambda: {
+            "ssl_tls_version": (b"TLSv1.3",),
+            "peer_spiffe_id": (b"spiffe://village/driver/bob/boiler",),
+        }
+    )
+    servicer = DriverServicer(site.service._core, greeting_s=0.01)
+    with pytest.raises(Refusal) as caught:
+        await anext(servicer.Connect(nothing(), context))
+    assert caught.value.reason == "NO_DESCRIPTOR"

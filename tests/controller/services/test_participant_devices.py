@@ -161,7 +161,7 @@ class TestDeleteDevice:
 
     def told(self, site, device="eve/battery"):
         """What the device's driver is told now."""
-        return site.service._hub.command("village", device, now=site.clock.now(), mtu_seconds=900)
+        return site.service._hub.planned("village", device)
 
     def test_it_is_planned_no_more_and_told_nothing_more(self, settled):
         assert self.told(settled) is not None

@@ -1,0 +1,103 @@
+"""One driver's stream, seen from the hub: what was heard, what was told, and a mailbox with a single slot.
+
+The mailbox holds no message. It says that there is something to tell; what, the writer asks for at the moment at
+which it can write. So a driver that reads slowly gets the newest state when it reads again, and nothing piles up.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from controller.composing import Stretch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The command that stands on a stream.
+
+    Attributes
+    ----------
+    sequence : its
+    stretches : what it says
+    leased_from : monotonic instant at which the heartbeat that it answers was heard
+    """
+
+    sequence: int
+    stretches: tuple[Stretch, ...]
+    leased_from: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Why a stream ends.
+
+    Attributes
+    ----------
+    error : what ends the stream: a refusal, or a fault of ours; None where it ends well
+    come_back_s : s after which the driver may connect again; None where it is not told
+    """
+
+    error: Exception | None = None
+    come_back_s: float | None = None
+
+
+class DriverStream:
+    """One open stream.
+
+    Parameters
+    ----------
+    microgrid, device : whose
+    pushes : whether the driver reads at any time
+    opened_at : monotonic
+    """
+
+    __slots__ = (
+        "_wake",
+        "beat_s",
+        "counter",
+        "device",
+        "ending",
+        "heard_at",
+        "heartbeat_at",
+        "microgrid",
+        "owed",
+        "pushes",
+        "told",
+    )
+
+    def __init__(self, microgrid: str, device: str, *, pushes: bool, opened_at: float) -> None:
+        self.microgrid = microgrid
+        self.device = device
+        self.pushes = pushes
+        self.counter = 0
+        self.heartbeat_at = opened_at
+        self.beat_s = 0.0
+        self.heard_at = opened_at
+        self.owed = False
+        self.told: Told | None = None
+        self.ending: Ending | None = None
+        self._wake = asyncio.Event()
+
+    def heartbeat(self, counter: int, now: float) -> None:
+        """A heartbeat was heard: it wants an answer, and leases count from it."""
+        if self.counter:
+            self.beat_s = now - self.heartbeat_at
+        self.counter = counter
+        self.heartbeat_at = self.heard_at = now
+        self.owed = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something may have changed for the device."""
+        if self.pushes and self.counter:
+            self._wake.set()
+
+    def end(self, ending: Ending) -> None:
+        """Let the stream end once what is owed is said; the first reason counts."""
+        if self.ending is None:
+            self.ending = ending
+        self._wake.set()
+
+    async def woken(self) -> None:
+        """Wait until there may be something to tell."""
+        await self._wake.wait()
+        self._wake.clear()

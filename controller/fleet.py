@@ -1,0 +1,117 @@
+"""What the hub knows of each device: how it was registered, what is planned, wanted and told, who serves it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.commands import TrackedCommand
+from controller.composing import UNKNOWN, Override, Ratings, Stretch, Target
+from controller.driver_stream import DriverStream
+from controller.microgrid import DeviceSetpoint, DeviceState, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """How a device was registered.
+
+    Attributes
+    ----------
+    mtu_seconds : of its microgrid
+    ratings : what it takes and gives
+    gateway : id of the driver that serves it in the place of one of its own name; None for its own
+    """
+
+    mtu_seconds: int
+    ratings: Ratings = UNKNOWN
+    gateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What a driver said of its device when it connected.
+
+    Attributes
+    ----------
+    failsafe : what the device does when nobody tells it anything; None where that was not said
+    lower_w, upper_w : what the hardware can do; None where that was not said
+    """
+
+    failsafe: Target | None = None
+    lower_w: int | None = None
+    upper_w: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The newest telemetry of a device.
+
+    Attributes
+    ----------
+    state : what it said
+    arrived : monotonic instant at which it came: its age is told by this, not by anybody's wall clock
+    """
+
+    state: DeviceState
+    arrived: float
+
+
+class FleetDevice:
+    """One device."""
+
+    __slots__ = ("declared", "forgotten", "override", "planned", "registered", "sequence", "stream", "tracked")
+
+    def __init__(self) -> None:
+        self.registered: Registered | None = None
+        self.declared = Declared()
+        self.forgotten = False
+        self.planned: dict[int, tuple[str, Target]] = {}
+        self.override: Override | None = None
+        self.sequence = 0
+        self.stream: DriverStream | None = None
+        self.tracked: TrackedCommand | None = None
+
+    @property
+    def ratings(self) -> Ratings:
+        """What it takes and gives, where that is known."""
+        return UNKNOWN if self.registered is None else self.registered.ratings
+
+    def plan(self, window: Window, setpoint: DeviceSetpoint) -> None:
+        """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""
+        self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
+
+    def coming(self, now: float) -> list[Stretch]:
+        """What is planned and not over, in order of time; what is over is forgotten."""
+        if self.registered is None:
+            return []
+        mtu_s = self.registered.mtu_seconds
+        for past in [start for start in self.planned if start + mtu_s <= now]:
+            del self.planned[past]
+        return [
+            Stretch(start=start, end=start + mtu_s, target=target, window=window)
+            for start, (window, target) in sorted(self.planned.items())
+        ]
+
+
+class Fleet:
+    """All devices by microgrid and id."""
+
+    def __init__(self) -> None:
+        self._devices: defaultdict[str, dict[str, FleetDevice]] = defaultdict(dict)
+
+    def device(self, microgrid: str, device: str) -> FleetDevice:
+        """The device; new where nothing is known of it."""
+        devices = self._devices[microgrid]
+        found = devices.get(device)
+        if found is None:
+            found = devices[device] = FleetDevice()
+        return found
+
+    def of(self, microgrid: str) -> dict[str, FleetDevice]:
+        """The devices of a microgrid by id."""
+        return self._devices[microgrid]
+
+    def __iter__(self) -> Iterator[tuple[str, str, FleetDevice]]:
+        """Microgrid, device id, device: of all."""
+        for microgrid, devices in self._devices.items():
+            for id_, device in devices.items():
+                yield microgrid, id_, device

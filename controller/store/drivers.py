@@ -1,0 +1,81 @@
+"""The statements for drivers: which device a driver may serve, and what it declared."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from controller.composing import Target, ratings_of
+from controller.fleet import Declared, Registered
+from controller.flexibility import from_plain
+from controller.microgrid import SetpointKind
+from controller.store import schema
+from controller.store.rows import upsert
+
+
+def registered_devices(connection: Connection, microgrid_id: str) -> dict[str, Registered]:
+    """How the devices of a microgrid are registered, by id."""
+    rows = connection.execute(_registered().where(schema.devices.c.microgrid == microgrid_id))
+    return {row.id: _to_registered(row) for row in rows}
+
+
+def registered_device(connection: Connection, microgrid_id: str, device: str) -> Registered | None:
+    """How a device is registered; None where it is not."""
+    table = schema.devices
+    row = connection.execute(_registered().where(table.c.microgrid == microgrid_id, table.c.id == device)).first()
+    return None if row is None else _to_registered(row)
+
+
+def set_gateway(connection: Connection, microgrid_id: str, device: str, gateway: str | None) -> bool:
+    """Let a driver of another name serve a device, or again its own (None); False where there is no such device."""
+    table = schema.devices
+    result = connection.execute(
+        update(table).where(table.c.microgrid == microgrid_id, table.c.id == device).values(gateway=gateway)
+    )
+    return result.rowcount == 1
+
+
+def put_declaration(connection: Connection, microgrid_id: str, device: str, declared: Declared) -> None:
+    """Keep what a driver said of its device when it connected."""
+    failsafe = declared.failsafe
+    upsert(
+        connection,
+        schema.declarations,
+        {
+            "microgrid": microgrid_id,
+            "device": device,
+            "failsafe_kind": None if failsafe is None else failsafe.kind.value,
+            "failsafe_value": None if failsafe is None else failsafe.value,
+            "lower_w": declared.lower_w,
+            "upper_w": declared.upper_w,
+        },
+    )
+
+
+def declarations(connection: Connection, microgrid_id: str) -> dict[str, Declared]:
+    """What the drivers of a microgrid declared, by device."""
+    table = schema.declarations
+    rows = connection.execute(select(table).where(table.c.microgrid == microgrid_id))
+    return {
+        row.device: Declared(
+            failsafe=None if row.failsafe_kind is None else Target(SetpointKind(row.failsafe_kind), row.failsafe_value),
+            lower_w=row.lower_w,
+            upper_w=row.upper_w,
+        )
+        for row in rows
+    }
+
+
+def _registered() -> Select[Any]:
+    devices, microgrids = schema.devices, schema.microgrids
+    return select(devices.c.id, devices.c.flexibility, devices.c.gateway, microgrids.c.mtu_minutes).join(
+        microgrids, microgrids.c.id == devices.c.microgrid
+    )
+
+
+def _to_registered(row: Row[Any]) -> Registered:
+    return Registered(
+        mtu_seconds=row.mtu_minutes * 60,
+        ratings=ratings_of(from_plain(json.loads(row.flexibility))),
+        gateway=row.gateway,
+    )
