@@ -13,5 +13,9 @@ class StoreError(ControllerError, RuntimeError):
     """The database cannot be opened, read or written."""
 
 
+class StoreUnavailableError(StoreError):
+    """The database does not answer, is full or is somebody else's for now: what was asked for may be asked again."""
+
+
 class TransitionError(ControllerError, RuntimeError):
     """A window was asked to take a step that its state does not allow."""

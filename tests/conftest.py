@@ -1,6 +1,11 @@
-"""What holds for all tests: campaigns run only when they are asked for."""
+"""What holds for all tests: campaigns run only when they are asked for, PostgreSQL where there is one."""
+
+import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.postgres import Postgres, binaries
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -11,3 +16,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if campaigns:
         config.hook.pytest_deselected(items=campaigns)
         items[:] = [item for item in items if item not in campaigns]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; where none is installed, tests with it are skipped, but not in CI."""
+    programs = binaries()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL: got no initdb, wanted Debian's package postgresql")
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    server = Postgres(programs)
+    yield server
+    server.close()

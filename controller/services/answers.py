@@ -9,7 +9,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from controller.errors import StoreError
+from controller.errors import StoreUnavailableError
 from controller.refusals import Code, Refusal, unavailable
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def translate(err: Exception, method: str) -> Refusal:
     """What a caller is told about an error that is not its own: that it happened, and where the log has it."""
     if isinstance(err, Refusal):
         return err
-    if isinstance(err, StoreError):
+    if isinstance(err, StoreUnavailableError):
         log.error("%s: %s", method, err)
         return unavailable("STORE_UNAVAILABLE", "the store does not answer; try again", retry_s=STORE_RETRY_S)
     incident = secrets.token_hex(6)

@@ -80,7 +80,15 @@ async def once(
                 raise conflict("REQUEST_ID_REUSED", f"request_id {request.request_id!r}: used with another content")
             return bytes(known.response)
         response = effect(connection).SerializeToString(deterministic=True)
-        calls.remember(connection, str(caller), request.request_id, method=method, digest=digest, response=response)
+        calls.remember(
+            connection,
+            str(caller),
+            request.request_id,
+            method=method,
+            digest=digest,
+            response=response,
+            created=int(core.clock.now()),
+        )
         return response
 
     response = await core.database.run_async(act)

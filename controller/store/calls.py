@@ -27,11 +27,16 @@ def recall(connection: Connection, identity: str, request_id: str) -> Row[Any] |
 
 
 def remember(
-    connection: Connection, identity: str, request_id: str, *, method: str, digest: bytes, response: bytes
+    connection: Connection, identity: str, request_id: str, *, method: str, digest: bytes, response: bytes, created: int
 ) -> None:
-    """Keep the answer to a call."""
+    """Keep the answer to a call; ``created`` is in Unix seconds."""
     connection.execute(
         schema.requests.insert().values(
-            identity=identity, request_id=request_id, method=method, digest=digest, response=response
+            identity=identity,
+            request_id=request_id,
+            method=method,
+            digest=digest,
+            response=response,
+            created=created,
         )
     )

@@ -1,106 +1,122 @@
-"""Opens, migrates and runs transactions on the database."""
+"""A database at the newest schema: one writer that commits in groups, readers beside it."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import as_file, files
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
 
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.errors import StoreError
+from controller.errors import StoreError, StoreUnavailableError
+from controller.store.engines import READERS, reading_engine, writing_engine
+from controller.store.faults import cause, translated
+from controller.store.migrating import migrate
+from controller.store.writer import Writer
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Statement = Callable[Concatenate[Connection, P], R]
 
+PATIENCE_S = 10.0
+"""How long a coroutine waits for the database before its caller is told that it does not answer."""
+
 
 class Database:
     """A database at the newest schema, with one writer.
 
+    It may stop at any time: whoever asks is told so quickly, and it is connected to again when it is back.
+
     Parameters
     ----------
-    url : SQLAlchemy URL; ``sqlite:///PATH`` needs nothing installed
+    url : SQLAlchemy URL; ``sqlite:///PATH`` needs nothing installed, ``postgresql://HOST/NAME`` needs psycopg
+    patience_s : seconds after which coroutines wait no longer
 
     Raises
     ------
     StoreError
-        If it cannot be opened or migrated; names the URL without its password.
+        If it cannot be opened or migrated, or another service uses it; names the URL without its password.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+        name = url.rsplit("@", maxsplit=1)[-1]
         try:
-            self._engine = _open(url)
+            self._engine = writing_engine(url)
             self._name = self._engine.url.render_as_string(hide_password=True)
             with self._engine.begin() as connection:
-                _migrate(connection)
+                migrate(connection)
+            self._reading_engine = reading_engine(self._engine)
+        except StoreError as err:
+            raise StoreError(f"database {name}: cannot be opened: {str(err).removeprefix('database: ')}") from err
         # Alembic knows no such version; SQLAlchemy lets a missing driver and a port that is no number through.
         except (SQLAlchemyError, CommandError, ImportError, OSError, ValueError) as err:
-            raise StoreError(f"database {url.rsplit('@', maxsplit=1)[-1]}: cannot be opened: {_cause(err)}") from err
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+            raise StoreError(f"database {name}: cannot be opened: {cause(err)}") from err
+        self._patience_s = patience_s
+        self._writer = Writer(self._engine)
+        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="store-reader")
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
 
     def run(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
-        """What ``statement(connection, ...)`` returns, in one transaction that is on disk afterwards."""
-        try:
-            with self._engine.begin() as connection:
-                return statement(connection, *args, **kwargs)
-        except SQLAlchemyError as err:
-            raise StoreError(f"database {self._name}: {_cause(err)}") from err
+        """What ``statement(connection, ...)`` returns, in a transaction that is on disk afterwards.
+
+        Statements take their places in one queue. Those that wait share a commit, and each fails alone; one may be run
+        again where a rule that is checked at the commit has failed its group.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the database does not answer for now.
+        StoreError
+            If it refuses the statement.
+        """
+        answer: Future[R] = self._writer.submit(lambda connection: statement(connection, *args, **kwargs))
+        return self._answer(answer.result)
 
     async def run_async(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
-        """The same from a coroutine; transactions queue up for the one writer."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, lambda: self.run(statement, *args, **kwargs))
+        """The same from a coroutine, which waits for a while only; what had begun by then may still be committed."""
+        return await self._wait(self._writer.submit(lambda connection: statement(connection, *args, **kwargs)))
+
+    def read(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a statement returns that writes nothing: it sees one state, and everything that was acknowledged."""
+        if self._reading_engine is None:
+            return self.run(statement, *args, **kwargs)
+        engine = self._reading_engine
+
+        def act() -> R:
+            with engine.begin() as connection:
+                return statement(connection, *args, **kwargs)
+
+        return self._answer(act)
+
+    async def read_async(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same from a coroutine, beside the writer."""
+        return await self._wait(self._readers.submit(lambda: self.read(statement, *args, **kwargs)))
 
     def close(self) -> None:
-        """Finish the running transaction and let go of the file."""
-        self._writer.shutdown(wait=True)
+        """Finish what was asked for and let go of the database."""
+        self._writer.close()
+        self._readers.shutdown(wait=True)
         self._engine.dispose()
+        if self._reading_engine is not None:
+            self._reading_engine.dispose()
 
+    async def _wait(self, answer: "Future[R]") -> R:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.wrap_future(answer)
+        except TimeoutError as err:
+            raise StoreUnavailableError(f"database {self._name}: no answer within {self._patience_s:g} s") from err
+        except SQLAlchemyError as err:
+            raise translated(self._name, err) from err
 
-def _cause(err: Exception) -> object:
-    """What the database itself said, without the pages of SQL around it."""
-    return getattr(err, "orig", None) or err
-
-
-def _open(url: str) -> Engine:
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        if engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _harden)
-        event.listen(engine, "begin", _begin_immediately)
-    return engine
-
-
-def _harden(connection: DBAPIConnection, _: object) -> None:
-    """WAL for readers beside the writer, FULL so that a commit survives the loss of power."""
-    connection.isolation_level = None  # pysqlite would begin too late by itself
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_immediately(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _migrate(connection: Connection) -> None:
-    with as_file(files("controller.store") / "migrations") as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def row(result: Any) -> dict[str, Any]:
-    """A result row as a plain dict."""
-    return dict(result._mapping)
+    def _answer(self, ask: Callable[[], R]) -> R:
+        try:
+            return ask()
+        except SQLAlchemyError as err:
+            raise translated(self._name, err) from err

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from controller.microgrid import DeviceSetpoint, SetpointKind, Trade
 from controller.store import events, schema
-from controller.store.rows import insert, upsert
+from controller.store.rows import insert, insert_new, upsert
 
 
 def add_order(
@@ -355,7 +355,7 @@ def setpoints_between(connection: Connection, microgrid_id: str, *, after: int, 
 def add_reports(connection: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep what drivers said about commands; the same said twice counts once."""
     for report in reports:
-        upsert(connection, schema.reports, report)
+        insert_new(connection, schema.reports, report)
 
 
 def reports(connection: Connection, window_name: str) -> list[Row[Any]]:

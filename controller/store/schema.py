@@ -3,10 +3,13 @@
 Tables marked append-only are never updated: a correction is a row of its own.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Dialect,
     ForeignKeyConstraint,
     Integer,
     LargeBinary,
@@ -14,8 +17,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -26,8 +32,59 @@ metadata = MetaData(
     }
 )
 
-WIDE = BigInteger().with_variant(Integer, "sqlite")
-"""A 64-bit integer; STRICT tables of SQLite know it as INTEGER."""
+
+class Wide(TypeDecorator[int]):
+    """A 64-bit integer; STRICT tables of SQLite know it as INTEGER.
+
+    Nothing else is bound to its columns: PostgreSQL would round a float, and SQLite store what overflows as one.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """INTEGER or BIGINT."""
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
+        """What is compared with a column may be any number."""
+        del op, value
+        return BigInteger()
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
+        """The integer, when it is one that fits."""
+        del dialect
+        if value is not None and (type(value) is not int or not -(2**63) <= value < 2**63):
+            raise ValueError(f"got {value!r}, wanted an integer of 64 bits")
+        return value
+
+
+class Plain(TypeDecorator[str]):
+    """A text that both databases can hold: PostgreSQL knows no character 0."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """The text, when it is one."""
+        del dialect
+        if value is not None and (not isinstance(value, str) or "\0" in value):
+            raise ValueError(f"got {value!r:.80}, wanted a text without character 0")
+        return value
+
+
+class Bytes(TypeDecorator[bytes]):
+    """Bytes: a text is none."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
+        """The bytes, when they are some."""
+        del dialect
+        if value is not None and not isinstance(value, bytes):
+            raise ValueError(f"got {value!r:.80}, wanted bytes")
+        return value
 
 
 def _table(
@@ -38,20 +95,20 @@ def _table(
 
 
 def _text(name: str) -> Column[object]:
-    return Column(name, Text, nullable=False)
+    return Column(name, Plain, nullable=False)
 
 
 def _wide(name: str, *, nullable: bool = False) -> Column[object]:
-    return Column(name, WIDE, nullable=nullable)
+    return Column(name, Wide, nullable=nullable)
 
 
 def _given(name: str, default: str) -> Column[object]:
     """An integer that rows of older versions have a value of."""
-    return Column(name, WIDE, nullable=False, server_default=default)
+    return Column(name, Wide, nullable=False, server_default=default)
 
 
 def _bytes(name: str, *, nullable: bool = False) -> Column[object]:
-    return Column(name, LargeBinary, nullable=nullable)
+    return Column(name, Bytes, nullable=nullable)
 
 
 controllers = _table("controllers", _wide("id"), _wide("epoch"), PrimaryKeyConstraint("id"))
@@ -64,9 +121,10 @@ requests = _table(
     _text("method"),
     _bytes("digest"),
     _bytes("response"),
+    Column("created", Wide, nullable=False, server_default="0"),
     PrimaryKeyConstraint("identity", "request_id"),
 )
-"""The answer to each acknowledged call, so that repeating it has no second effect. Append-only."""
+"""The answer to each acknowledged call, so that repeating it has no second effect; never changed, pruned when old."""
 
 microgrids = _table(
     "microgrids",
@@ -81,7 +139,7 @@ microgrids = _table(
     _text("currency"),
     _wide("planning_minutes", nullable=True),
     _given("ahead_minutes", "1440"),
-    Column("preset", Text, nullable=False, server_default="CUSTOM"),
+    Column("preset", Plain, nullable=False, server_default="CUSTOM"),
     _wide("bidding_minutes", nullable=True),
     _given("deadline_minutes", "0"),
     _given("settlement_minutes", "0"),
@@ -100,6 +158,7 @@ tariff = _table(
     PrimaryKeyConstraint("microgrid", "start"),
     ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
     CheckConstraint("export_price_micro_per_kwh <= import_price_micro_per_kwh", name="no_free_money"),
+    CheckConstraint('"end" > start', name="interval"),
 )
 
 members = _table(
@@ -214,6 +273,7 @@ orders = _table(
     _text("key_id"),
     _bytes("digest"),
     PrimaryKeyConstraint("window", "member", "version"),
+    CheckConstraint("version >= 1", name="version"),
 )
 """Append-only; the highest version before gate closure counts."""
 
@@ -227,11 +287,11 @@ windows = _table(
     _text("source"),
     _text("failure"),
     _bytes("inputs_digest", nullable=True),
-    Column("snapshot", Text, nullable=True),
-    Column("certificate", Text, nullable=True),
-    Column("plan", Text, nullable=True),
-    Column("carry", Text, nullable=True),
-    Column("uplifts", Text, nullable=True),
+    Column("snapshot", Plain, nullable=True),
+    Column("certificate", Plain, nullable=True),
+    Column("plan", Plain, nullable=True),
+    Column("carry", Plain, nullable=True),
+    Column("uplifts", Plain, nullable=True),
     _given("opens", "0"),
     _given("closes", "0"),
     _given("deadline", "0"),
@@ -255,7 +315,7 @@ plans = _table(
     _text("name"),
     _text("microgrid"),
     _bytes("message"),
-    Column("owner", Text, nullable=True),
+    Column("owner", Plain, nullable=True),
     PrimaryKeyConstraint("name"),
 )
 """What RequestPlan computed, and for whom. Append-only; binds nobody."""
@@ -287,6 +347,7 @@ trades = _table(
     UniqueConstraint("window", "mtu_start", "seller", "buyer"),
     CheckConstraint("energy_wh > 0", name="energy"),
     CheckConstraint("seller <> buyer", name="two_sides"),
+    CheckConstraint("ix >= 0 AND energy_wh <= 1000000000000 AND abs(price_micro_per_kwh) <= 1000000000", name="range"),
 )
 """Append-only. One row is both sides of a trade: reciprocity cannot be broken."""
 
@@ -298,6 +359,7 @@ positions = _table(
     _wide("net_wh"),
     PrimaryKeyConstraint("window", "member", "mtu_start"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint("abs(net_wh) <= 1000000000000", name="range"),
 )
 """What each member was scheduled to take. Append-only."""
 
@@ -311,6 +373,7 @@ setpoints = _table(
     PrimaryKeyConstraint("window", "device", "mtu_start"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     CheckConstraint("kind IN ('RELAY','POWER','PRODUCTION_LIMIT')", name="kind"),
+    CheckConstraint("abs(value) <= 1000000000 AND (kind <> 'RELAY' OR value IN (0, 1))", name="range"),
 )
 """The outbox of the drivers, written with the clearing. Append-only."""
 
@@ -339,6 +402,7 @@ meter_readings = _table(
     PrimaryKeyConstraint("microgrid", "member", "instant"),
     ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
     CheckConstraint("import_wh >= 0 AND export_wh >= 0", name="registers"),
+    CheckConstraint("import_wh <= 1000000000000 AND export_wh <= 1000000000000", name="range"),
 )
 """Registers as the gateways reported them. Append-only."""
 
@@ -366,6 +430,9 @@ readings = _table(
     PrimaryKeyConstraint("window", "ix"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     UniqueConstraint("window", "meter", "instant"),
+    CheckConstraint(
+        "ix >= 0 AND import_wh BETWEEN 0 AND 1000000000000 AND export_wh BETWEEN 0 AND 1000000000000", name="range"
+    ),
 )
 """The readings that a window was settled with, as its header commits to them. Append-only."""
 
@@ -380,8 +447,27 @@ postings = _table(
     _bytes("salt"),
     PrimaryKeyConstraint("window", "ix"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint("ix >= 0 AND abs(amount_micro) <= 1000000000000000000", name="range"),
 )
 """The ledger. Append-only; each window's sums to zero."""
+
+balanced = _table(
+    "balanced",
+    _wide("amount_micro"),
+    PrimaryKeyConstraint("amount_micro"),
+    CheckConstraint("amount_micro = 0", name="zero"),
+)
+"""One row: what a ledger may sum to."""
+
+balances = _table(
+    "balances",
+    _text("window"),
+    _wide("amount_micro"),
+    PrimaryKeyConstraint("window"),
+    ForeignKeyConstraint(["amount_micro"], ["balanced.amount_micro"], deferrable=True, initially="DEFERRED"),
+)
+"""What the postings of each window sum to, kept by a trigger. The key is checked at the commit, in SQLite and in
+PostgreSQL alike: no transaction ends in which a window's postings do not sum to zero."""
 
 headers = _table(
     "headers",
@@ -394,6 +480,7 @@ headers = _table(
     PrimaryKeyConstraint("microgrid", "number"),
     UniqueConstraint("window", "run"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint("number >= 0 AND run >= 0 AND length(hash) = 32", name="range"),
 )
 """What is anchored, in the order of the chain. Append-only."""
 

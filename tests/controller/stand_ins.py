@@ -4,6 +4,8 @@ import pickle
 from collections import deque
 from collections.abc import Callable
 
+from sqlalchemy import text
+
 from controller.store.database import Database
 from optimization.clearing import Outcome
 from optimization.community import Community
@@ -24,23 +26,43 @@ class FragileDatabase(Database):
     commits_left: int | None = None
 
     def run(self, statement, *args, **kwargs):
-        changed = False
-
-        def watched(connection):
-            nonlocal changed
-            raw = connection.connection.dbapi_connection
-            before = raw.total_changes
-            result = statement(connection, *args, **kwargs)
-            changed = raw.total_changes != before
-            return result
-
+        watched = _Watched(statement, args, kwargs)
         result = super().run(watched)
-        if changed and self.commits_left is not None:
+        self._stop_after(watched)
+        return result
+
+    async def run_async(self, statement, *args, **kwargs):
+        watched = _Watched(statement, args, kwargs)
+        result = await super().run_async(watched)
+        self._stop_after(watched)
+        return result
+
+    def _stop_after(self, watched):
+        if watched.changed and self.commits_left is not None:
             self.commits_left -= 1
             if self.commits_left <= 0:
                 self.commits_left = None
                 raise Crash
+
+
+class _Watched:
+    """A statement that knows afterwards whether it has changed anything."""
+
+    def __init__(self, statement, args, kwargs):
+        self._statement, self._args, self._kwargs = statement, args, kwargs
+        self.changed = False
+
+    def __call__(self, connection):
+        before = _changes(connection)
+        result = self._statement(connection, *self._args, **self._kwargs)
+        self.changed = _changes(connection) != before
         return result
+
+
+def _changes(connection):
+    if connection.dialect.name == "sqlite":
+        return connection.connection.dbapi_connection.total_changes
+    return connection.execute(text("SELECT pg_current_xact_id_if_assigned()::text")).scalar()
 
 
 class ScriptedSolver:

@@ -54,12 +54,12 @@ class Site(Callers, Messages):
 
     Parameters
     ----------
-    path : of the database
+    path : of the database; or its URL
     anchored : makes the anchorer for a database; None leaves anchors pending
     parts : further arguments of the service
     """
 
-    def __init__(self, path: Path, loop: Loop, authority: Authority, *, anchored=None, **parts) -> None:
+    def __init__(self, path: Path | str, loop: Loop, authority: Authority, *, anchored=None, **parts) -> None:
         super().__init__()
         self.path = path
         self.loop = loop
@@ -74,7 +74,7 @@ class Site(Callers, Messages):
 
     def open(self) -> None:
         """Start the service on the database, as after a crash or a planned restart."""
-        self.database = FragileDatabase(f"sqlite:///{self.path}")
+        self.database = FragileDatabase(self.path if isinstance(self.path, str) else f"sqlite:///{self.path}")
         self.service = Service(
             Settings(
                 listen="127.0.0.1:0",
