@@ -32,7 +32,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             page, token = page_of(evidence.headers(connection, id_), request.page_size, request.page_token)
             return pb.ListHeadersResponse(headers=[header_message(h) for h in page], next_page_token=token)
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def GetHeader(self, request: pb.GetHeaderRequest, context: Context) -> pb.GetHeaderResponse:
         """The header of a settled window."""
@@ -48,7 +48,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
                 ],
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def GetProof(self, request: pb.GetProofRequest, context: Context) -> pb.GetProofResponse:
         """The proof of any record."""
@@ -61,4 +61,4 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             row = require_window(connection, caller, match[1], "name")
             return pb.GetProofResponse(proof=proof(connection, row.name, match[2], int(match[3]), request.name))
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)

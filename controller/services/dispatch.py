@@ -123,7 +123,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                 raise not_found(request.name)
             return pb.GetPlanResponse(plan=plan)
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def GetClearing(self, request: pb.GetClearingRequest, context: Context) -> pb.GetClearingResponse:
         """What became of a window."""
@@ -134,7 +134,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
             return pb.GetClearingResponse(clearing=clearing_message(connection, row, known))
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def ListClearings(self, request: pb.ListClearingsRequest, context: Context) -> pb.ListClearingsResponse:
         """The windows whose gate has closed, in order of time."""
@@ -155,7 +155,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                 clearings=[clearing_message(connection, row, known) for row in shown], next_page_token=token
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
         """Trades in order of time."""

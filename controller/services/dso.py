@@ -148,7 +148,7 @@ class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
                 window=planned[-1].name, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     def _find(self, microgrid: str, envelope: str, name: str) -> Envelope:
         found = self._core.limits.book.envelope(microgrid, envelope)

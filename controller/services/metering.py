@@ -111,7 +111,7 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
                 next_page_token=f"after-{page[-1].instant}" if len(found) > size else "",
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     def _gateway(self, connection: Connection, caller: Identity, member: str, name: str) -> str | None:
         """The gateway whose reports the caller may read of a member, or None where it may read all.

@@ -45,7 +45,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         """The microgrid's calendar and tariff."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("name", request.name)
-        found = await self._core.database.run_async(require_microgrid, caller, id_, request.name)
+        found = await self._core.database.read_async(require_microgrid, caller, id_, request.name)
         return pb.GetMicrogridResponse(microgrid=community.microgrid_message(found))
 
     async def CreateMember(self, request: pb.CreateMemberRequest, context: Context) -> pb.CreateMemberResponse:
@@ -79,7 +79,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                 next_page_token=token,
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def RegisterKey(self, request: pb.RegisterKeyRequest, context: Context) -> pb.RegisterKeyResponse:
         """Let a holder's signatures count."""
@@ -115,7 +115,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                 windows=[clearing_message(connection, row, known) for row in page], next_page_token=token
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def DenyIdentity(self, request: pb.DenyIdentityRequest, context: Context) -> pb.DenyIdentityResponse:
         """Shut somebody out, from the next call on."""
@@ -166,7 +166,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             page, token = page_of(denied.denials(connection, id_), request.page_size, request.page_token)
             return pb.ListDenialsResponse(denials=[_denial_message(one) for one in page], next_page_token=token)
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
 
 def _denied_subject(text: str) -> str:

@@ -89,7 +89,7 @@ class ParticipantServicer(DeviceMethods, ConsentMethods, OwnMethods, participant
                 next_page_token=token,
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def GetTradeProof(self, request: pb.GetTradeProofRequest, context: Context) -> pb.GetTradeProofResponse:
         """The proof of one of the caller's trades."""
@@ -107,7 +107,7 @@ class ParticipantServicer(DeviceMethods, ConsentMethods, OwnMethods, participant
                 raise not_found(request.name)
             return pb.GetTradeProofResponse(proof=proof)
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
 
 def _window_of(payload: bytes) -> str:

@@ -70,4 +70,4 @@ class ConsentMethods:
                 consents=[consent_message(id_, consent, now=now) for consent in page], next_page_token=token
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)

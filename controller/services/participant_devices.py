@@ -74,7 +74,7 @@ class DeviceMethods:
                 raise not_found(request.name)
             return pb.GetDeviceResponse(device=device_message(id_, device))
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def ListDevices(self, request: pb.ListDevicesRequest, context: Context) -> pb.ListDevicesResponse:
         """The caller's devices in order of their names."""
@@ -89,7 +89,7 @@ class DeviceMethods:
                 devices=[device_message(id_, device) for device in page], next_page_token=token
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def DeleteDevice(self, request: pb.DeleteDeviceRequest, context: Context) -> pb.DeleteDeviceResponse:
         """Forget one of the caller's devices; its lease runs out into its failsafe."""

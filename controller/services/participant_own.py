@@ -34,7 +34,7 @@ class OwnMethods:
             own = next(known for known in registry.members(connection, id_) if known.id == member)
             return pb.GetMemberResponse(member=member_message(id_, own))
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def GetSchedule(self, request: pb.GetScheduleRequest, context: Context) -> pb.GetScheduleResponse:
         """What a member's devices are to do from now on."""
@@ -72,7 +72,7 @@ class OwnMethods:
                 ],
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def ListOwnPostings(self, request: pb.ListOwnPostingsRequest, context: Context) -> pb.ListOwnPostingsResponse:
         """The caller's own lines of the ledger, and their sum."""
@@ -102,7 +102,7 @@ class OwnMethods:
                 total_micro=evidence.postings_total(connection, id_, member, start=start, end=end),
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
 
 def _after(token: str) -> tuple[int, int]:

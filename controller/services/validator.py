@@ -39,7 +39,7 @@ class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
                 uplifts=uplift_messages(row.uplifts),
             )
 
-        return await self._core.database.run_async(read)
+        return await self._core.database.read_async(read)
 
     async def SubmitAttestation(
         self, request: pb.SubmitAttestationRequest, context: Context

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 APPEND_ONLY = (
     "attestations",
     "headers",
+    "limit_records",
     "meter_readings",
     "orders",
     "positions",

@@ -500,7 +500,7 @@ class TestTelemetry:
             raise StoreError("disk full")
 
         with monkeypatch.context() as broken:
-            broken.setattr(site.database, "run", full)
+            broken.setattr(site.database, "run_async", full)
             with pytest.raises(StoreError):
                 asyncio.run(hub.flush())
         hub.observe(stream, state(9))

@@ -14,7 +14,7 @@ import pytest
 
 from controller.access import Role
 from controller.clock import VirtualClock
-from controller.errors import StoreError
+from controller.errors import StoreUnavailableError
 from controller.quotas import Limits, Quotas
 from controller.services import allowances
 from controller.services.allowances import Allowance
@@ -254,7 +254,8 @@ class TestFaults:
             def raised(*_args, **_values):
                 raise err
 
-            monkeypatch.setattr(site.database, "run", raised)
+            for way in ("run", "run_async", "read", "read_async"):
+                monkeypatch.setattr(site.database, way, raised)
 
         return fail
 
@@ -273,7 +274,7 @@ class TestFaults:
         assert "1234" in caplog.text
 
     def test_a_store_that_does_not_answer_is_unavailable(self, site, failing, refusal_of):
-        failing(StoreError("database sqlite:///secret/place: disk I/O error"))
+        failing(StoreUnavailableError("database sqlite:///secret/place: disk I/O error"))
         answer = self.ask(site, refusal_of)
         assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
         assert answer.retry_s > 0
@@ -287,6 +288,7 @@ class TestFaults:
             await asyncio.sleep(30)
 
         monkeypatch.setattr(site.database, "run_async", wait)
+        monkeypatch.setattr(site.database, "read_async", wait)
         answer = self.ask(site, refusal_of)
         assert (answer.code, answer.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
 
