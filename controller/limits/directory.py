@@ -63,7 +63,7 @@ class Directory:
 
     async def refresh(self, microgrid: str) -> None:
         """Read one microgrid again."""
-        found = await self._database.run_async(_read, microgrid)
+        found = await self._database.read_async(_read, microgrid)
         if found is not None:
             self._known[microgrid] = found
 

@@ -159,17 +159,17 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
     async def ListTrades(self, request: pb.ListTradesRequest, context: Context) -> pb.ListTradesResponse:
         """Trades in order of time."""
-        return await self._core.database.run_async(history.trades, caller_of(context), request, self._core.clock.now())
+        return await self._core.database.read_async(history.trades, caller_of(context), request, self._core.clock.now())
 
     async def ListPrices(self, request: pb.ListPricesRequest, context: Context) -> pb.ListPricesResponse:
         """What energy cost, in order of time."""
-        return await self._core.database.run_async(history.prices, caller_of(context), request)
+        return await self._core.database.read_async(history.prices, caller_of(context), request)
 
     async def WatchPlans(self, request: pb.WatchPlansRequest, context: Context) -> AsyncIterator[pb.WatchPlansResponse]:
         """The caller's plans as they are made."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
-        await self._core.database.run_async(require_microgrid, caller, id_, request.parent)
+        await self._core.database.read_async(require_microgrid, caller, id_, request.parent)
 
         def change(connection: Connection, name: str) -> pb.WatchPlansResponse | None:
             plan = _kept(connection, caller, id_, name, self._core.clock.now())
@@ -190,7 +190,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         """Windows whose state changes."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
-        await self._core.database.run_async(require_microgrid, caller, id_, request.parent)
+        await self._core.database.read_async(require_microgrid, caller, id_, request.parent)
 
         def message(connection: Connection, row: market.WindowRow) -> pb.WatchClearingsResponse:
             known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())

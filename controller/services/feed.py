@@ -59,7 +59,7 @@ class EventFeed:
         while self._waiters:
             microgrids = {waiter.microgrid for waiter in self._waiters}
             try:
-                newest = await self._database.run_async(_newest(microgrids))
+                newest = await self._database.read_async(_newest(microgrids))
             except StoreError as err:
                 log.warning("watching: %s", err)
                 newest = {}

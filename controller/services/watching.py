@@ -76,7 +76,7 @@ class Watcher(Generic[R]):
             (number,) = open_sealed("resume_token", request.resume_token, question, (int,))
             taken = int(number)
         while True:
-            found, reached, more = await self.database.run_async(self._read, question, taken)
+            found, reached, more = await self.database.read_async(self._read, question, taken)
             for message in found:
                 yield message
             taken = reached

@@ -40,6 +40,7 @@ def filled(village_store):
         evidence.attest(connection, WINDOW, 0, "val", **signed)
         report = {"window": WINDOW, "device": "d", "command_id": "c", "state": "APPLIED", "reason": "", "instant": 1}
         market.add_reports(connection, [report])
+        connection.execute(schema.limit_records.insert().values(number=0, kind="heartbeat", record="{}"))
         connection.execute(
             schema.headers.insert().values(
                 number=0, microgrid="village", window=WINDOW, run=0, hash=bytes(32), header="{}"
@@ -207,7 +208,7 @@ class TestRanges:
 
 def test_texts_sort_by_their_bytes_in_both(village_store):
     for key in ("b", "B", "a-1", "a1", "ä", "Z"):
-        village_store.run(market.add_plan, "village", key, b"")
+        village_store.run(market.add_plan, "village", key, b"", owner="")
     found = village_store.read(
         lambda connection: list(connection.execute(schema.plans.select().order_by(schema.plans.c.name)).scalars())
     )
