@@ -1,34 +1,26 @@
 """For the aggregator: plans, clearings, trades."""
 
-import hashlib
-import json
 from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection
 
-from controller import planning, problem
 from controller.access import Identity
 from controller.consent import Scope
-from controller.freezing import snapshot_of
-from controller.microgrid import Window
-from controller.refusals import not_found, not_now
+from controller.refusals import not_found
 from controller.services import history
 from controller.services.core import Core, once, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.feed import EventFeed
 from controller.services.mandates import visible_members
 from controller.services.paging import read_page
+from controller.services.plans import Asked, Planner
 from controller.services.watching import R, Subjects, Watcher
-from controller.snapshot import Snapshot
 from controller.store import calls, events, market
 from controller.wire import fields
 from controller.wire.market import certificate_message, uplift_messages
+from controller.wire.plan import read_deadline
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
-from optimization.clearing import Infeasible
-from optimization.errors import OptimizationError, ProblemError
-
-DECLARED_GAP = 0.01
 
 
 class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
@@ -36,28 +28,25 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._planning: set[str] = set()
+        self._planner = Planner(core)
         self._feed = EventFeed(core.database)
 
     async def RequestPlan(self, request: pb.RequestPlanRequest, context: Context) -> pb.RequestPlanResponse:
-        """Plan the rest of the horizon from what is known now."""
+        """Plan the rest of the horizon, or a part of it, from what is known now."""
         caller = caller_of(context)
         fields.request_id(request.request_id)
         id_ = fields.microgrid_id("parent", request.parent)
+        read_deadline(request)
 
-        def freeze(connection: Connection) -> Snapshot | None:
-            if calls.recall(connection, str(caller), request.request_id) is not None:
+        def freeze(connection: Connection) -> Asked | None:
+            if not request.validate_only and calls.recall(connection, str(caller), request.request_id) is not None:
                 return None  # answered before: nothing to solve
-            microgrid = require_microgrid(connection, caller, id_, request.parent)
-            open_rows = [row for row in market.windows(connection, id_) if row.state == "OPEN"]
-            if not open_rows:
-                raise not_now("NO_OPEN_WINDOW", f"{request.parent}: every window of the horizon is closed")
-            first = open_rows[0]
-            window = Window(name=first.name, start=first.start, end=first.end)
-            return snapshot_of(connection, microgrid, window, self._core.limits.book.limits_for_window)
+            return self._planner.freeze(connection, caller, request)
 
-        snapshot = await self._core.database.run_async(freeze)
-        message = pb.Plan() if snapshot is None else await self._plan_alone(caller, id_, snapshot)
+        asked = await self._core.database.read_async(freeze)
+        message = pb.Plan() if asked is None else await self._planner.plan(caller, request, asked)
+        if request.validate_only:
+            return pb.RequestPlanResponse(plan=message)
 
         def effect(connection: Connection) -> pb.RequestPlanResponse:
             market.add_plan(
@@ -66,50 +55,6 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             return pb.RequestPlanResponse(plan=message)
 
         return await once(self._core, caller, "RequestPlan", request, pb.RequestPlanResponse, effect)
-
-    async def _plan_alone(self, caller: Identity, microgrid: str, snapshot: Snapshot) -> pb.Plan:
-        """A plan, one at a time for a microgrid: clearings wait for no more than one."""
-        parent = snapshot.microgrid.name
-        if microgrid in self._planning:
-            raise not_now("PLAN_IN_PROGRESS", f"{parent}: another plan is being made")
-        self._planning.add(microgrid)
-        try:
-            return await self._plan(caller, snapshot)
-        except OptimizationError as err:
-            raise not_now("NO_PLAN", f"{parent}: no plan was found: {err}") from err
-        finally:
-            self._planning.discard(microgrid)
-
-    async def _plan(self, caller: Identity, snapshot: Snapshot) -> pb.Plan:
-        digest = snapshot.digest()
-        own = hashlib.sha256(digest + str(caller).encode())  # equal inputs give each caller a plan of its own
-        message = pb.Plan(
-            name=f"{snapshot.microgrid.name}/plans/p{own.hexdigest()[:24]}",
-            horizon=fields.interval_message(snapshot.window.start, snapshot.microgrid.end),
-            input_digest=digest,
-        )
-        try:
-            community = problem.build(snapshot)
-            outcome = await self._core.solver.solve(community)
-            if isinstance(outcome, Infeasible):
-                return _infeasible(message, outcome.reason)
-            decision = planning.decide(snapshot, community, outcome)
-        except ProblemError as err:  # limits that contradict each other, a community of nobody
-            return _infeasible(message, str(err))
-        message.certificate.CopyFrom(certificate_message(json.dumps(planning.stated(decision.certificate))))
-        optimal = decision.certificate.gap <= DECLARED_GAP
-        message.quality = pb.PLAN_QUALITY_OPTIMAL if optimal else pb.PLAN_QUALITY_FEASIBLE
-        message.net_power_w.extend(decision.plan.net_w)
-        for device, power in sorted(decision.plan.power_w.items()):
-            message.schedules.append(
-                pb.DeviceSchedule(
-                    device=fields.device_name(snapshot.microgrid.id, device),
-                    power_w=power,
-                    shortfall_wh=decision.plan.shortfall_wh.get(device, 0),
-                    discomfort_milli_k_h=decision.plan.discomfort_milli_k_h.get(device, 0),
-                )
-            )
-        return message
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:
         """A plan that was requested before."""
@@ -230,13 +175,10 @@ def _kept(connection: Connection, caller: Identity, microgrid: str, name: str, n
         shown = [s for s in plan.schedules if fields.device_id("device", s.device)[1] in known]
         del plan.schedules[:]
         plan.schedules.extend(shown)
+        relaxed = [r for r in plan.relaxations if fields.device_id("device", r.device)[1] in known]
+        del plan.relaxations[:]
+        plan.relaxations.extend(relaxed)
     return plan
-
-
-def _infeasible(message: pb.Plan, conflict: str) -> pb.Plan:
-    message.quality = pb.PLAN_QUALITY_INFEASIBLE
-    message.conflict = conflict
-    return message
 
 
 def clearing_message(connection: Connection, row: market.WindowRow, known: frozenset[str] | None = None) -> pb.Clearing:

@@ -146,17 +146,22 @@ def read_envelope(payload: bytes, *, microgrid: str, mtu_seconds: int) -> tuple[
 
 def _read_period(field: str, message: dso_pb2.EnvelopePeriod) -> Bounds:
     start, end = fields.interval(f"{field}.interval", message.interval)
-    bounds = message.bounds
+    lower, upper = read_bounds(f"{field}.bounds", message.bounds)
+    return Bounds(start=start, end=end, lower_w=lower, upper_w=upper)
+
+
+def read_bounds(field: str, bounds: types_pb2.PowerBounds) -> tuple[int | None, int | None]:
+    """Lower and upper W, at least one of them."""
     lower = bounds.lower_w if bounds.HasField("lower_w") else None
     upper = bounds.upper_w if bounds.HasField("upper_w") else None
     for name, value in (("lower_w", lower), ("upper_w", upper)):
         if value is not None:
-            fields.number(f"{field}.bounds.{name}", value, lower=-fields.MAX_W, upper=fields.MAX_W)
+            fields.number(f"{field}.{name}", value, lower=-fields.MAX_W, upper=fields.MAX_W)
     if lower is None and upper is None:
-        raise invalid(f"{field}.bounds", got="no bound", wanted="lower_w, upper_w or both")
+        raise invalid(field, got="no bound", wanted="lower_w, upper_w or both")
     if lower is not None and upper is not None and lower > upper:
-        raise invalid(f"{field}.bounds", got=f"lower {lower} above upper {upper}", wanted="lower <= upper")
-    return Bounds(start=start, end=end, lower_w=lower, upper_w=upper)
+        raise invalid(field, got=f"lower {lower} above upper {upper}", wanted="lower <= upper")
+    return lower, upper
 
 
 def envelope_message(record: EnvelopeRecord) -> dso_pb2.EnvelopeRecord:

@@ -22,73 +22,86 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/dispatch.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"i\n\x0b\x43\x65rtificate\x12\x19\n\x11primal_residual_w\x18\x01 \x01(\x01\x12\x17\n\x0fobjective_micro\x18\x02 \x01(\x03\x12\x19\n\x11lower_bound_micro\x18\x03 \x01(\x03\x12\x0b\n\x03gap\x18\x04 \x01(\x01\"e\n\x0e\x44\x65viceSchedule\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x03(\x03\x12\x14\n\x0cshortfall_wh\x18\x03 \x01(\x03\x12\x1c\n\x14\x64iscomfort_milli_k_h\x18\x04 \x01(\x03\"\x83\x02\n\x04Plan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x07quality\x18\x02 \x01(\x0e\x32\x18.gridpact.v1.PlanQuality\x12&\n\x07horizon\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12.\n\tschedules\x18\x04 \x03(\x0b\x32\x1b.gridpact.v1.DeviceSchedule\x12\x13\n\x0bnet_power_w\x18\x05 \x03(\x03\x12-\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32\x18.gridpact.v1.Certificate\x12\x14\n\x0cinput_digest\x18\x07 \x01(\x0c\x12\x10\n\x08\x63onflict\x18\x08 \x01(\t\"\x9a\x01\n\x06Uplift\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x12\n\npaid_micro\x18\x02 \x01(\x03\x12\x13\n\x0b\x61lone_micro\x18\x03 \x01(\x03\x12\x13\n\x0b\x61head_micro\x18\x04 \x01(\x03\x12\x14\n\x0cregret_micro\x18\x05 \x01(\x03\x12\x16\n\x0ereceived_micro\x18\x06 \x01(\x03\x12\x14\n\x0cuplift_micro\x18\x07 \x01(\x03\"\xfd\x01\n\x08\x43learing\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.gridpact.v1.WindowState\x12-\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\x18.gridpact.v1.Certificate\x12\x14\n\x0cinput_digest\x18\x05 \x01(\x0c\x12\x13\n\x0btrade_count\x18\x06 \x01(\x05\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12$\n\x07uplifts\x18\x08 \x03(\x0b\x32\x13.gridpact.v1.Uplift\"\x8d\x01\n\x05Trade\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06seller\x18\x02 \x01(\t\x12\r\n\x05\x62uyer\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tenergy_wh\x18\x05 \x01(\x03\x12\x1b\n\x13price_micro_per_kwh\x18\x06 \x01(\x03\"8\n\x12RequestPlanRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x13RequestPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.Plan\"\x1e\n\x0eGetPlanRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x0fGetPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.Plan\"$\n\x12GetClearingRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\">\n\x13GetClearingResponse\x12\'\n\x08\x63learing\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Clearing\"v\n\x14ListClearingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\"Z\n\x15ListClearingsResponse\x12(\n\tclearings\x18\x01 \x03(\x0b\x32\x15.gridpact.v1.Clearing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x11ListTradesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0e\n\x06member\x18\x05 \x01(\t\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x02\n\x05Price\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12%\n\x1dneighbour_price_micro_per_kwh\x18\x02 \x01(\x03\x12\"\n\x1alowest_price_micro_per_kwh\x18\x03 \x01(\x03\x12#\n\x1bhighest_price_micro_per_kwh\x18\x04 \x01(\x03\x12\x1b\n\x13neighbour_energy_wh\x18\x05 \x01(\x03\x12\"\n\x1aimport_price_micro_per_kwh\x18\x06 \x01(\x03\x12\"\n\x1a\x65xport_price_micro_per_kwh\x18\x07 \x01(\x03\x12\x18\n\x10import_energy_wh\x18\x08 \x01(\x03\x12\x18\n\x10\x65xport_energy_wh\x18\t \x01(\x03\"s\n\x11ListPricesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Q\n\x12ListPricesResponse\x12\"\n\x06prices\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Price\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10SnapshotComplete\"\x15\n\x03Gap\x12\x0e\n\x06reason\x18\x01 \x01(\t\":\n\x0eWatchHeartbeat\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x11WatchPlansRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xe5\x01\n\x12WatchPlansResponse\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.PlanH\x00\x12:\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1d.gridpact.v1.SnapshotCompleteH\x00\x12\x1f\n\x03gap\x18\x03 \x01(\x0b\x32\x10.gridpact.v1.GapH\x00\x12\x30\n\theartbeat\x18\x04 \x01(\x0b\x32\x1b.gridpact.v1.WatchHeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x07\n\x05\x65vent\"=\n\x15WatchClearingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xf1\x01\n\x16WatchClearingsResponse\x12)\n\x08\x63learing\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.ClearingH\x00\x12:\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1d.gridpact.v1.SnapshotCompleteH\x00\x12\x1f\n\x03gap\x18\x03 \x01(\x0b\x32\x10.gridpact.v1.GapH\x00\x12\x30\n\theartbeat\x18\x04 \x01(\x0b\x32\x1b.gridpact.v1.WatchHeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x07\n\x05\x65vent*}\n\x0bPlanQuality\x12\x1c\n\x18PLAN_QUALITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PLAN_QUALITY_OPTIMAL\x10\x01\x12\x19\n\x15PLAN_QUALITY_FEASIBLE\x10\x02\x12\x1b\n\x17PLAN_QUALITY_INFEASIBLE\x10\x03*\xfa\x01\n\x0bWindowState\x12\x1c\n\x18WINDOW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WINDOW_STATE_OPEN\x10\x01\x12\x17\n\x13WINDOW_STATE_CLOSED\x10\x02\x12\x18\n\x14WINDOW_STATE_CLEARED\x10\x03\x12\x1b\n\x17WINDOW_STATE_DELIVERING\x10\x04\x12\x18\n\x14WINDOW_STATE_METERED\x10\x05\x12\x18\n\x14WINDOW_STATE_SETTLED\x10\x06\x12\x19\n\x15WINDOW_STATE_ANCHORED\x10\x07\x12\x17\n\x13WINDOW_STATE_FAILED\x10\x08\x32\x9f\x05\n\x0f\x44ispatchService\x12P\n\x0bRequestPlan\x12\x1f.gridpact.v1.RequestPlanRequest\x1a .gridpact.v1.RequestPlanResponse\x12\x44\n\x07GetPlan\x12\x1b.gridpact.v1.GetPlanRequest\x1a\x1c.gridpact.v1.GetPlanResponse\x12P\n\x0bGetClearing\x12\x1f.gridpact.v1.GetClearingRequest\x1a .gridpact.v1.GetClearingResponse\x12V\n\rListClearings\x12!.gridpact.v1.ListClearingsRequest\x1a\".gridpact.v1.ListClearingsResponse\x12M\n\nListTrades\x12\x1e.gridpact.v1.ListTradesRequest\x1a\x1f.gridpact.v1.ListTradesResponse\x12M\n\nListPrices\x12\x1e.gridpact.v1.ListPricesRequest\x1a\x1f.gridpact.v1.ListPricesResponse\x12O\n\nWatchPlans\x12\x1e.gridpact.v1.WatchPlansRequest\x1a\x1f.gridpact.v1.WatchPlansResponse0\x01\x12[\n\x0eWatchClearings\x12\".gridpact.v1.WatchClearingsRequest\x1a#.gridpact.v1.WatchClearingsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/dispatch.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"i\n\x0b\x43\x65rtificate\x12\x19\n\x11primal_residual_w\x18\x01 \x01(\x01\x12\x17\n\x0fobjective_micro\x18\x02 \x01(\x03\x12\x19\n\x11lower_bound_micro\x18\x03 \x01(\x03\x12\x0b\n\x03gap\x18\x04 \x01(\x01\"e\n\x0e\x44\x65viceSchedule\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x03(\x03\x12\x14\n\x0cshortfall_wh\x18\x03 \x01(\x03\x12\x1c\n\x14\x64iscomfort_milli_k_h\x18\x04 \x01(\x03\"P\n\nRelaxation\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x14\n\x0cshortfall_wh\x18\x02 \x01(\x03\x12\x1c\n\x14\x64iscomfort_milli_k_h\x18\x03 \x01(\x03\"\xaf\x03\n\x04Plan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x07quality\x18\x02 \x01(\x0e\x32\x18.gridpact.v1.PlanQuality\x12&\n\x07horizon\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12.\n\tschedules\x18\x04 \x03(\x0b\x32\x1b.gridpact.v1.DeviceSchedule\x12\x13\n\x0bnet_power_w\x18\x05 \x03(\x03\x12-\n\x0b\x63\x65rtificate\x18\x06 \x01(\x0b\x32\x18.gridpact.v1.Certificate\x12\x14\n\x0cinput_digest\x18\x07 \x01(\x0c\x12\x10\n\x08\x63onflict\x18\x08 \x01(\t\x12-\n\tobjective\x18\t \x01(\x0e\x32\x1a.gridpact.v1.PlanObjective\x12,\n\x0brelaxations\x18\n \x03(\x0b\x32\x17.gridpact.v1.Relaxation\x12\'\n\x06origin\x18\x0b \x01(\x0e\x32\x17.gridpact.v1.PlanOrigin\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x14\n\x0cpeak_power_w\x18\r \x01(\x03\"\x9a\x01\n\x06Uplift\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x12\n\npaid_micro\x18\x02 \x01(\x03\x12\x13\n\x0b\x61lone_micro\x18\x03 \x01(\x03\x12\x13\n\x0b\x61head_micro\x18\x04 \x01(\x03\x12\x14\n\x0cregret_micro\x18\x05 \x01(\x03\x12\x16\n\x0ereceived_micro\x18\x06 \x01(\x03\x12\x14\n\x0cuplift_micro\x18\x07 \x01(\x03\"\xfd\x01\n\x08\x43learing\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.gridpact.v1.WindowState\x12-\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\x18.gridpact.v1.Certificate\x12\x14\n\x0cinput_digest\x18\x05 \x01(\x0c\x12\x13\n\x0btrade_count\x18\x06 \x01(\x05\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12$\n\x07uplifts\x18\x08 \x03(\x0b\x32\x13.gridpact.v1.Uplift\"\x8d\x01\n\x05Trade\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06seller\x18\x02 \x01(\t\x12\r\n\x05\x62uyer\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tenergy_wh\x18\x05 \x01(\x03\x12\x1b\n\x13price_micro_per_kwh\x18\x06 \x01(\x03\"v\n\x11HypotheticalLimit\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x03 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"\x85\x01\n\x12HypotheticalTariff\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\"\n\x1aimport_price_micro_per_kwh\x18\x02 \x01(\x03\x12\"\n\x1a\x65xport_price_micro_per_kwh\x18\x03 \x01(\x03\"\x86\x01\n\x06WhatIf\x12.\n\x06limits\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.HypotheticalLimit\x12/\n\x06tariff\x18\x02 \x03(\x0b\x32\x1f.gridpact.v1.HypotheticalTariff\x12\x1b\n\x13unavailable_devices\x18\x03 \x03(\t\"\x8a\x02\n\x12RequestPlanRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x07horizon\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12-\n\tobjective\x18\x04 \x01(\x0e\x32\x1a.gridpact.v1.PlanObjective\x12\x0f\n\x07members\x18\x05 \x03(\t\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12$\n\x07what_if\x18\x08 \x01(\x0b\x32\x13.gridpact.v1.WhatIf\"6\n\x13RequestPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.Plan\"\x1e\n\x0eGetPlanRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x0fGetPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.Plan\"$\n\x12GetClearingRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\">\n\x13GetClearingResponse\x12\'\n\x08\x63learing\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Clearing\"v\n\x14ListClearingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\"Z\n\x15ListClearingsResponse\x12(\n\tclearings\x18\x01 \x03(\x0b\x32\x15.gridpact.v1.Clearing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x11ListTradesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\'\n\x08interval\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x0e\n\x06member\x18\x05 \x01(\t\"Q\n\x12ListTradesResponse\x12\"\n\x06trades\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Trade\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x02\n\x05Price\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12%\n\x1dneighbour_price_micro_per_kwh\x18\x02 \x01(\x03\x12\"\n\x1alowest_price_micro_per_kwh\x18\x03 \x01(\x03\x12#\n\x1bhighest_price_micro_per_kwh\x18\x04 \x01(\x03\x12\x1b\n\x13neighbour_energy_wh\x18\x05 \x01(\x03\x12\"\n\x1aimport_price_micro_per_kwh\x18\x06 \x01(\x03\x12\"\n\x1a\x65xport_price_micro_per_kwh\x18\x07 \x01(\x03\x12\x18\n\x10import_energy_wh\x18\x08 \x01(\x03\x12\x18\n\x10\x65xport_energy_wh\x18\t \x01(\x03\"s\n\x11ListPricesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Q\n\x12ListPricesResponse\x12\"\n\x06prices\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Price\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10SnapshotComplete\"\x15\n\x03Gap\x12\x0e\n\x06reason\x18\x01 \x01(\t\":\n\x0eWatchHeartbeat\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x11WatchPlansRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xe5\x01\n\x12WatchPlansResponse\x12!\n\x04plan\x18\x01 \x01(\x0b\x32\x11.gridpact.v1.PlanH\x00\x12:\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1d.gridpact.v1.SnapshotCompleteH\x00\x12\x1f\n\x03gap\x18\x03 \x01(\x0b\x32\x10.gridpact.v1.GapH\x00\x12\x30\n\theartbeat\x18\x04 \x01(\x0b\x32\x1b.gridpact.v1.WatchHeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x07\n\x05\x65vent\"=\n\x15WatchClearingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\xf1\x01\n\x16WatchClearingsResponse\x12)\n\x08\x63learing\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.ClearingH\x00\x12:\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32\x1d.gridpact.v1.SnapshotCompleteH\x00\x12\x1f\n\x03gap\x18\x03 \x01(\x0b\x32\x10.gridpact.v1.GapH\x00\x12\x30\n\theartbeat\x18\x04 \x01(\x0b\x32\x1b.gridpact.v1.WatchHeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x07\n\x05\x65vent*\x97\x01\n\x0bPlanQuality\x12\x1c\n\x18PLAN_QUALITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PLAN_QUALITY_OPTIMAL\x10\x01\x12\x19\n\x15PLAN_QUALITY_FEASIBLE\x10\x02\x12\x1b\n\x17PLAN_QUALITY_INFEASIBLE\x10\x03\x12\x18\n\x14PLAN_QUALITY_RELAXED\x10\x04*\x86\x01\n\rPlanObjective\x12\x1e\n\x1aPLAN_OBJECTIVE_UNSPECIFIED\x10\x00\x12\x17\n\x13PLAN_OBJECTIVE_COST\x10\x01\x12\x17\n\x13PLAN_OBJECTIVE_PEAK\x10\x02\x12#\n\x1fPLAN_OBJECTIVE_SELF_CONSUMPTION\x10\x03*W\n\nPlanOrigin\x12\x1b\n\x17PLAN_ORIGIN_UNSPECIFIED\x10\x00\x12\x16\n\x12PLAN_ORIGIN_SOLVER\x10\x01\x12\x14\n\x10PLAN_ORIGIN_TAIL\x10\x02*\xfa\x01\n\x0bWindowState\x12\x1c\n\x18WINDOW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WINDOW_STATE_OPEN\x10\x01\x12\x17\n\x13WINDOW_STATE_CLOSED\x10\x02\x12\x18\n\x14WINDOW_STATE_CLEARED\x10\x03\x12\x1b\n\x17WINDOW_STATE_DELIVERING\x10\x04\x12\x18\n\x14WINDOW_STATE_METERED\x10\x05\x12\x18\n\x14WINDOW_STATE_SETTLED\x10\x06\x12\x19\n\x15WINDOW_STATE_ANCHORED\x10\x07\x12\x17\n\x13WINDOW_STATE_FAILED\x10\x08\x32\x9f\x05\n\x0f\x44ispatchService\x12P\n\x0bRequestPlan\x12\x1f.gridpact.v1.RequestPlanRequest\x1a .gridpact.v1.RequestPlanResponse\x12\x44\n\x07GetPlan\x12\x1b.gridpact.v1.GetPlanRequest\x1a\x1c.gridpact.v1.GetPlanResponse\x12P\n\x0bGetClearing\x12\x1f.gridpact.v1.GetClearingRequest\x1a .gridpact.v1.GetClearingResponse\x12V\n\rListClearings\x12!.gridpact.v1.ListClearingsRequest\x1a\".gridpact.v1.ListClearingsResponse\x12M\n\nListTrades\x12\x1e.gridpact.v1.ListTradesRequest\x1a\x1f.gridpact.v1.ListTradesResponse\x12M\n\nListPrices\x12\x1e.gridpact.v1.ListPricesRequest\x1a\x1f.gridpact.v1.ListPricesResponse\x12O\n\nWatchPlans\x12\x1e.gridpact.v1.WatchPlansRequest\x1a\x1f.gridpact.v1.WatchPlansResponse0\x01\x12[\n\x0eWatchClearings\x12\".gridpact.v1.WatchClearingsRequest\x1a#.gridpact.v1.WatchClearingsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.dispatch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANQUALITY']._serialized_start=3076
-  _globals['_PLANQUALITY']._serialized_end=3201
-  _globals['_WINDOWSTATE']._serialized_start=3204
-  _globals['_WINDOWSTATE']._serialized_end=3454
-  _globals['_CERTIFICATE']._serialized_start=101
-  _globals['_CERTIFICATE']._serialized_end=206
-  _globals['_DEVICESCHEDULE']._serialized_start=208
-  _globals['_DEVICESCHEDULE']._serialized_end=309
-  _globals['_PLAN']._serialized_start=312
-  _globals['_PLAN']._serialized_end=571
-  _globals['_UPLIFT']._serialized_start=574
-  _globals['_UPLIFT']._serialized_end=728
-  _globals['_CLEARING']._serialized_start=731
-  _globals['_CLEARING']._serialized_end=984
-  _globals['_TRADE']._serialized_start=987
-  _globals['_TRADE']._serialized_end=1128
-  _globals['_REQUESTPLANREQUEST']._serialized_start=1130
-  _globals['_REQUESTPLANREQUEST']._serialized_end=1186
-  _globals['_REQUESTPLANRESPONSE']._serialized_start=1188
-  _globals['_REQUESTPLANRESPONSE']._serialized_end=1242
-  _globals['_GETPLANREQUEST']._serialized_start=1244
-  _globals['_GETPLANREQUEST']._serialized_end=1274
-  _globals['_GETPLANRESPONSE']._serialized_start=1276
-  _globals['_GETPLANRESPONSE']._serialized_end=1326
-  _globals['_GETCLEARINGREQUEST']._serialized_start=1328
-  _globals['_GETCLEARINGREQUEST']._serialized_end=1364
-  _globals['_GETCLEARINGRESPONSE']._serialized_start=1366
-  _globals['_GETCLEARINGRESPONSE']._serialized_end=1428
-  _globals['_LISTCLEARINGSREQUEST']._serialized_start=1430
-  _globals['_LISTCLEARINGSREQUEST']._serialized_end=1548
-  _globals['_LISTCLEARINGSRESPONSE']._serialized_start=1550
-  _globals['_LISTCLEARINGSRESPONSE']._serialized_end=1640
-  _globals['_LISTTRADESREQUEST']._serialized_start=1643
-  _globals['_LISTTRADESREQUEST']._serialized_end=1774
-  _globals['_LISTTRADESRESPONSE']._serialized_start=1776
-  _globals['_LISTTRADESRESPONSE']._serialized_end=1857
-  _globals['_PRICE']._serialized_start=1860
-  _globals['_PRICE']._serialized_end=2173
-  _globals['_LISTPRICESREQUEST']._serialized_start=2175
-  _globals['_LISTPRICESREQUEST']._serialized_end=2290
-  _globals['_LISTPRICESRESPONSE']._serialized_start=2292
-  _globals['_LISTPRICESRESPONSE']._serialized_end=2373
-  _globals['_SNAPSHOTCOMPLETE']._serialized_start=2375
-  _globals['_SNAPSHOTCOMPLETE']._serialized_end=2393
-  _globals['_GAP']._serialized_start=2395
-  _globals['_GAP']._serialized_end=2416
-  _globals['_WATCHHEARTBEAT']._serialized_start=2418
-  _globals['_WATCHHEARTBEAT']._serialized_end=2476
-  _globals['_WATCHPLANSREQUEST']._serialized_start=2478
-  _globals['_WATCHPLANSREQUEST']._serialized_end=2535
-  _globals['_WATCHPLANSRESPONSE']._serialized_start=2538
-  _globals['_WATCHPLANSRESPONSE']._serialized_end=2767
-  _globals['_WATCHCLEARINGSREQUEST']._serialized_start=2769
-  _globals['_WATCHCLEARINGSREQUEST']._serialized_end=2830
-  _globals['_WATCHCLEARINGSRESPONSE']._serialized_start=2833
-  _globals['_WATCHCLEARINGSRESPONSE']._serialized_end=3074
-  _globals['_DISPATCHSERVICE']._serialized_start=3457
-  _globals['_DISPATCHSERVICE']._serialized_end=4128
+  _globals['_PLANQUALITY']._serialized_start=3967
+  _globals['_PLANQUALITY']._serialized_end=4118
+  _globals['_PLANOBJECTIVE']._serialized_start=4121
+  _globals['_PLANOBJECTIVE']._serialized_end=4255
+  _globals['_PLANORIGIN']._serialized_start=4257
+  _globals['_PLANORIGIN']._serialized_end=4344
+  _globals['_WINDOWSTATE']._serialized_start=4347
+  _globals['_WINDOWSTATE']._serialized_end=4597
+  _globals['_CERTIFICATE']._serialized_start=133
+  _globals['_CERTIFICATE']._serialized_end=238
+  _globals['_DEVICESCHEDULE']._serialized_start=240
+  _globals['_DEVICESCHEDULE']._serialized_end=341
+  _globals['_RELAXATION']._serialized_start=343
+  _globals['_RELAXATION']._serialized_end=423
+  _globals['_PLAN']._serialized_start=426
+  _globals['_PLAN']._serialized_end=857
+  _globals['_UPLIFT']._serialized_start=860
+  _globals['_UPLIFT']._serialized_end=1014
+  _globals['_CLEARING']._serialized_start=1017
+  _globals['_CLEARING']._serialized_end=1270
+  _globals['_TRADE']._serialized_start=1273
+  _globals['_TRADE']._serialized_end=1414
+  _globals['_HYPOTHETICALLIMIT']._serialized_start=1416
+  _globals['_HYPOTHETICALLIMIT']._serialized_end=1534
+  _globals['_HYPOTHETICALTARIFF']._serialized_start=1537
+  _globals['_HYPOTHETICALTARIFF']._serialized_end=1670
+  _globals['_WHATIF']._serialized_start=1673
+  _globals['_WHATIF']._serialized_end=1807
+  _globals['_REQUESTPLANREQUEST']._serialized_start=1810
+  _globals['_REQUESTPLANREQUEST']._serialized_end=2076
+  _globals['_REQUESTPLANRESPONSE']._serialized_start=2078
+  _globals['_REQUESTPLANRESPONSE']._serialized_end=2132
+  _globals['_GETPLANREQUEST']._serialized_start=2134
+  _globals['_GETPLANREQUEST']._serialized_end=2164
+  _globals['_GETPLANRESPONSE']._serialized_start=2166
+  _globals['_GETPLANRESPONSE']._serialized_end=2216
+  _globals['_GETCLEARINGREQUEST']._serialized_start=2218
+  _globals['_GETCLEARINGREQUEST']._serialized_end=2254
+  _globals['_GETCLEARINGRESPONSE']._serialized_start=2256
+  _globals['_GETCLEARINGRESPONSE']._serialized_end=2318
+  _globals['_LISTCLEARINGSREQUEST']._serialized_start=2320
+  _globals['_LISTCLEARINGSREQUEST']._serialized_end=2438
+  _globals['_LISTCLEARINGSRESPONSE']._serialized_start=2440
+  _globals['_LISTCLEARINGSRESPONSE']._serialized_end=2530
+  _globals['_LISTTRADESREQUEST']._serialized_start=2533
+  _globals['_LISTTRADESREQUEST']._serialized_end=2664
+  _globals['_LISTTRADESRESPONSE']._serialized_start=2666
+  _globals['_LISTTRADESRESPONSE']._serialized_end=2747
+  _globals['_PRICE']._serialized_start=2750
+  _globals['_PRICE']._serialized_end=3063
+  _globals['_LISTPRICESREQUEST']._serialized_start=3065
+  _globals['_LISTPRICESREQUEST']._serialized_end=3180
+  _globals['_LISTPRICESRESPONSE']._serialized_start=3182
+  _globals['_LISTPRICESRESPONSE']._serialized_end=3263
+  _globals['_SNAPSHOTCOMPLETE']._serialized_start=3265
+  _globals['_SNAPSHOTCOMPLETE']._serialized_end=3283
+  _globals['_GAP']._serialized_start=3285
+  _globals['_GAP']._serialized_end=3306
+  _globals['_WATCHHEARTBEAT']._serialized_start=3308
+  _globals['_WATCHHEARTBEAT']._serialized_end=3366
+  _globals['_WATCHPLANSREQUEST']._serialized_start=3368
+  _globals['_WATCHPLANSREQUEST']._serialized_end=3425
+  _globals['_WATCHPLANSRESPONSE']._serialized_start=3428
+  _globals['_WATCHPLANSRESPONSE']._serialized_end=3657
+  _globals['_WATCHCLEARINGSREQUEST']._serialized_start=3659
+  _globals['_WATCHCLEARINGSREQUEST']._serialized_end=3720
+  _globals['_WATCHCLEARINGSRESPONSE']._serialized_start=3723
+  _globals['_WATCHCLEARINGSRESPONSE']._serialized_end=3964
+  _globals['_DISPATCHSERVICE']._serialized_start=4600
+  _globals['_DISPATCHSERVICE']._serialized_end=5271
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
@@ -34,6 +35,8 @@ class _PlanQualityEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PlanQualit
     """Keeps every limit; the gap is larger than declared."""
     PLAN_QUALITY_INFEASIBLE: _PlanQuality.ValueType  # 3
     """No schedule keeps every limit; the conflict is named."""
+    PLAN_QUALITY_RELAXED: _PlanQuality.ValueType  # 4
+    """Keeps every limit; tasks fall short or temperatures leave their bands, by as much as Plan.relaxations says."""
 
 class PlanQuality(_PlanQuality, metaclass=_PlanQualityEnumTypeWrapper): ...
 
@@ -44,6 +47,66 @@ PLAN_QUALITY_FEASIBLE: PlanQuality.ValueType  # 2
 """Keeps every limit; the gap is larger than declared."""
 PLAN_QUALITY_INFEASIBLE: PlanQuality.ValueType  # 3
 """No schedule keeps every limit; the conflict is named."""
+PLAN_QUALITY_RELAXED: PlanQuality.ValueType  # 4
+"""Keeps every limit; tasks fall short or temperatures leave their bands, by as much as Plan.relaxations says."""
+
+class _PlanObjective:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlanObjectiveEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PlanObjective.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PLAN_OBJECTIVE_UNSPECIFIED: _PlanObjective.ValueType  # 0
+    """As COST."""
+    PLAN_OBJECTIVE_COST: _PlanObjective.ValueType  # 1
+    """The least cost at the tariff, with network charges, preferences and wear."""
+    PLAN_OBJECTIVE_PEAK: _PlanObjective.ValueType  # 2
+    """The lowest peak at the connection point at which tasks fall short no further, and then the least cost. The limit is
+    searched for by halves to 2 % of what there is to gain, in at most 8 steps; no bound is proven for the peak, so that
+    such a plan is FEASIBLE at best, and its gap is that of the cost under its peak.
+    """
+    PLAN_OBJECTIVE_SELF_CONSUMPTION: _PlanObjective.ValueType  # 3
+    """The least energy imported by members: each imported kWh counts 1 currency more than the tariff asks, which
+    Plan.certificate.objective_micro contains.
+    """
+
+class PlanObjective(_PlanObjective, metaclass=_PlanObjectiveEnumTypeWrapper):
+    """What a plan is best at. Limits come first and tasks second, whatever it is."""
+
+PLAN_OBJECTIVE_UNSPECIFIED: PlanObjective.ValueType  # 0
+"""As COST."""
+PLAN_OBJECTIVE_COST: PlanObjective.ValueType  # 1
+"""The least cost at the tariff, with network charges, preferences and wear."""
+PLAN_OBJECTIVE_PEAK: PlanObjective.ValueType  # 2
+"""The lowest peak at the connection point at which tasks fall short no further, and then the least cost. The limit is
+searched for by halves to 2 % of what there is to gain, in at most 8 steps; no bound is proven for the peak, so that
+such a plan is FEASIBLE at best, and its gap is that of the cost under its peak.
+"""
+PLAN_OBJECTIVE_SELF_CONSUMPTION: PlanObjective.ValueType  # 3
+"""The least energy imported by members: each imported kWh counts 1 currency more than the tariff asks, which
+Plan.certificate.objective_micro contains.
+"""
+
+class _PlanOrigin:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlanOriginEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PlanOrigin.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PLAN_ORIGIN_UNSPECIFIED: _PlanOrigin.ValueType  # 0
+    PLAN_ORIGIN_SOLVER: _PlanOrigin.ValueType  # 1
+    """Solved for this request."""
+    PLAN_ORIGIN_TAIL: _PlanOrigin.ValueType  # 2
+    """The tail of the last clearing's plan, which keeps the limits of this moment: no solution came in time."""
+
+class PlanOrigin(_PlanOrigin, metaclass=_PlanOriginEnumTypeWrapper):
+    """Where a plan comes from."""
+
+PLAN_ORIGIN_UNSPECIFIED: PlanOrigin.ValueType  # 0
+PLAN_ORIGIN_SOLVER: PlanOrigin.ValueType  # 1
+"""Solved for this request."""
+PLAN_ORIGIN_TAIL: PlanOrigin.ValueType  # 2
+"""The tail of the last clearing's plan, which keeps the limits of this moment: no solution came in time."""
 
 class _WindowState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -140,6 +203,34 @@ class DeviceSchedule(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Relaxation(message.Message):
+    """What a device is not given in full."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    SHORTFALL_WH_FIELD_NUMBER: builtins.int
+    DISCOMFORT_MILLI_K_H_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    shortfall_wh: builtins.int
+    """Energy that its task falls short by."""
+    discomfort_milli_k_h: builtins.int
+    """How far and long its temperature leaves its band."""
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        shortfall_wh: builtins.int = ...,
+        discomfort_milli_k_h: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "discomfort_milli_k_h", b"discomfort_milli_k_h", "shortfall_wh", b"shortfall_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Plan(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
@@ -151,13 +242,26 @@ class Plan(message.Message):
     CERTIFICATE_FIELD_NUMBER: builtins.int
     INPUT_DIGEST_FIELD_NUMBER: builtins.int
     CONFLICT_FIELD_NUMBER: builtins.int
+    OBJECTIVE_FIELD_NUMBER: builtins.int
+    RELAXATIONS_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    PEAK_POWER_W_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/plans/{plan}"""
     quality: PlanQuality.ValueType
     input_digest: builtins.bytes
-    """SHA-256 of the inputs; equal inputs give equal plans."""
+    """SHA-256 of the inputs; equal inputs give equal plans, unless a deadline cut one."""
     conflict: builtins.str
     """Where INFEASIBLE."""
+    objective: PlanObjective.ValueType
+    """What it was asked to be best at."""
+    origin: PlanOrigin.ValueType
+    """Where it comes from."""
+    reason: builtins.str
+    """Why there is no better one, where its origin is not SOLVER."""
+    peak_power_w: builtins.int
+    """The highest of net_power_w."""
     @builtins.property
     def horizon(self) -> types_pb2.Interval: ...
     @builtins.property
@@ -168,6 +272,10 @@ class Plan(message.Message):
 
     @builtins.property
     def certificate(self) -> Certificate: ...
+    @builtins.property
+    def relaxations(self) -> containers.RepeatedCompositeFieldContainer[Relaxation]:
+        """Where RELAXED: in order of the devices."""
+
     def __init__(
         self,
         *,
@@ -179,10 +287,15 @@ class Plan(message.Message):
         certificate: Certificate | None = ...,
         input_digest: builtins.bytes = ...,
         conflict: builtins.str = ...,
+        objective: PlanObjective.ValueType = ...,
+        relaxations: abc.Iterable[Relaxation] | None = ...,
+        origin: PlanOrigin.ValueType = ...,
+        reason: builtins.str = ...,
+        peak_power_w: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "horizon", b"horizon"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "conflict", b"conflict", "horizon", b"horizon", "input_digest", b"input_digest", "name", b"name", "net_power_w", b"net_power_w", "quality", b"quality", "schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "conflict", b"conflict", "horizon", b"horizon", "input_digest", b"input_digest", "name", b"name", "net_power_w", b"net_power_w", "objective", b"objective", "origin", b"origin", "peak_power_w", b"peak_power_w", "quality", b"quality", "reason", b"reason", "relaxations", b"relaxations", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,23 +431,154 @@ class Trade(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class HypotheticalLimit(message.Message):
+    """A limit that does not exist."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    BOUNDS_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """As Envelope.target."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Where it holds; begins and ends with a market time unit."""
+
+    @builtins.property
+    def bounds(self) -> types_pb2.PowerBounds:
+        """What holds there."""
+
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        bounds: types_pb2.PowerBounds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "interval", b"interval", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class HypotheticalTariff(message.Message):
+    """A tariff that does not exist."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: builtins.int
+    IMPORT_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    EXPORT_PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    import_price_micro_per_kwh: builtins.int
+    """What the grid would ask."""
+    export_price_micro_per_kwh: builtins.int
+    """What the grid would pay, at most what it asks."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Where it holds; begins and ends with a market time unit."""
+
+    def __init__(
+        self,
+        *,
+        interval: types_pb2.Interval | None = ...,
+        import_price_micro_per_kwh: builtins.int = ...,
+        export_price_micro_per_kwh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["export_price_micro_per_kwh", b"export_price_micro_per_kwh", "import_price_micro_per_kwh", b"import_price_micro_per_kwh", "interval", b"interval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WhatIf(message.Message):
+    """What might be."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: builtins.int
+    TARIFF_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_DEVICES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[HypotheticalLimit]:
+        """On top of the limits that there are."""
+
+    @builtins.property
+    def tariff(self) -> containers.RepeatedCompositeFieldContainer[HypotheticalTariff]:
+        """In the place of the tariff that there is; later ones in the place of earlier ones."""
+
+    @builtins.property
+    def unavailable_devices(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Devices that would not be there, microgrids/{microgrid}/members/{member}/devices/{device}."""
+
+    def __init__(
+        self,
+        *,
+        limits: abc.Iterable[HypotheticalLimit] | None = ...,
+        tariff: abc.Iterable[HypotheticalTariff] | None = ...,
+        unavailable_devices: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "tariff", b"tariff", "unavailable_devices", b"unavailable_devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class RequestPlanRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    HORIZON_FIELD_NUMBER: builtins.int
+    OBJECTIVE_FIELD_NUMBER: builtins.int
+    MEMBERS_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    WHAT_IF_FIELD_NUMBER: builtins.int
     parent: builtins.str
     """microgrids/{microgrid}"""
     request_id: builtins.str
+    """Repeating a request with its id and content gives the first answer again; 1 to 64 characters."""
+    objective: PlanObjective.ValueType
+    """What to be best at."""
+    validate_only: builtins.bool
+    """Answers as it would, and keeps nothing."""
+    @builtins.property
+    def horizon(self) -> types_pb2.Interval:
+        """What to plan: from the start of a window that is still open to the end of a market time unit, the window's end at
+        least. Absent for all from the first open window on.
+        """
+
+    @builtins.property
+    def members(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Whose devices to plan, microgrids/{microgrid}/members/{member}; empty for all who consented."""
+
+    @builtins.property
+    def deadline(self) -> duration_pb2.Duration:
+        """The answer comes by then, the best so far: 1 to 240 s. Absent for as long as the service is set up to search."""
+
+    @builtins.property
+    def what_if(self) -> WhatIf:
+        """With validate_only alone."""
+
     def __init__(
         self,
         *,
         parent: builtins.str = ...,
         request_id: builtins.str = ...,
+        horizon: types_pb2.Interval | None = ...,
+        objective: PlanObjective.ValueType = ...,
+        members: abc.Iterable[builtins.str] | None = ...,
+        deadline: duration_pb2.Duration | None = ...,
+        validate_only: builtins.bool = ...,
+        what_if: WhatIf | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "horizon", b"horizon", "what_if", b"what_if"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "horizon", b"horizon", "members", b"members", "objective", b"objective", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only", "what_if", b"what_if"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

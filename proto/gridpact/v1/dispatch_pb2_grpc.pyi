@@ -34,7 +34,11 @@ class DispatchServiceStub:
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> DispatchServiceAsyncStub: ...
     RequestPlan: grpc.UnaryUnaryMultiCallable[dispatch_pb2.RequestPlanRequest, dispatch_pb2.RequestPlanResponse]
-    """Plans the rest of the horizon from the orders, flexibility and limits of this moment. Binds nobody."""
+    """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
+    Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
+    Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+    made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
+    """
     GetPlan: grpc.UnaryUnaryMultiCallable[dispatch_pb2.GetPlanRequest, dispatch_pb2.GetPlanResponse]
     GetClearing: grpc.UnaryUnaryMultiCallable[dispatch_pb2.GetClearingRequest, dispatch_pb2.GetClearingResponse]
     """The binding result of a dispatch window."""
@@ -55,7 +59,11 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
 
     def __init__(self, channel: aio.Channel) -> None: ...
     RequestPlan: aio.UnaryUnaryMultiCallable[dispatch_pb2.RequestPlanRequest, dispatch_pb2.RequestPlanResponse]  # type: ignore[assignment]
-    """Plans the rest of the horizon from the orders, flexibility and limits of this moment. Binds nobody."""
+    """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
+    Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
+    Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+    made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
+    """
     GetPlan: aio.UnaryUnaryMultiCallable[dispatch_pb2.GetPlanRequest, dispatch_pb2.GetPlanResponse]  # type: ignore[assignment]
     GetClearing: aio.UnaryUnaryMultiCallable[dispatch_pb2.GetClearingRequest, dispatch_pb2.GetClearingResponse]  # type: ignore[assignment]
     """The binding result of a dispatch window."""
@@ -79,7 +87,11 @@ class DispatchServiceServicer(metaclass=abc_1.ABCMeta):
         request: dispatch_pb2.RequestPlanRequest,
         context: _ServicerContext,
     ) -> typing.Union[dispatch_pb2.RequestPlanResponse, abc.Awaitable[dispatch_pb2.RequestPlanResponse]]:
-        """Plans the rest of the horizon from the orders, flexibility and limits of this moment. Binds nobody."""
+        """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
+        Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
+        Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+        made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
+        """
 
     @abc_1.abstractmethod
     def GetPlan(

@@ -186,13 +186,13 @@ class TestEvents:
     def test_a_database_that_is_stopped_for_a_while_ends_no_wait(self):
         answers = iter([StoreError("stopped"), {"village": 0}, {"village": 3}])
 
-        async def run_async(_statement):
+        async def read_async(_statement):
             answer = next(answers)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
-        feed = EventFeed(SimpleNamespace(run_async=run_async), poll_s=0.001)
+        feed = EventFeed(SimpleNamespace(read_async=read_async), poll_s=0.001)
 
         async def wait():
             return await feed.after("village", 2, wait_s=20)
