@@ -1,0 +1,40 @@
+"""What members said they would draw beside their devices: stands in for a meter that does not report live."""
+
+from collections import defaultdict
+
+from sqlalchemy import Connection
+
+from controller.snapshot import Snapshot
+from controller.store import market, registry
+
+
+class Forecasts:
+    """The uncontrolled consumption that the newest snapshots foresaw, by microgrid, member and MTU."""
+
+    def __init__(self) -> None:
+        self._load_w: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+        self._mtu_s: dict[str, int] = {}
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Remember a window's forecasts, and forget what is over."""
+        microgrid = snapshot.microgrid
+        self._mtu_s[microgrid.id] = microgrid.mtu_seconds
+        for member, order in snapshot.orders.items():
+            known = self._load_w[microgrid.id, member]
+            for past in [start for start in known if start < snapshot.window.start - microgrid.mtu_seconds]:
+                del known[past]
+            known.update(zip(snapshot.mtus(), order.load_w, strict=False))
+
+    def restore(self, connection: Connection) -> None:
+        """Take up what the newest snapshot of each microgrid foresaw."""
+        for microgrid in registry.microgrid_ids(connection):
+            frozen = [row for row in market.windows(connection, microgrid) if row.snapshot]
+            for row in frozen[-2:]:
+                self.note(Snapshot.from_json(row.snapshot or ""))
+
+    def load_w(self, microgrid: str, member: str, instant: float) -> int | None:
+        """What a member is expected to draw beside its devices; None where nobody said."""
+        mtu = self._mtu_s.get(microgrid)
+        if mtu is None:
+            return None
+        return self._load_w[microgrid, member].get(int(instant) // mtu * mtu)
