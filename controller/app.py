@@ -14,10 +14,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from contracts.anchoring import AnchorProgress
 from contracts.errors import AnchorError
 from controller.admission import Gate
+from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
 from controller.denials import Denials
 from controller.errors import ControllerError
 from controller.hub import DriverHub
+from controller.limits.enforcer import Enforcer
+from controller.limits.forecasts import Forecasts
 from controller.limits.journal import FileJournal, MemoryJournal
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
@@ -34,6 +37,9 @@ from controller.store.database import Database
 from controller.window import WindowEngine
 
 log = logging.getLogger(__name__)
+
+CONTROL_S = 1.0
+"""Seconds between two looks at what limits leave to devices; changes of limits are looked at at once."""
 
 MILLI = 1000
 PINGS_WITHOUT_CALLS = 1
@@ -98,6 +104,8 @@ class Settings:
     denials : a file of identities and certificates that are shut out; None: no file
     limits_journal : file that limits are kept in first; None leaves them to the database
     supervision : how often a DSO has to be heard
+    clamp : keep limits on running setpoints, from what is measured; off only where time does not run by itself
+    policy, margin : who gives first then, and what is kept free of every limit
     """
 
     listen: str
@@ -111,6 +119,9 @@ class Settings:
     denials: Path | None = None
     limits_journal: Path | None = None
     supervision: Timing = field(default_factory=Timing)
+    clamp: bool = True
+    policy: Policy = Policy.PROPORTIONAL
+    margin: Margin = field(default_factory=Margin)
 
 
 class Anchors(Protocol):
@@ -181,12 +192,29 @@ class Service:
             monotonic=monotonic,
         )
         self._hub.restore()
+        forecasts = Forecasts()
+        database.run(forecasts.restore)
+        self._enforcer: Enforcer | None = None
+        if settings.clamp:
+            self._enforcer = Enforcer(
+                limits=self._limits,
+                forecasts=forecasts,
+                drivers=self._hub,
+                clock=clock,
+                monotonic=monotonic,
+                policy=settings.policy,
+                margin=settings.margin,
+            )
+            self._limits.keeper = self._enforcer
+            self._hub.caps = self._enforcer.caps
+            self._hub.limits_of = self._enforcer.limits_of
         self._engine = WindowEngine(
             database=database,
             clock=clock,
             solver=solver,
             salts=salts,
             limits=self._limits.book.limits_for_window,
+            on_frozen=forecasts.note,
             on_setpoints=self._hub.offer,
         )
         denials = Denials(settings.denials)
@@ -206,6 +234,7 @@ class Service:
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._ticking: asyncio.Task[None] | None = None
+        self._controlling: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Begin to answer; returns the port.
@@ -234,7 +263,23 @@ class Service:
         self._rechecking = asyncio.create_task(self._recheck())
         await self._say_health(health_pb2.HealthCheckResponse.SERVING)
         self._ticking = asyncio.create_task(self._hub.run())
+        self._controlling = asyncio.create_task(self._keep_limits())
         return port
+
+    async def _keep_limits(self) -> None:
+        """Look at limits again and again: with the solver, the database and the chain stopped too."""
+        while True:
+            await asyncio.sleep(CONTROL_S)
+            try:
+                self.control()
+            except Exception:
+                log.exception("keeping limits")
+
+    def control(self) -> None:
+        """Notice who is silent, and what limits now leave to devices; those whose share changed are told at once."""
+        self._limits.book.tick()
+        if self._enforcer is not None:
+            self._enforcer.enforce_all()
 
     async def _recheck(self) -> None:
         while True:
@@ -274,14 +319,15 @@ class Service:
 
     async def advance(self) -> int:
         """Let time pass for limits, put what drivers said on disk, and take every step of windows that is due."""
-        self._limits.book.tick()
+        self.control()
         await self._limits.catch_up()
         self._hub.tick()
         await self._hub.flush()
         return await self._engine.advance()
 
     async def start_due(self) -> None:
-        """Put what drivers said on disk, and begin every step of windows that is due: none holds up another's."""
+        """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""
+        await self._limits.catch_up()
         await self._hub.flush()
         await self._engine.start_due()
 
@@ -306,10 +352,10 @@ class Service:
     async def stop(self) -> None:
         """Take no new calls, send drivers away until an instant of their own, let running calls end, then stop."""
         await self.retire()
-        for task in (self._rechecking, self._ticking):
+        for task in (self._rechecking, self._ticking, self._controlling):
             if task is not None:
                 task.cancel()
-        self._rechecking = self._ticking = None
+        self._rechecking = self._ticking = self._controlling = None
         self._hub.dismiss()
         if self._server is not None:
             await self._server.stop(self._settings.stop_s)

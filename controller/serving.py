@@ -14,6 +14,7 @@ from controller.clock import SystemClock
 from controller.config import Connections, ServeConfig
 from controller.credentials import ReloadedCredentials
 from controller.data_folder import DataFolder
+from controller.limits.supervision import Timing
 from controller.quotas import Limits, Quotas
 from controller.sealing import seeded_salts
 from controller.solving import DecompositionSolver
@@ -67,6 +68,12 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
             development=config.development,
             stop_s=config.stop_s,
             denials=config.denylist,
+            limits_journal=config.data / "limits.journal",
+            supervision=Timing(
+                heartbeat_s=config.supervision.heartbeat_s,
+                lost_s=config.supervision.lost_s,
+                recover_s=config.supervision.lost_s,
+            ),
         ),
         database=database,
         clock=clock,

@@ -57,6 +57,7 @@ class WindowEngine:
     database, clock, solver : as their classes say
     salts : where the records' salts come from
     limits : what limits a microgrid, as things stand at a gate's closure
+    on_frozen : called with what a window is decided on, before that
     on_setpoints : called with a window whose setpoints were committed, so that drivers hear of them
     """
 
@@ -68,6 +69,7 @@ class WindowEngine:
         solver: Solver,
         salts: SaltSource,
         limits: LimitsFor,
+        on_frozen: Callable[[Snapshot], None],
         on_setpoints: Callable[[str, Window, tuple[DeviceSetpoint, ...]], None],
     ) -> None:
         self._database = database
@@ -75,6 +77,7 @@ class WindowEngine:
         self._solver = solver
         self._salts = salts
         self._limits = limits
+        self._on_frozen = on_frozen
         self._on_setpoints = on_setpoints
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
@@ -176,6 +179,7 @@ class WindowEngine:
         """Decide, and commit clearing, trades and setpoints in one transaction; or declare the fallback."""
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
+        self._on_frozen(snapshot)
         decision = self._too_late(row) or _unpriced(snapshot) or await self._decide(snapshot, row)
         if not isinstance(decision, str):
             decision = self._too_late(row) or decision

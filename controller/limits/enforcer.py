@@ -23,11 +23,11 @@ from controller.clamp import (
 )
 from controller.clamp import ramp as spread
 from controller.clock import Clock, Monotonic
+from controller.composing import SignedLimit
 from controller.flexibility import Programme
-from controller.limits.book import LimitsBook
-from controller.limits.directory import Directory, Registered
+from controller.limits.directory import Registered
 from controller.limits.forecasts import Forecasts
-from controller.limits.measured import LivePowers
+from controller.limits.limits import Limits
 from controller.limits.status import Kept, members_under
 from controller.limits.values import Signature
 from controller.microgrid import Device as OwnDevice
@@ -96,7 +96,7 @@ class Enforcer:
 
     Parameters
     ----------
-    book, directory, live, forecasts : what holds, who is there, what is measured and expected
+    limits, forecasts : what holds, who is there, what is measured and expected
     drivers : who is told
     clock, monotonic : wall time chooses what is planned; ages are told by the steady clock
     policy, margin : see `clamp`
@@ -105,9 +105,7 @@ class Enforcer:
     def __init__(
         self,
         *,
-        book: LimitsBook,
-        directory: Directory,
-        live: LivePowers,
+        limits: Limits,
         forecasts: Forecasts,
         drivers: Drivers,
         clock: Clock,
@@ -115,9 +113,7 @@ class Enforcer:
         policy: Policy = Policy.PROPORTIONAL,
         margin: Margin | None = None,
     ) -> None:
-        self._book = book
-        self._directory = directory
-        self._live = live
+        self._book, self._directory, self._live = limits.book, limits.directory, limits.live
         self._forecasts = forecasts
         self._drivers = drivers
         self._clock = clock
@@ -125,7 +121,7 @@ class Enforcer:
         self._policy = policy
         self._margin = Margin() if margin is None else margin
         self._areas: dict[str, _Area] = {}
-        book.subscribe(self.enforce)
+        limits.book.subscribe(self.enforce)
 
     def caps(self, microgrid: str, device: str, now: float) -> Cap | None:
         """What a device may do now; None where nothing binds it."""
@@ -133,14 +129,19 @@ class Enforcer:
         area = self._areas.get(microgrid)
         return None if area is None else area.caps.get(device)
 
-    def limits_of(self, microgrid: str, device: str) -> list[tuple[str, Signature]]:
+    def limits_of(self, microgrid: str, device: str) -> list[SignedLimit]:
         """The limits behind a device's cap: their names, and what the DSO signed."""
         area = self._areas.get(microgrid)
         cap = None if area is None else area.caps.get(device)
         if area is None or cap is None:
             return []
         names = [name for target in cap.binding for name in area.names.get(target, ())]
-        return [(name, signed) for name in dict.fromkeys(names) for signed in self._book.signed(microgrid, [name])[:1]]
+        return [self._signed(microgrid, name) for name in dict.fromkeys(names)]
+
+    def _signed(self, microgrid: str, name: str) -> SignedLimit:
+        found = self._book.signed(microgrid, [name])
+        signed = found[0] if found else Signature()
+        return SignedLimit(name=name, payload=signed.payload, signature=signed.signature, key_id=signed.key_id)
 
     def kept(self, microgrid: str) -> Mapping[str, Kept]:
         """What was done about each target."""

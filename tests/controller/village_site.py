@@ -43,6 +43,14 @@ class Loop:
         """What a coroutine returns."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
+    def call(self, function):
+        """What a function returns that is called in the loop."""
+
+        async def called():
+            return function()
+
+        return self.run(called())
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
