@@ -354,6 +354,8 @@ class DriverHub:
         if tracked is not None and tracked.id == command_id:
             kept = tracked.take([state for state in states if state not in BY_CONTROLLER])
             self._keep(stream.device, tracked, kept, reason=reason, instant=instant)
+            if tracked.state in {CommandState.REJECTED, CommandState.FAILED}:
+                stream.told = None  # it does not stand: the next heartbeat is answered by a command again
 
     def _keep(
         self,

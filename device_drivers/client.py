@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
 
-from device_drivers.backoff import delay_s
+from device_drivers.backoff import delay_s, obedient_s
 from device_drivers.clock import Clock
 from device_drivers.device import Reading
 from device_drivers.errors import InvalidValueError, LinkLost
@@ -45,6 +47,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 """For the channel of a driver in operation: `DriverClient.run` spreads its attempts itself, whereas gRPC,
 left alone, would fail them unsent for up to two minutes after it could not dial."""
 
+LONGEST_AWAY_S = 300.0
+"""s that a driver stays away, or silent, at most, whatever the controller says."""
+
 _LONGEST_DURATION_S = 315_576_000_000
 
 _T = TypeVar("_T")
@@ -59,6 +64,9 @@ class Answer(Enum):
 
 class DriverClient:
     """One device's stream to the controller. Calls are made one after the other, never at once.
+
+    `run` serves a device: it accepts pushes and obeys what the controller says about intervals and about coming back.
+    `connect`, `beat`, `sync` and `close` do the same step by step, without pushes, for whoever moves the time.
 
     Parameters
     ----------
@@ -89,9 +97,17 @@ class DriverClient:
         self._clock = clock
         self._patience_s = patience_s
         self._call: _Call | None = None
+        self._writing = asyncio.Lock()
+        self._heard = asyncio.Event()
+        self._answered = 0
 
-    async def connect(self) -> None:
-        """Open a stream, say what the device is, and wait to be welcomed.
+    async def connect(self, *, accepts_pushes: bool = False) -> driver_pb2.Welcome:
+        """Open a stream, say what the device is, and wait to be welcomed; returns the welcome.
+
+        Parameters
+        ----------
+        accepts_pushes : bool
+            Whether commands may come unasked.
 
         Raises
         ------
@@ -106,6 +122,7 @@ class DriverClient:
                     device=self._device_name,
                     bounds=_write_bounds(self._runtime.bounds),
                     failsafe=_write_failsafe(self._runtime.failsafe),
+                    accepts_pushes=accepts_pushes,
                 )
             )
         )
@@ -113,6 +130,7 @@ class DriverClient:
         if answer.WhichOneof("message") != "welcome":
             raise self._lost(f"got {answer.WhichOneof('message')}, wanted a welcome")
         self._runtime.observe_epoch(answer.welcome.epoch)
+        return answer.welcome
 
     async def beat(self) -> Answer:
         """What the controller answered to a heartbeat, once the device does it and the reports are sent.
@@ -124,11 +142,7 @@ class DriverClient:
         LinkLost
             If the stream ended or fell silent. The lease runs on: keep ticking the runtime.
         """
-        self._runtime.tick()
-        reading = self._runtime.reading()
-        if reading is not None:
-            telemetry = _write_telemetry(reading, self._clock.utc(), failsafe=self._runtime.failsafe_active)
-            await self._send(driver_pb2.ConnectRequest(telemetry=telemetry))
+        await self._tell()
         return await self._exchange()
 
     async def sync(self) -> Answer:
@@ -165,7 +179,7 @@ class DriverClient:
         Parameters
         ----------
         interval_s : float
-            s between two heartbeats; a lease has to outlast several.
+            s between two heartbeats at most; fewer where the controller's welcome says so.
         sleep : callable
             Waits for so many s; called with `TICK_S` at most, the runtime ticking after each.
         randomness : random.Random, optional
@@ -175,55 +189,129 @@ class DriverClient:
         failures = 0
         try:
             while True:
+                wait_s = None
                 try:
-                    await self.connect()
-                    while True:
-                        await self.beat()
-                        failures = 0
-                        await self._pause(interval_s, sleep)
+                    welcome = await self.connect(accepts_pushes=True)
+                    listening = asyncio.ensure_future(self._listen())
+                    try:
+                        for pause_s in _pauses_s(welcome, interval_s):
+                            await self._beat(listening)
+                            failures = 0
+                            await self._pause(pause_s, sleep, listening)
+                    finally:
+                        listening.cancel()
+                        await asyncio.wait({listening})
                 except LinkLost as err:
                     failures += 1
+                    wait_s = err.after_s
                     log.warning("%s: %s", self._device_name, err)
-                await self._pause(delay_s(failures, randomness), sleep)
+                delay = delay_s(failures, randomness) if wait_s is None else obedient_s(wait_s, randomness)
+                await self._pause(delay, sleep)
         finally:
             self._drop()
             self._runtime.release()
 
-    async def _pause(self, seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    async def _pause(
+        self,
+        seconds: float,
+        sleep: Callable[[float], Awaitable[None]],
+        listening: asyncio.Future[NoReturn] | None = None,
+    ) -> None:
+        """Let time pass, the runtime ticking; a link that is lost meanwhile ends that."""
         left_s = seconds
         while left_s > 0:
             await sleep(min(left_s, TICK_S))
             left_s -= TICK_S
             self._runtime.tick()
+            if listening is not None and listening.done():
+                listening.result()
+
+    async def _beat(self, listening: asyncio.Future[NoReturn]) -> None:
+        """Send telemetry and a heartbeat, and wait until one at least as new is answered."""
+        await self._tell()
+        counter = self._runtime.heartbeat()
+        await self._send(driver_pb2.ConnectRequest(heartbeat=driver_pb2.Heartbeat(counter=counter)))
+        await self._patiently(self._until_answered(counter, listening))
+
+    async def _until_answered(self, counter: int, listening: asyncio.Future[NoReturn]) -> None:
+        while self._answered < counter:
+            self._heard.clear()
+            hearing = asyncio.ensure_future(self._heard.wait())
+            try:
+                either: set[asyncio.Future[Any]] = {hearing, listening}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                hearing.cancel()
+            if listening.done():
+                listening.result()
+
+    async def _listen(self) -> NoReturn:
+        """Follow what comes, asked for or not, until the link is lost."""
+        while True:
+            try:
+                answer = await self._stream().read()
+            except grpc.aio.AioRpcError as err:
+                raise self._refused(err) from err
+            except asyncio.InvalidStateError as err:
+                raise self._lost("the controller ended the stream") from err
+            if not isinstance(answer, driver_pb2.ConnectResponse):
+                raise self._lost("the controller ended the stream")
+            match answer.WhichOneof("message"):
+                case "command":
+                    await self._obey(answer.command)
+                    self._answered = answer.command.lease.heartbeat_counter
+                case "idle":
+                    self._answered = answer.idle.heartbeat_counter
+                case "come_back":
+                    raise self._sent_away(answer.come_back)
+                case "welcome":
+                    raise self._lost("got a second welcome, wanted commands and idle answers")
+                case None:
+                    pass  # a message of a later version
+            self._heard.set()
+
+    async def _tell(self) -> None:
+        """Send what the device does, where it says."""
+        self._runtime.tick()
+        reading = self._runtime.reading()
+        if reading is not None:
+            telemetry = _write_telemetry(reading, self._clock.utc(), failsafe=self._runtime.failsafe_active)
+            await self._send(driver_pb2.ConnectRequest(telemetry=telemetry))
 
     async def _exchange(self) -> Answer:
         await self._send(driver_pb2.ConnectRequest(heartbeat=driver_pb2.Heartbeat(counter=self._runtime.heartbeat())))
         answer = await self._receive()
         match answer.WhichOneof("message"):
             case "command":
-                for report in self._follow(answer.command):
-                    await self._send(driver_pb2.ConnectRequest(report=_write_report(report)))
+                await self._obey(answer.command)
                 return Answer.COMMAND
             case "idle":
                 return Answer.IDLE
+            case "come_back":
+                raise self._sent_away(answer.come_back)
             case other:
                 raise self._lost(f"got {other}, wanted a command or an idle answer")
 
-    def _follow(self, message: driver_pb2.Command) -> tuple[Report, ...]:
+    async def _obey(self, message: driver_pb2.Command) -> None:
+        """Follow a command and say what became of it."""
+        await self._send(driver_pb2.ConnectRequest(report=_write_report(self._follow(message))))
+
+    def _follow(self, message: driver_pb2.Command) -> Report:
         command = read_command(message)
         if isinstance(command, Command):
             return self._runtime.receive(command)
-        return (
-            Report(
-                command_id=message.command_id,
-                state=ReportState.REJECTED,
-                reason=command.reason,
-                observed_at=self._clock.utc(),
-            ),
+        return Report(
+            command_id=message.command_id,
+            state=ReportState.REJECTED,
+            reason=command.reason,
+            observed_at=self._clock.utc(),
+            passed=(ReportState.RECEIVED,),
         )
 
     async def _send(self, message: driver_pb2.ConnectRequest) -> None:
-        await self._patiently(self._stream().write(message))
+        # gRPC takes one message of a stream at a time, and two tasks may have one.
+        async with self._writing:
+            await self._patiently(self._stream().write(message))
 
     async def _receive(self) -> driver_pb2.ConnectResponse:
         answer = await self._patiently(self._stream().read())
@@ -252,20 +340,54 @@ class DriverClient:
                 raise self._lost("the channel was closed")
             return task.result()
         except grpc.aio.AioRpcError as err:
-            raise self._lost(f"{err.code().name}: {err.details()}") from err
+            raise self._refused(err) from err
         except asyncio.InvalidStateError as err:
             raise self._lost("the controller ended the stream") from err
         finally:
             task.cancel()
 
-    def _lost(self, reason: str) -> LinkLost:
+    def _lost(self, reason: str, *, after_s: float | None = None) -> LinkLost:
         self._drop()
-        return LinkLost(f"{self._device_name}: {reason}")
+        return LinkLost(f"{self._device_name}: {reason}", after_s=after_s)
+
+    def _refused(self, err: grpc.aio.AioRpcError) -> LinkLost:
+        return self._lost(f"{err.code().name}: {err.details()}", after_s=_read_retry_s(err))
+
+    def _sent_away(self, message: driver_pb2.ComeBack) -> LinkLost:
+        after_s = _bounded_s(message.after)
+        return self._lost(f"the controller goes away, wanted back in {after_s:g} s", after_s=after_s)
 
     def _drop(self) -> None:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+
+def _pauses_s(welcome: driver_pb2.Welcome, interval_s: float) -> Iterator[float]:
+    """How long to wait after the first heartbeat, the second, and so on."""
+    if welcome.HasField("heartbeat_interval"):
+        interval_s = min(interval_s, max(TICK_S, _bounded_s(welcome.heartbeat_interval)))
+    yield min(interval_s, _bounded_s(welcome.heartbeat_phase)) if welcome.HasField("heartbeat_phase") else interval_s
+    while True:
+        yield interval_s
+
+
+def _bounded_s(message: Duration) -> float:
+    """A length of time that the controller names, kept within what a driver can stand."""
+    return min(max(0.0, message.seconds + message.nanos / 1e9), LONGEST_AWAY_S)
+
+
+def _read_retry_s(err: grpc.aio.AioRpcError) -> float | None:
+    """When the controller wants to be asked again, where its refusal says so."""
+    for key, value in err.trailing_metadata() or ():
+        if key != "grpc-status-details-bin" or not isinstance(value, bytes):
+            continue
+        with suppress(DecodeError):
+            for detail in status_pb2.Status.FromString(value).details:
+                retry = error_details_pb2.RetryInfo()
+                if detail.Unpack(retry):
+                    return _bounded_s(retry.retry_delay)
+    return None
 
 
 def read_command(message: driver_pb2.Command) -> Command | Refused:
@@ -350,23 +472,18 @@ def _write_telemetry(reading: Reading, measured_at: datetime, *, failsafe: bool)
 
 
 def _write_report(report: Report) -> driver_pb2.CommandReport:
-    match report.state:
-        case ReportState.REJECTED:
-            state = driver_pb2.COMMAND_STATE_REJECTED
-        case ReportState.APPLIED:
-            state = driver_pb2.COMMAND_STATE_APPLIED
-        case ReportState.VERIFIED:
-            state = driver_pb2.COMMAND_STATE_VERIFIED
-        case ReportState.DIVERGED:
-            state = driver_pb2.COMMAND_STATE_DIVERGED
-        case never:
-            assert_never(never)
     return driver_pb2.CommandReport(
         command_id=report.command_id,
-        state=state,
+        state=_write_state(report.state),
         reason=report.reason,
         observe_time=_write_instant(report.observed_at),
+        passed=[_write_state(state) for state in report.passed],
     )
+
+
+def _write_state(state: ReportState) -> driver_pb2.CommandState.ValueType:
+    """The state of the same name."""
+    return driver_pb2.CommandState.Value(f"COMMAND_STATE_{state.name}")
 
 
 def _write_instant(instant: datetime) -> Timestamp:

@@ -14,4 +14,16 @@ class DeviceError(DriverError):
 
 
 class LinkLost(DriverError):  # noqa: N818 - what happened to the link, in the field's words
-    """The stream to the controller ended or fell silent. Whoever runs the client connects again."""
+    """The stream to the controller ended or fell silent. Whoever runs the client connects again.
+
+    Parameters
+    ----------
+    reason : str
+        What happened.
+    after_s : float, optional
+        s after which the controller wants to be asked again, and not before; None where it did not say.
+    """
+
+    def __init__(self, reason: str, *, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s

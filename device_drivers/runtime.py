@@ -21,14 +21,22 @@ from device_drivers.setpoint import Bounds, Command, Setpoint, Target
 class ReportState(Enum):
     """What became of a command."""
 
+    RECEIVED = "received"
+    """It arrived."""
+    ACCEPTED = "accepted"
+    """Fresh and within the bounds."""
     REJECTED = "rejected"
-    """It does not act: not fresh, out of bounds, or the device failed."""
+    """It does not act: not fresh, or out of bounds."""
+    STARTED = "started"
+    """The device is being told."""
     APPLIED = "applied"
     """It acts, and the device said yes."""
     VERIFIED = "verified"
     """Read back: the device does it."""
     DIVERGED = "diverged"
     """Read back: the device does something else."""
+    FAILED = "failed"
+    """The device failed on it: the failsafe acts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,8 @@ class Report:
         The command.
     state : ReportState
         What became of it.
+    passed : tuple of ReportState
+        What it went through on the way, in order.
     reason : str
         Why, for people; empty where the state says it all.
     observed_at : datetime
@@ -51,6 +61,7 @@ class Report:
     state: ReportState
     reason: str
     observed_at: datetime
+    passed: tuple[ReportState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +146,7 @@ class DeviceRuntime:
             self._fault = str(err)
             return None
 
-    def receive(self, command: Command) -> tuple[Report, ...]:
+    def receive(self, command: Command) -> Report:
         """What became of a command that arrived now.
 
         One that is refused changes nothing of the running lease. One that the device fails on ends it: the
@@ -143,10 +154,10 @@ class DeviceRuntime:
         """
         granted = self._fence.accept(command, self._clock.now())
         if isinstance(granted, Refused):
-            return (self._report(command, ReportState.REJECTED, granted.reason),)
+            return self._report(command, ReportState.REJECTED, granted.reason)
         guarded = self._guard(command.setpoints)
         if isinstance(guarded, Refused):
-            return (self._report(command, ReportState.REJECTED, guarded.reason),)
+            return self._report(command, ReportState.REJECTED, guarded.reason)
         self._lease = _Lease(expires_at=granted.expires_at, setpoints=guarded)
         return self._follow(command)
 
@@ -199,21 +210,20 @@ class DeviceRuntime:
         self._device.apply(target)
         self._told = target
 
-    def _follow(self, command: Command) -> tuple[Report, ...]:
+    def _follow(self, command: Command) -> Report:
         target = self._choose()
         try:
             self._apply(target)
             reading = self._device.read()
         except DeviceError as err:
             self._retreat(err)
-            return (self._report(command, ReportState.REJECTED, f"the device failed: {err}"),)
+            return self._report(command, ReportState.FAILED, f"the device failed: {err}")
         self._fault = None
         if self._failsafe_active:
-            return (self._report(command, ReportState.APPLIED, "no setpoint holds now: failsafe"),)
-        applied = self._report(command, ReportState.APPLIED)
+            return self._report(command, ReportState.APPLIED, "no setpoint holds now: failsafe")
         if obeys(reading, target):
-            return applied, self._report(command, ReportState.VERIFIED)
-        return applied, self._report(command, ReportState.DIVERGED, f"told {target}, read back {reading}")
+            return self._report(command, ReportState.VERIFIED)
+        return self._report(command, ReportState.DIVERGED, f"told {target}, read back {reading}")
 
     def _retreat(self, err: DeviceError) -> None:
         """Fall to the failsafe; where the device refuses even that, the next tick tries again."""
@@ -226,4 +236,21 @@ class DeviceRuntime:
             self._fault = str(again)
 
     def _report(self, command: Command, state: ReportState, reason: str = "") -> Report:
-        return Report(command_id=command.command_id, state=state, reason=reason, observed_at=self._clock.utc())
+        return Report(
+            command_id=command.command_id,
+            state=state,
+            reason=reason,
+            observed_at=self._clock.utc(),
+            passed=_WAYS[state],
+        )
+
+
+_STARTED = (ReportState.RECEIVED, ReportState.ACCEPTED, ReportState.STARTED)
+_WAYS = {
+    ReportState.REJECTED: (ReportState.RECEIVED,),
+    ReportState.FAILED: _STARTED,
+    ReportState.APPLIED: _STARTED,
+    ReportState.VERIFIED: (*_STARTED, ReportState.APPLIED),
+    ReportState.DIVERGED: (*_STARTED, ReportState.APPLIED),
+}
+"""What a command has gone through by the time that its report is made: all of it happens in one call."""

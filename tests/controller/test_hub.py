@@ -378,6 +378,14 @@ class TestReports:
         self.say(hub, stream, command, CommandState.EXPIRED, CommandState.SUPERSEDED)
         assert self.kept(hub, site) == []
 
+    @pytest.mark.parametrize("state", [CommandState.REJECTED, CommandState.FAILED])
+    def test_what_does_not_act_is_commanded_anew_with_the_next_heartbeat(self, hub, state):
+        hub.offer("village", window(), setpoints(BATTERY, 1))
+        stream = join(hub)
+        self.say(hub, stream, beat(hub, stream), state, reason="mute")
+        assert isinstance(beat(hub, stream), LeasedCommand)
+        assert isinstance(beat(hub, stream), Standing)
+
     def test_verified_is_what_was_read_back_last(self, hub):
         hub.offer("village", window(), setpoints(BATTERY, 1))
         stream = join(hub)

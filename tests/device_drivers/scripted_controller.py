@@ -4,6 +4,8 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from device_drivers.client import CHANNEL_OPTIONS
 from gridpact.v1 import driver_pb2, driver_pb2_grpc
@@ -47,6 +49,36 @@ class ScriptedController(driver_pb2_grpc.DriverServiceServicer):
 
     def of(self, kind):
         return [getattr(one, kind) for one in self.heard if one.WhichOneof("message") == kind]
+
+
+class PushingController(ScriptedController):
+    """Answers idle, and says the script unasked, one entry after each heartbeat."""
+
+    async def Connect(self, request_iterator, context):  # noqa: N802
+        async for request in request_iterator:
+            self.heard.append(request)
+            if request.WhichOneof("message") == "descriptor":
+                yield self.greeting
+            if request.WhichOneof("message") == "heartbeat":
+                yield idle(request.heartbeat.counter)
+                if self.script:
+                    yield self.script.pop(0)(request.heartbeat.counter)
+
+
+class CrowdedController(ScriptedController):
+    """Refuses as many streams as there are entries in the script, each until that many seconds later."""
+
+    async def Connect(self, request_iterator, context):  # noqa: N802
+        if self.script:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(round(self.script.pop(0) * 1000))
+            detail = any_pb2.Any()
+            detail.Pack(retry)
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            status = status_pb2.Status(code=code.value[0], message="too many", details=[detail])
+            await context.abort(code, "too many", (("grpc-status-details-bin", status.SerializeToString()),))
+        async for answer in super().Connect(request_iterator, context):
+            yield answer
 
 
 class SilentController(ScriptedController):

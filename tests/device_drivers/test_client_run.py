@@ -5,9 +5,18 @@ from contextlib import suppress
 from random import Random
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from device_drivers.client import TICK_S, DriverClient
-from tests.device_drivers.scripted_controller import DEVICE, ScriptedController, idle, served
+from device_drivers.client import LONGEST_AWAY_S, TICK_S, DriverClient
+from gridpact.v1 import driver_pb2
+from tests.device_drivers.scripted_controller import (
+    DEVICE,
+    CrowdedController,
+    PushingController,
+    ScriptedController,
+    idle,
+    served,
+)
 
 
 class Weary(Exception):  # noqa: N818
@@ -32,7 +41,7 @@ def test_run_beats_and_connects_again(runtime, relay, clock, order):
 
     asyncio.run(scenario())
     assert len(controller.of("descriptor")) == 2
-    assert [one.command_id for one in controller.of("report")] == ["c1"] * 4
+    assert [one.command_id for one in controller.of("report")] == ["c1"] * 2
     assert max(slept) <= TICK_S
     # Two pauses of 2.5 s before the stream ended, and one wait of half a second to a second after.
     assert slept[:6] == [1.0, 1.0, 0.5] * 2
@@ -105,3 +114,91 @@ def test_run_that_is_cancelled_leaves_the_failsafe(runtime, relay, clock, order)
 
     asyncio.run(scenario())
     assert relay.read().relay_closed is False
+
+
+def slept_until(controller, runtime, clock, enough):
+    """What a run slept, in s, until there was enough of it."""
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        clock.advance(seconds)
+        await asyncio.sleep(0.001)  # lets the stream be read
+        if enough():
+            raise Weary
+
+    async def scenario():
+        async with served(controller) as (_, channel):
+            client = DriverClient(channel, DEVICE, runtime, clock)
+            with pytest.raises(Weary):
+                await client.run(interval_s=3, sleep=sleep, randomness=Random(1))
+
+    asyncio.run(scenario())
+    return slept
+
+
+def test_what_is_pushed_is_followed_at_once_and_reported(runtime, relay, clock, order):
+    controller = PushingController(order())
+    closed = []
+
+    def enough():
+        closed.append(relay.read().relay_closed)
+        return bool(controller.of("report"))
+
+    slept_until(controller, runtime, clock, enough)
+    assert controller.of("descriptor")[0].accepts_pushes
+    assert controller.of("report")[0].state == driver_pb2.COMMAND_STATE_VERIFIED
+    assert closed[-1] is True
+    assert len(controller.of("heartbeat")) == 1
+
+
+def test_a_push_on_an_older_heartbeat_is_no_answer_to_a_newer(runtime, clock, order):
+    """It would hide that the newer one was never heard."""
+    controller = ScriptedController(idle, lambda counter: order()(counter - 1))
+
+    async def scenario():
+        async with served(controller) as (_, channel):
+            client = DriverClient(channel, DEVICE, runtime, clock, patience_s=0.2)
+            beats = []
+
+            async def sleep(seconds):
+                beats.append(len(controller.of("descriptor")))
+                if beats[-1] > 1:
+                    raise Weary
+
+            with pytest.raises(Weary):
+                await client.run(interval_s=0.01, sleep=sleep, randomness=Random(1))
+
+    asyncio.run(scenario())
+    assert len(controller.of("descriptor")) == 2
+
+
+def test_a_driver_that_is_sent_away_comes_back_when_it_was_told(runtime, clock):
+    def go(counter):
+        return driver_pb2.ConnectResponse(come_back=driver_pb2.ComeBack(after=Duration(seconds=7)))
+
+    controller = ScriptedController(go)
+    slept = slept_until(controller, runtime, clock, lambda: len(controller.of("heartbeat")) > 1)
+    assert slept[:7] == [1.0] * 7
+    assert 0 <= slept[7] <= 0.5
+
+
+def test_a_driver_that_is_refused_comes_back_when_it_was_told(runtime, clock):
+    controller = CrowdedController(20.0, 4.0)
+    slept = slept_until(controller, runtime, clock, lambda: controller.heard)
+    assert 24 <= sum(slept) <= 26
+
+
+def test_no_controller_keeps_a_driver_away_for_long(runtime, clock):
+    controller = CrowdedController(10.0**6)
+    slept = slept_until(controller, runtime, clock, lambda: controller.heard)
+    assert LONGEST_AWAY_S <= sum(slept) <= LONGEST_AWAY_S + 2
+
+
+def test_the_welcome_tells_how_often_to_beat(runtime, clock):
+    intervals = {"heartbeat_interval": Duration(seconds=2), "heartbeat_phase": Duration(seconds=1)}
+    greeting = driver_pb2.ConnectResponse(welcome=driver_pb2.Welcome(epoch=1, **intervals))
+    controller = ScriptedController(greeting=greeting)
+    slept = slept_until(controller, runtime, clock, lambda: len(controller.of("heartbeat")) == 4)
+    assert sum(slept[:5]) == 5.0
+    assert len(slept) == 6

@@ -95,10 +95,10 @@ class RuntimeMachine(RuleBasedStateMachine):
                 for start, end, target in fields["schedule"]
             ),
         )
-        report = self.runtime.receive(command)[0]
+        report = self.runtime.receive(command)
         event(f"{report.state.name}, {report.reason.split(':')[0]}")
-        if report.state is ReportState.REJECTED:
-            self.lost = self.lost or report.reason.startswith("the device failed")
+        if report.state in {ReportState.REJECTED, ReportState.FAILED}:
+            self.lost = self.lost or report.state is ReportState.FAILED
             return
         assert self.clock.now() < self.ends_at(command)
         assert all((one.epoch, one.sequence) < (command.epoch, command.sequence) for one in self.accepted)
