@@ -5,6 +5,7 @@ names and metadata count for nothing.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -105,6 +106,59 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/grpc.health.v1.Health/Watch": _EVERYONE,
 }
 """The authorisation matrix: which roles may call which method."""
+
+
+class Own(Enum):
+    """Whose a resource must be, beyond being in the caller's grid."""
+
+    MEMBER = "the member's own, or of a member that consented"
+    DEVICE = "the device's own driver"
+    SIGNER = "signed with a key that is registered for the caller"
+    PART = "answered with the caller's own part of it"
+    GATEWAY = "any meter gateway of the grid"
+
+
+OWN: dict[str, Own] = {
+    "/gridpact.v1.DsoService/CreateEnvelope": Own.SIGNER,
+    "/gridpact.v1.DsoService/SetDefaultEnvelope": Own.SIGNER,
+    "/gridpact.v1.DriverService/Connect": Own.DEVICE,
+    "/gridpact.v1.ParticipantService/UpdateFlexibility": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/GetDevice": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/ListDevices": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/DeleteDevice": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/GetMember": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/GetSchedule": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/ListOwnPostings": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/SubmitOrder": Own.SIGNER,
+    "/gridpact.v1.ParticipantService/ListOwnTrades": Own.PART,
+    "/gridpact.v1.ParticipantService/GetTradeProof": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/GrantConsent": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/RevokeConsent": Own.MEMBER,
+    "/gridpact.v1.ParticipantService/ListConsents": Own.MEMBER,
+    "/gridpact.v1.MeteringService/ReportPower": Own.GATEWAY,
+    "/gridpact.v1.MeteringService/SubmitReadings": Own.SIGNER,
+    "/gridpact.v1.MeteringService/ListReadings": Own.MEMBER,
+    "/gridpact.v1.ValidatorService/SubmitAttestation": Own.SIGNER,
+}
+"""The matrix, continued: what a method asks for beyond role and grid; without an entry the grid is enough."""
+
+GRIDWIDE = frozenset({Role.DSO, Role.AGGREGATOR, Role.VALIDATOR, Role.OPERATOR, Role.AUDITOR})
+"""Roles that may see what concerns a whole grid; everybody else's calls need an entry in `OWN`."""
+
+
+def unlisted(methods: Iterable[str]) -> list[str]:
+    """What is wrong with the matrix for a service with these methods: one line each, none where it is complete."""
+    known = set(methods)
+    wrong = [f"{method}: no row, nobody may call it" for method in sorted(known - set(ALLOWED))]
+    # Health and reflection belong to the transport, and are not always there.
+    rows = {method for method in ALLOWED if method.startswith("/gridpact.")}
+    wrong += [f"{method}: a row for what does not exist" for method in sorted((rows | set(OWN)) - known)]
+    wrong += [
+        f"{method}: a row for {', '.join(sorted(role.value for role in roles))}, and no word whose it must be"
+        for method, roles in sorted(ALLOWED.items())
+        if not roles & GRIDWIDE and method not in OWN
+    ]
+    return wrong
 
 
 def may_call(caller: Identity, method: str) -> bool:

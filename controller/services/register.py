@@ -2,6 +2,8 @@
 
 import grpc
 
+from controller.access import unlisted
+from controller.errors import ControllerError
 from controller.services.audit import AuditServicer
 from controller.services.core import Core
 from controller.services.dispatch import DispatchServicer
@@ -32,8 +34,8 @@ from gridpact.v1 import (
 
 HEALTH = "grpc.health.v1.Health"
 
-SERVICES: tuple[str, ...] = tuple(
-    service.full_name
+_DESCRIPTORS = tuple(
+    service
     for module in (
         audit_pb2,
         dispatch_pb2,
@@ -46,11 +48,24 @@ SERVICES: tuple[str, ...] = tuple(
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
+SERVICES: tuple[str, ...] = tuple(service.full_name for service in _DESCRIPTORS)
 """The full names of all services of the API."""
+METHODS: tuple[str, ...] = tuple(
+    f"/{service.full_name}/{method.name}" for service in _DESCRIPTORS for method in service.methods
+)
+"""The paths of all methods of the API."""
 
 
 def add_servicers(server: grpc.aio.Server, core: Core) -> None:
-    """Let a server answer every service of the API."""
+    """Let a server answer every service of the API.
+
+    Raises
+    ------
+    ControllerError
+        If the authorisation matrix does not fit the API: a service that nobody checked does not start.
+    """
+    if wrong := unlisted(METHODS):
+        raise ControllerError("authorisation matrix: " + "; ".join(wrong))
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(OperatorServicer(core), server)
     dso_pb2_grpc.add_DsoServiceServicer_to_server(DsoServicer(core), server)
     dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchServicer(core), server)
