@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from controller.clock import Clock, Monotonic
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 0.2
 """Seconds that an acknowledged limit waits for the database, so that who reads it next finds it there too."""
+
+LAST_PATIENCE_S = 5.0
+"""Seconds that a service which stops waits for the same; the next start goes on with it."""
 
 
 class Keeper(Protocol):
@@ -97,10 +101,12 @@ class Limits:
         )
 
     async def close(self) -> None:
-        """Let the database catch up a last time, and let go of the journal."""
+        """Let the database catch up a last time, where it answers, and let go of the journal."""
         for task in list(self._behind):
-            await task
-        await self.catch_up()
+            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_PATIENCE_S):
+                await self.catch_up()
         self.book.close()
 
     def _follow(self, microgrid: str) -> None:

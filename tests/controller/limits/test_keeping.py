@@ -1,12 +1,13 @@
 """Limits at run time, over the wire: what the DSO says reaches drivers, whatever has stopped."""
 
+import asyncio
 import queue
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import RpcError, StatusCode
-from sqlalchemy.exc import OperationalError
 
+from controller.errors import StoreUnavailableError
 from controller.signing import verifies
 from gridpact.v1 import driver_pb2, dso_pb2, metering_pb2
 
@@ -92,24 +93,29 @@ def test_a_limit_reaches_a_running_setpoint_at_once_with_what_the_dso_signed(run
     assert verifies(public, signed.signature, "gridpact.v1.Envelope", signed.payload)
 
 
-def test_it_does_so_with_the_database_stopped(running, monkeypatch):
+async def refuses(*_):
+    raise StoreUnavailableError("the database has stopped")
+
+
+async def hangs(*_):
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize("answer", [refuses, hangs])
+def test_it_does_so_with_the_database_stopped(running, monkeypatch, answer):
     site, drivers = running
     before = settle_in(site, drivers)
     assert before["eve/battery"] > 0
-
-    def stopped(statement, *args, **kwargs):
-        raise OperationalError("stopped", None, Exception("the database has stopped"))
-
-    monkeypatch.setattr(site.database, "run", stopped)
-    site.dso.CreateEnvelope(
-        site.envelope_request(site.envelope("tight", (0, 8, None, 707), target=f"{NAME}/members/eve"))
-    )
+    monkeypatch.setattr(site.database, "run_async", answer)
+    envelope = site.envelope("tight", (0, 8, None, 707), target=f"{NAME}/members/eve")
+    site.dso.CreateEnvelope(site.envelope_request(envelope))
     _, setpoint = drivers["eve/battery"].told()
     assert setpoint.power_w == 0
     listed = site.dso.ListEnvelopes(dso_pb2.ListEnvelopesRequest(parent=NAME)).envelopes
     assert [record.envelope.name for record in listed] == [f"{NAME}/envelopes/tight"]
-    monkeypatch.undo()
     assert site.rows("envelopes") == []
+    monkeypatch.undo()
+    site.restart()
     site.advance()
     assert [row["id"] for row in site.rows("envelopes")] == ["tight"]
 
