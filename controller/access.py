@@ -95,6 +95,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.OperatorService/DenyIdentity": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/AllowIdentity": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/ListDenials": frozenset({Role.OPERATOR, Role.AUDITOR}),
+    "/gridpact.v1.OperatorService/GetStatus": frozenset({Role.OPERATOR}),
     "/gridpact.v1.ValidatorService/GetWindowRecords": frozenset({Role.VALIDATOR}),
     "/gridpact.v1.ValidatorService/SubmitAttestation": frozenset({Role.VALIDATOR}),
     "/gridpact.v1.AuditService/ListHeaders": _EVERYONE,

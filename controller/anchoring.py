@@ -146,7 +146,7 @@ def embedded(folder: Path, secret: bytes, database: Database, *, now: int) -> Ch
     def connect(beginning: Beginning) -> Chain:
         if beginning.genesis is None:
             raise AnchorError("chain.json: got a chain behind a URL, wanted an embedded one: anchoring.mode changed")
-        return EmbeddedChain(beginning.genesis, [beginning.deployment, *database.run(_sent)])
+        return EmbeddedChain(beginning.genesis, [beginning.deployment, *database.read(_sent)])
 
     return ChainAnchors(folder / "chain.json", signer, database, begin=begin, connect=connect)
 

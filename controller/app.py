@@ -17,21 +17,24 @@ from controller.admission import Gate
 from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
 from controller.denials import Denials
-from controller.errors import ControllerError
+from controller.errors import ControllerError, StoreError
 from controller.hub import DriverHub
 from controller.limits.enforcer import Enforcer
 from controller.limits.forecasts import Forecasts
 from controller.limits.journal import FileJournal, MemoryJournal
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
+from controller.live_figures import LiveFigures
 from controller.pki import Credentials
 from controller.quotas import Quotas
+from controller.refusals import unavailable
 from controller.sealing import SaltSource
 from controller.services.allowances import RECEIVED_BYTES
 from controller.services.core import Core
 from controller.services.edge import RECHECK_S, Edge
 from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
+from controller.status import StatusBoard
 from controller.store import calls, denied
 from controller.store.database import Database
 from controller.window import WindowEngine
@@ -42,6 +45,11 @@ CONTROL_S = 1.0
 """Seconds between two looks at what limits leave to devices; changes of limits are looked at at once."""
 
 MILLI = 1000
+FAREWELL_S = 1.0
+"""For drivers to be told when to come back, and watchers of health that it stops, before streams are ended."""
+FAREWELL_STEP_S = 0.05
+COME_BACK_S = 5.0
+"""When those whose streams a stop ended are asked to try again."""
 PINGS_WITHOUT_CALLS = 1
 """Whether peers may ping while no call of theirs runs: drivers behind quiet links do."""
 
@@ -144,6 +152,10 @@ Renewal = Callable[[], tuple[Credentials, bytes] | None]
 class Service:
     """A running controller.
 
+    Attributes
+    ----------
+    status : what it knows about itself
+
     Parameters
     ----------
     settings : as its class says
@@ -175,6 +187,7 @@ class Service:
         self._observers = observers
         # A clock that is set by hand is steady as long as nobody sets it.
         monotonic = BoottimeClock() if isinstance(clock, SystemClock) else clock
+        epoch = database.run(calls.next_epoch)
         journal = MemoryJournal() if settings.limits_journal is None else FileJournal(settings.limits_journal)
         self._limits = Limits(
             journal,
@@ -185,7 +198,7 @@ class Service:
         )
         self._hub = DriverHub(
             database=database,
-            epoch=database.run(calls.next_epoch),
+            epoch=epoch,
             lease_s=settings.lease_s,
             renew_share=settings.renew_share,
             clock=clock,
@@ -228,8 +241,20 @@ class Service:
             )
         )
         self._rechecking: asyncio.Task[None] | None = None
+        self.status = StatusBoard(
+            epoch=epoch,
+            started=clock.now(),
+            monotonic=time.monotonic,
+            parts=LiveFigures(self._hub, self._limits.book, monotonic),
+        )
         self._core = Core(
-            database=database, clock=clock, solver=solver, hub=self._hub, limits=self._limits, denials=denials
+            database=database,
+            clock=clock,
+            solver=solver,
+            hub=self._hub,
+            limits=self._limits,
+            denials=denials,
+            status=self.status,
         )
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -340,10 +365,13 @@ class Service:
         if self._anchorer is None:
             return None
         try:
-            return await asyncio.to_thread(self._anchorer.run_once)
+            progress = await asyncio.to_thread(self._anchorer.run_once)
         except AnchorError as err:
             log.warning("anchoring: %s", err)
+            self.status.round_ended("chain", err)
             return None
+        self.status.round_ended("chain", None)
+        return progress
 
     async def retire(self) -> None:
         """Tell whoever watches the service's health that it is about to stop."""
@@ -358,10 +386,25 @@ class Service:
         self._rechecking = self._ticking = self._controlling = None
         self._hub.dismiss()
         if self._server is not None:
-            await self._server.stop(self._settings.stop_s)
+            stopped = asyncio.create_task(self._server.stop(self._settings.stop_s))
+            await self._farewell()
+            ended = self._edge.dismiss(unavailable("STOPPING", "the service stops; come back", retry_s=COME_BACK_S))
+            if ended:
+                log.info("%d streams were told to come back", ended)
+            await stopped
             self._server = None
-        await self._hub.flush()
+        try:
+            await self._hub.flush()
+        except StoreError as err:
+            log.error("telemetry of the last moments is lost: %s", err)  # noqa: TRY400  # no fault of ours
         await self._limits.close()
+
+    async def _farewell(self) -> None:
+        """Wait until nobody is left on a stream, but not for long."""
+        patience_s = min(FAREWELL_S, self._settings.stop_s / 2)
+        while self._edge.streams and patience_s > 0:
+            await asyncio.sleep(FAREWELL_STEP_S)
+            patience_s -= FAREWELL_STEP_S
 
 
 def _configuration(own: Credentials, authority: bytes) -> grpc.ServerCertificateConfiguration:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from controller.exit_codes import BAD_INPUT, OK
 from controller.options import Formatter, Parser, examples
-from controller.service_options import add_pki, add_serve
+from controller.service_options import add_pki, add_serve, add_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_schema(commands)
     add_pki(commands)
     add_serve(commands)
+    add_status(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",

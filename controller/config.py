@@ -101,6 +101,10 @@ class Supervision(Section):
         float,
         Field(gt=0, le=86_400, description="s without a heartbeat after which the failsafe envelope holds."),
     ] = 120.0
+    recover_s: Annotated[
+        float,
+        Field(gt=0, le=86_400, description="s of unbroken heartbeats that end the failsafe by themselves."),
+    ] = 120.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from controller.access import Role, identity
+from controller.access import Identity, Role, identity
 from controller.errors import InputError
 from controller.pki import Authority, Credentials
 
@@ -126,6 +126,27 @@ def read_client(folder: Path, name: str) -> ServerFiles:
     own = Credentials(certificate=_read(folder / f"{name}.pem"), key=_read(folder / f"{name}.key"))
     _check_key(folder / f"{name}.key", own.key, _certificates(folder / f"{name}.pem", own.certificate)[0])
     return ServerFiles(own=own, authority=_read(folder / "ca.pem"))
+
+
+def read_identity(folder: Path, name: str) -> Identity:
+    """Who a certificate of a folder says that its holder is.
+
+    Raises
+    ------
+    InputError
+        If it says nothing that the service would believe.
+    """
+    path = folder / f"{name}.pem"
+    certificate = _certificates(path, _read(path))[0]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as err:
+        raise InputError(f"{path}: got a certificate without names, wanted one with spiffe://GRID/ROLE/ID") from err
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    known = identity(uris[0]) if len(uris) == 1 else None
+    if known is None:
+        raise InputError(f"{path}: got URIs {uris}, wanted exactly one, spiffe://GRID/ROLE/ID")
+    return known
 
 
 def _identity(authority: Authority, stem: str, uri: str, validity: timedelta) -> dict[str, bytes]:

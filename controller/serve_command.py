@@ -63,6 +63,6 @@ def _serve(config: ServeConfig) -> None:
     from controller.serving import open_parts, serve
 
     with ExitStack() as stack:
-        service = open_parts(config, stack)
-        asyncio.run(serve(config, service))
+        parts = open_parts(config, stack)
+        asyncio.run(serve(config, parts))
     log.info("stopped")

@@ -81,3 +81,20 @@ def add_serve(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="any setting, such as log.level=debug; repeatable",
     )
     serve.add_argument("--print-config", action="store_true", help="print the effective settings and leave")
+
+
+def add_status(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Options of ``gridpact status``."""
+    status = commands.add_parser(
+        "status",
+        help="say what a running service is doing",
+        description="Asks a running service, as the operator in DIR. Exit codes: 0 healthy, 1 not healthy or not "
+        "answering, 2 bad input.",
+        epilog="example: gridpact status --listen 127.0.0.1:50051 --pki pki",
+        formatter_class=Formatter,
+    )
+    status.add_argument("--listen", required=True, metavar="HOST:PORT", help="where the service answers")
+    status.add_argument("--pki", required=True, type=Path, metavar="DIR", help="folder that pki init made")
+    status.add_argument("--identity", default="operator", metavar="NAME", help="whose files in DIR are shown")
+    status.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds that an answer may take")
+    status.add_argument("--json", action="store_true", help="print the answer as one JSON object")

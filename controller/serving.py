@@ -6,20 +6,27 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from controller import anchoring
 from controller.access import Role
 from controller.app import Anchors, ConnectionLimits, Service, Settings
 from controller.clock import SystemClock
-from controller.config import Connections, ServeConfig
+from controller.config import Connections, ServeConfig, listen_address
 from controller.credentials import ReloadedCredentials
 from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
+from controller.measured_solver import MeasuredSolver
+from controller.metrics import Metrics
 from controller.quotas import Limits, Quotas
 from controller.sealing import seeded_salts
+from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
+from controller.status import gridpact_version
 from controller.store.database import Database
+from controller.store.figures import figures
 from controller.timer import Timer
+from controller.tracing import NoTracer, Tracer, open_tracer
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +35,22 @@ FLUSH_S = 1.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What `serve` runs.
+
+    Attributes
+    ----------
+    service : answers and takes steps
+    metrics, tracer : hear of what happens
+    """
+
+    service: Service
+    metrics: Metrics
+    tracer: Tracer
+
+
+def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
     """A service that has everything it needs and does not answer yet.
 
     Parameters
@@ -46,9 +68,12 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
         log.warning("%s", warning)
     folder = stack.enter_context(DataFolder(config.data))
     secret = folder.secret()
+    tracer = _tracer(config, stack)
+    metrics = Metrics()
     clock = SystemClock()
     database = Database(config.database)
     stack.callback(database.close)
+    metrics.watch(lambda: database.read(figures))
     memory_mib = config.solver.memory_mib
     solver = DecompositionSolver(
         deadline_s=config.solver.deadline_s,
@@ -57,7 +82,7 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
         memory_bytes=None if memory_mib is None else memory_mib * 1024 * 1024,
     )
     stack.callback(solver.close)
-    return Service(
+    service = Service(
         Settings(
             listen=config.listen,
             certificate=credentials.first.own,
@@ -72,17 +97,37 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Service:
             supervision=Timing(
                 heartbeat_s=config.supervision.heartbeat_s,
                 lost_s=config.supervision.lost_s,
-                recover_s=config.supervision.lost_s,
+                recover_s=config.supervision.recover_s,
             ),
         ),
         database=database,
         clock=clock,
-        solver=solver,
+        solver=MeasuredSolver(solver, metrics.search_ended, tracer),
         salts=seeded_salts(secret),
         anchorer=_anchors(config, secret, database, now=int(clock.now())),
         quotas=_quotas(config),
         renewal=credentials,
+        observers=[Observing(metrics, tracer)],
     )
+    _serve_metrics(config, metrics, stack)
+    return Parts(service=service, metrics=metrics, tracer=tracer)
+
+
+def _tracer(config: ServeConfig, stack: ExitStack) -> Tracer:
+    if config.tracing.endpoint is None:
+        return NoTracer()
+    tracer, close = open_tracer(config.tracing.endpoint, config.tracing.share, gridpact_version())
+    stack.callback(close)
+    return tracer
+
+
+def _serve_metrics(config: ServeConfig, metrics: Metrics, stack: ExitStack) -> None:
+    if config.metrics.listen is None:
+        return
+    host, port = listen_address(config.metrics.listen)
+    port, close = metrics.serve(host, port)
+    stack.callback(close)
+    log.info("metrics on http://%s:%d/metrics", config.metrics.listen.rpartition(":")[0], port)
 
 
 def _limits(connections: Connections) -> ConnectionLimits:
@@ -117,7 +162,7 @@ def _anchors(config: ServeConfig, secret: bytes, database: Database, *, now: int
             return None
 
 
-async def serve(config: ServeConfig, service: Service) -> None:
+async def serve(config: ServeConfig, parts: Parts) -> None:
     """Answer and take due steps until SIGTERM or SIGINT, then end in order; a second signal ends the process at once.
 
     Raises
@@ -127,12 +172,18 @@ async def serve(config: ServeConfig, service: Service) -> None:
     """
     stop = asyncio.Event()
     _on_signals(stop.set)
+    service = parts.service
     port = await service.start()
     print(f"listening on {config.listen.rpartition(':')[0]}:{port}", flush=True)
+
+    def told(timer: str, seconds: float, error: Exception | None) -> None:
+        parts.metrics.round_ended(timer, seconds, failed=error is not None)
+        service.status.round_ended(timer, error)
+
     timers = [
-        Timer("windows", service.start_due, period_s=config.tick_s, on_failure=_ignore),
-        Timer("telemetry", service.flush, period_s=FLUSH_S, on_failure=_ignore),
-        Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_failure=_ignore),
+        Timer("windows", service.start_due, period_s=config.tick_s, on_round=told),
+        Timer("telemetry", service.flush, period_s=FLUSH_S, on_round=told),
+        Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_round=told),
     ]
     tasks = [asyncio.create_task(timer.run(stop)) for timer in timers]
     await stop.wait()
@@ -143,10 +194,6 @@ async def serve(config: ServeConfig, service: Service) -> None:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
     await service.finish(config.stop_s)
-
-
-def _ignore(name: str) -> None:
-    del name
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

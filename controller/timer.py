@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import perf_counter
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Timer:
     name : what the log calls it
     act : what is due
     period_s : between the end of one call and the begin of the next
-    on_failure : told of each exception, after it was logged
+    on_round : told after each round how long it took, and of its exception, which was logged
     """
 
     def __init__(
@@ -33,12 +34,12 @@ class Timer:
         act: Callable[[], Awaitable[object]],
         *,
         period_s: float,
-        on_failure: Callable[[str], None],
+        on_round: Callable[[str, float, Exception | None], None],
     ) -> None:
         self._name = name
         self._act = act
         self._period_s = period_s
-        self._on_failure = on_failure
+        self._on_round = on_round
         self._failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -49,10 +50,13 @@ class Timer:
                 await asyncio.wait_for(stop.wait(), wait_s(self._period_s, self._failures))
 
     async def _once(self) -> None:
+        began = perf_counter()
+        failed: Exception | None = None
         try:
             await self._act()
             self._failures = 0
-        except Exception:  # whatever it is, the next round may do better, and the rest goes on
+        except Exception as err:  # whatever it is, the next round may do better, and the rest goes on
             self._failures += 1
             log.exception("%s failed, %d in a row", self._name, self._failures)
-            self._on_failure(self._name)
+            failed = err
+        self._on_round(self._name, perf_counter() - began, failed)

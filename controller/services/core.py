@@ -17,6 +17,7 @@ from controller.microgrid import Microgrid
 from controller.refusals import Code, Refusal, conflict, not_found
 from controller.signing import verifies
 from controller.solving import Solver
+from controller.status import StatusBoard
 from controller.store import calls, market, registry
 from controller.store.database import Database
 from controller.wire import fields
@@ -42,6 +43,7 @@ class Core:
     hub: DriverHub
     denials: Denials
     limits: Limits
+    status: StatusBoard
 
 
 class Request(Protocol):

@@ -96,6 +96,19 @@ class Edge(grpc.aio.ServerInterceptor):
                 ended += 1
         return ended
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    def dismiss(self, refusal: Refusal) -> int:
+        """End all streams with this answer; returns how many there were."""
+        streams = list(self._streams)
+        for stream in streams:
+            stream.refusal = stream.refusal or refusal
+            stream.task.cancel()
+        return len(streams)
+
     def _guard_unary(
         self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]
     ) -> Callable[[Received, Context], Awaitable[Any]]:

@@ -13,6 +13,7 @@ from controller.services.core import Core, once, page_of, require_microgrid
 from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
 from controller.services.mandates import visible_members
+from controller.services.status import status_of
 from controller.store import denied, market, registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
@@ -167,6 +168,10 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             return pb.ListDenialsResponse(denials=[_denial_message(one) for one in page], next_page_token=token)
 
         return await self._core.database.read_async(read)
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        """What the service is doing, and one microgrid."""
+        return await status_of(self._core, caller_of(context), request.name)
 
 
 def _denied_subject(text: str) -> str:

@@ -248,6 +248,7 @@ def requests_for(site, grid):
         "operator/op /OperatorService/DenyIdentity": {"parent": name, "subject": f"spiffe://{grid}/driver/ada/pv"},
         "operator/op /OperatorService/AllowIdentity": {"parent": name, "subject": f"spiffe://{grid}/driver/ada/pv"},
         "operator/op /OperatorService/ListDenials": {"parent": name},
+        "operator/op /OperatorService/GetStatus": {"name": name},
         "validator/val /ValidatorService/GetWindowRecords": {"window": window},
         "validator/val /ValidatorService/SubmitAttestation": {"attestation": signed["attestation"]},
         "auditor/aud /AuditService/ListHeaders": {"parent": name},

@@ -11,6 +11,10 @@ def test_each_failure_doubles_the_wait_up_to_a_bound():
 def test_it_goes_on_after_an_exception_and_tells_of_it(caplog):
     calls, failed = [], []
 
+    def tell(name, seconds, error):
+        assert seconds >= 0
+        failed.append((name, type(error)))
+
     async def run():
         stop = asyncio.Event()
 
@@ -21,11 +25,11 @@ def test_it_goes_on_after_an_exception_and_tells_of_it(caplog):
             if len(calls) == 4:
                 stop.set()
 
-        await Timer("windows", act, period_s=0.0, on_failure=failed.append).run(stop)
+        await Timer("windows", act, period_s=0.0, on_round=tell).run(stop)
 
     asyncio.run(run())
     assert calls == [0, 1, 2, 3]
-    assert failed == ["windows"]
+    assert failed == [("windows", kind) for kind in (type(None), RuntimeError, type(None), type(None))]
     assert "windows failed, 1 in a row" in caplog.text
     assert "no luck" in caplog.text
 
@@ -41,7 +45,7 @@ def test_what_has_begun_is_finished():
             await asyncio.sleep(0)
             done.append(stop.is_set())
 
-        task = asyncio.create_task(Timer("x", act, period_s=60.0, on_failure=done.append).run(stop))
+        task = asyncio.create_task(Timer("x", act, period_s=60.0, on_round=lambda *_: None).run(stop))
         await begun.wait()
         stop.set()
         await task

@@ -588,3 +588,233 @@ class ListDenialsResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["denials", b"denials", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetStatusRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}: what is told beside the service itself. Empty: nothing."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetStatusResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    UPTIME_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    PROBLEMS_FIELD_NUMBER: builtins.int
+    DATABASE_FIELD_NUMBER: builtins.int
+    MICROGRIDS_FIELD_NUMBER: builtins.int
+    version: builtins.str
+    """Of the service's software."""
+    epoch: builtins.int
+    """How often a service has started on this data; the fencing epoch of its commands."""
+    @builtins.property
+    def start_time(self) -> timestamp_pb2.Timestamp:
+        """When the process began to serve."""
+
+    @builtins.property
+    def uptime(self) -> duration_pb2.Duration:
+        """Since then, on a clock that never jumps."""
+
+    @builtins.property
+    def problems(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What does not work at the moment, one line each; empty where all does."""
+
+    @builtins.property
+    def database(self) -> DatabaseStatus: ...
+    @builtins.property
+    def microgrids(self) -> containers.RepeatedCompositeFieldContainer[MicrogridStatus]:
+        """The one that was named; empty while the database does not answer."""
+
+    def __init__(
+        self,
+        *,
+        version: builtins.str = ...,
+        start_time: timestamp_pb2.Timestamp | None = ...,
+        uptime: duration_pb2.Duration | None = ...,
+        epoch: builtins.int = ...,
+        problems: abc.Iterable[builtins.str] | None = ...,
+        database: DatabaseStatus | None = ...,
+        microgrids: abc.Iterable[MicrogridStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["database", b"database", "start_time", b"start_time", "uptime", b"uptime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["database", b"database", "epoch", b"epoch", "microgrids", b"microgrids", "problems", b"problems", "start_time", b"start_time", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DatabaseStatus(message.Message):
+    """The service's database."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    ANSWERING_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """sqlite or postgresql."""
+    answering: builtins.bool
+    """Whether it answers at the moment."""
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        answering: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answering", b"answering", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MicrogridStatus(message.Message):
+    """What one microgrid is doing."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WINDOWS_FIELD_NUMBER: builtins.int
+    NEXT_WINDOW_TIME_FIELD_NUMBER: builtins.int
+    LAST_CLEARING_FIELD_NUMBER: builtins.int
+    DEVICE_COUNT_FIELD_NUMBER: builtins.int
+    CONNECTED_DRIVERS_FIELD_NUMBER: builtins.int
+    SUPERVISION_FIELD_NUMBER: builtins.int
+    ANCHORS_PENDING_FIELD_NUMBER: builtins.int
+    BACKLOGS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}"""
+    device_count: builtins.int
+    """Devices that are registered."""
+    connected_drivers: builtins.int
+    """Drivers that hold a stream."""
+    anchors_pending: builtins.int
+    """Header hashes that the chain does not hold yet."""
+    @builtins.property
+    def windows(self) -> containers.RepeatedCompositeFieldContainer[WindowCount]:
+        """How many windows are in each state that any is in."""
+
+    @builtins.property
+    def next_window_time(self) -> timestamp_pb2.Timestamp:
+        """Start of the next window that still takes orders; absent where there is none."""
+
+    @builtins.property
+    def last_clearing(self) -> dispatch_pb2.Clearing:
+        """The newest window that was cleared, or failed to be; absent before there is one."""
+
+    @builtins.property
+    def supervision(self) -> containers.RepeatedCompositeFieldContainer[SupervisionStatus]:
+        """Each DSO that supervises it."""
+
+    @builtins.property
+    def backlogs(self) -> containers.RepeatedCompositeFieldContainer[Backlog]:
+        """What waits to be put on disk."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        windows: abc.Iterable[WindowCount] | None = ...,
+        next_window_time: timestamp_pb2.Timestamp | None = ...,
+        last_clearing: dispatch_pb2.Clearing | None = ...,
+        device_count: builtins.int = ...,
+        connected_drivers: builtins.int = ...,
+        supervision: abc.Iterable[SupervisionStatus] | None = ...,
+        anchors_pending: builtins.int = ...,
+        backlogs: abc.Iterable[Backlog] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["last_clearing", b"last_clearing", "next_window_time", b"next_window_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["anchors_pending", b"anchors_pending", "backlogs", b"backlogs", "connected_drivers", b"connected_drivers", "device_count", b"device_count", "last_clearing", b"last_clearing", "name", b"name", "next_window_time", b"next_window_time", "supervision", b"supervision", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WindowCount(message.Message):
+    """How many windows are in a state."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    state: dispatch_pb2.WindowState.ValueType
+    count: builtins.int
+    def __init__(
+        self,
+        *,
+        state: dispatch_pb2.WindowState.ValueType = ...,
+        count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["count", b"count", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SupervisionStatus(message.Message):
+    """How one DSO's supervision stands."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DSO_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    HEARD_AGO_FIELD_NUMBER: builtins.int
+    dso: builtins.str
+    """Id of the DSO."""
+    state: builtins.str
+    """INIT, CONTROLLED or FAILSAFE."""
+    @builtins.property
+    def heard_ago(self) -> duration_pb2.Duration:
+        """Since its newest heartbeat; absent where there was none since the start."""
+
+    def __init__(
+        self,
+        *,
+        dso: builtins.str = ...,
+        state: builtins.str = ...,
+        heard_ago: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["heard_ago", b"heard_ago"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["dso", b"dso", "heard_ago", b"heard_ago", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Backlog(message.Message):
+    """Something that waits to be put on disk."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """What: telemetry, reports, limits."""
+    waiting: builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        waiting: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -65,6 +65,11 @@ class OperatorServiceStub:
                 request_serializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/gridpact.v1.OperatorService/GetStatus',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
         self.DenyIdentity = channel.unary_unary(
                 '/gridpact.v1.OperatorService/DenyIdentity',
                 request_serializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityRequest.SerializeToString,
@@ -123,6 +128,13 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """What the service is doing, and one microgrid. Answers while the database does not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DenyIdentity(self, request, context):
         """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
         from now on, and its streams end within 30 seconds.
@@ -177,6 +189,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ListWindows,
                     request_deserializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.SerializeToString,
             ),
             'DenyIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.DenyIdentity,
@@ -357,6 +374,33 @@ class OperatorService:
             '/gridpact.v1.OperatorService/ListWindows',
             gridpact_dot_v1_dot_operator__pb2.ListWindowsRequest.SerializeToString,
             gridpact_dot_v1_dot_operator__pb2.ListWindowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/GetStatus',
+            gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

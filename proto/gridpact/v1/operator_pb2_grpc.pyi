@@ -40,6 +40,8 @@ class OperatorServiceStub:
     RegisterKey: grpc.UnaryUnaryMultiCallable[operator_pb2.RegisterKeyRequest, operator_pb2.RegisterKeyResponse]
     """Registers the key with which a role signs its envelopes, orders, readings or attestations."""
     ListWindows: grpc.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]
+    GetStatus: grpc.UnaryUnaryMultiCallable[operator_pb2.GetStatusRequest, operator_pb2.GetStatusResponse]
+    """What the service is doing, and one microgrid. Answers while the database does not."""
     DenyIdentity: grpc.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
     from now on, and its streams end within 30 seconds.
@@ -61,6 +63,8 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     RegisterKey: aio.UnaryUnaryMultiCallable[operator_pb2.RegisterKeyRequest, operator_pb2.RegisterKeyResponse]  # type: ignore[assignment]
     """Registers the key with which a role signs its envelopes, orders, readings or attestations."""
     ListWindows: aio.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]  # type: ignore[assignment]
+    GetStatus: aio.UnaryUnaryMultiCallable[operator_pb2.GetStatusRequest, operator_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """What the service is doing, and one microgrid. Answers while the database does not."""
     DenyIdentity: aio.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]  # type: ignore[assignment]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
     from now on, and its streams end within 30 seconds.
@@ -115,6 +119,14 @@ class OperatorServiceServicer(metaclass=abc_1.ABCMeta):
         request: operator_pb2.ListWindowsRequest,
         context: _ServicerContext,
     ) -> typing.Union[operator_pb2.ListWindowsResponse, abc.Awaitable[operator_pb2.ListWindowsResponse]]: ...
+
+    @abc_1.abstractmethod
+    def GetStatus(
+        self,
+        request: operator_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.GetStatusResponse, abc.Awaitable[operator_pb2.GetStatusResponse]]:
+        """What the service is doing, and one microgrid. Answers while the database does not."""
 
     @abc_1.abstractmethod
     def DenyIdentity(
