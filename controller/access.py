@@ -59,6 +59,11 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.DsoService/ListDefaultEnvelopes": frozenset({Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR}),
     "/gridpact.v1.DsoService/Supervise": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/GetPlannedLoad": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/CreateVeto": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/CancelVeto": frozenset({Role.DSO}),
+    "/gridpact.v1.DsoService/ListVetoes": frozenset(
+        {Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR, Role.PARTICIPANT}
+    ),
     "/gridpact.v1.DispatchService/RequestPlan": frozenset({Role.AGGREGATOR}),
     "/gridpact.v1.DispatchService/GetPlan": frozenset({Role.AGGREGATOR}),
     "/gridpact.v1.DispatchService/GetClearing": frozenset({Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}),

@@ -11,7 +11,7 @@ from controller.flexibility import Generator, Programme, Relay, Vehicle
 from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, continued
-from controller.store import market, registry
+from controller.store import market, registry, vetoes
 from controller.store.market import WindowOutline, WindowRow
 from controller.uplifts import from_json
 from controller.wire.community import MAX_MTUS
@@ -56,6 +56,7 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, li
         planned_w=_planned(view, window, planned, devices),
         uplifts=_uplifts(market.newest_with(connection, microgrid.id, "uplifts", before=window.start)),
         amended=amended,
+        vetoes=vetoes.in_force(connection, microgrid.id, window.start, window.end),
     )
 
 

@@ -66,7 +66,12 @@ def _planned_kw(snapshot: Snapshot, peers: tuple[Peer, ...]) -> dict[DeviceId, F
 
 
 def _links(snapshot: Snapshot) -> tuple[Link, ...]:
-    """Links between members who name each other, of each buyer the cheapest few sellers."""
+    """Links between members who name each other and that nobody vetoes, of each buyer the cheapest few sellers."""
+    members = {member.id: member for member in snapshot.members}
+
+    def vetoed(seller: str, buyer: str) -> bool:
+        return any(veto.forbids(members[seller], members[buyer]) for veto in snapshot.vetoes)
+
     can_sell = {d.member for d in snapshot.devices if _feeds_in(d.flexibility)}
     charge = snapshot.microgrid.network_charge_micro_per_kwh
     links = []
@@ -74,7 +79,10 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
         offers = [
             (other.partners[buyer] + preference, seller)
             for seller, preference in order.partners.items()
-            if seller in can_sell and (other := snapshot.orders.get(seller)) and buyer in other.partners
+            if seller in can_sell
+            and (other := snapshot.orders.get(seller))
+            and buyer in other.partners
+            and not vetoed(seller, buyer)
         ]
         for _, seller in sorted(offers)[:SELLERS_PER_BUYER]:
             links.append(

@@ -18,6 +18,7 @@ from controller.microgrid import (
     ThermalForecast,
     Window,
 )
+from controller.veto import Veto
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Snapshot:
     planned_w : what the last plan foresaw from the window's start on, of devices whose owners count on it
     uplifts : regret and uplifts received of all windows before, micro-currency, by member id
     amended : how orders were completed or cut, in words, by member id
+    vetoes : trades that the DSO forbids in this window, in order of their ids
     """
 
     microgrid: Microgrid
@@ -60,6 +62,7 @@ class Snapshot:
     planned_w: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     uplifts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     amended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vetoes: tuple[Veto, ...] = ()
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -95,6 +98,7 @@ class Snapshot:
             planned_w={device: tuple(series) for device, series in raw.get("planned_w", {}).items()},
             uplifts={member: (regret, received) for member, (regret, received) in raw.get("uplifts", {}).items()},
             amended={member: tuple(notes) for member, notes in raw.get("amended", {}).items()},
+            vetoes=tuple(Veto(**veto) for veto in raw.get("vetoes", ())),
         )
 
     def digest(self) -> bytes:
@@ -113,7 +117,7 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
         for name in ("connection_w", "feed_in_w"):
             if member[name] is None:
                 del member[name]
-    for name in ("amended",):
+    for name in ("amended", "vetoes"):
         if not values[name]:
             del values[name]
     for device, source in zip(values["devices"], snapshot.devices, strict=True):

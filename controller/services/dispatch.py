@@ -19,6 +19,7 @@ from controller.store import calls, events, market
 from controller.wire import fields
 from controller.wire.market import certificate_message, uplift_messages
 from controller.wire.plan import read_deadline
+from controller.wire.veto import applied
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
 
@@ -191,5 +192,6 @@ def clearing_message(connection: Connection, row: market.WindowRow, known: froze
         input_digest=row.inputs_digest or b"",
         trade_count=market.count_trades(connection, row.name),
         failure=row.failure,
+        vetoes=applied(row.snapshot, row.microgrid, known),
         uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
     )

@@ -13,6 +13,7 @@ from controller.limits.values import Default, Envelope, Standing
 from controller.refusals import conflict, not_found, out_of_range
 from controller.services.book_calls import once_in_book, open_signed_by_dso, registered
 from controller.services.core import Core, page_of, require_microgrid
+from controller.services.dso_vetoes import VetoMethods
 from controller.services.edge import Context, caller_of
 from controller.services.supervising import supervise
 from controller.store import market
@@ -22,7 +23,7 @@ from gridpact.v1 import dso_pb2 as pb
 from gridpact.v1 import dso_pb2_grpc, types_pb2
 
 
-class DsoServicer(dso_pb2_grpc.DsoServiceServicer):
+class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
     """Implements gridpact.v1.DsoService."""
 
     def __init__(self, core: Core) -> None:

@@ -263,6 +263,30 @@ limit_records = _table(
 )
 """What the limits' journal holds, as far as the database has caught up with it. Append-only."""
 
+vetoes = _table(
+    "vetoes",
+    _text("microgrid"),
+    _text("id"),
+    Column("member", Text, nullable=True),
+    Column("section", Text, nullable=True),
+    Column("seller", Text, nullable=True),
+    Column("buyer", Text, nullable=True),
+    _wide("start"),
+    _wide("end"),
+    _text("reason"),
+    _text("digest"),
+    _text("state"),
+    _wide("created"),
+    _text("holder"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "id"),
+    CheckConstraint('"end" > start', name="interval"),
+    CheckConstraint("state IN ('ACTIVE','CANCELLED')", name="state"),
+)
+"""Trades that the DSO forbids for a while: of a member, of a section, or from a seller to a buyer."""
+
 orders = _table(
     "orders",
     _text("window"),

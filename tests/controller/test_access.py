@@ -202,6 +202,21 @@ def requests_for(site, grid):
         "dso/wires /DsoService/ListDefaultEnvelopes": {"parent": name},
         "dso/wires /DsoService/Supervise": {"parent": name, "heartbeat_counter": 1},
         "meter/gateway /MeteringService/ReportPower": {"parent": name},
+        "dso/wires /DsoService/CreateVeto": {
+            "parent": name,
+            "veto": site.signed(
+                "wires",
+                "envelope-wires",
+                dso_pb2.Veto(
+                    name=f"{name}/vetoes/veto",
+                    member=f"{name}/members/ada",
+                    interval=fields.interval_message(site.start, site.end),
+                    reason="works",
+                ),
+            ),
+        },
+        "dso/wires /DsoService/CancelVeto": {"name": f"{name}/vetoes/veto"},
+        "dso/wires /DsoService/ListVetoes": {"parent": name},
         "aggregator/agg /DispatchService/RequestPlan": {"parent": name},
         "aggregator/agg /DispatchService/GetPlan": {"name": f"{name}/plans/p1"},
         "aggregator/agg /DispatchService/GetClearing": {"window": window},

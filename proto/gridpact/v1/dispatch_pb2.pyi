@@ -357,6 +357,7 @@ class Clearing(message.Message):
     TRADE_COUNT_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
     UPLIFTS_FIELD_NUMBER: builtins.int
+    VETOES_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: WindowState.ValueType
@@ -374,6 +375,10 @@ class Clearing(message.Message):
         the window failed, or was cleared by a solver that cannot, or before there were any.
         """
 
+    @builtins.property
+    def vetoes(self) -> containers.RepeatedCompositeFieldContainer[AppliedVeto]:
+        """What the DSO forbade when its gate closed, as far as it concerns members of whom the caller may know."""
+
     def __init__(
         self,
         *,
@@ -385,10 +390,51 @@ class Clearing(message.Message):
         trade_count: builtins.int = ...,
         failure: builtins.str = ...,
         uplifts: abc.Iterable[Uplift] | None = ...,
+        vetoes: abc.Iterable[AppliedVeto] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AppliedVeto(message.Message):
+    """Trades that a window was cleared without."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VETO_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    MEMBER_FIELD_NUMBER: builtins.int
+    SELLER_FIELD_NUMBER: builtins.int
+    BUYER_FIELD_NUMBER: builtins.int
+    SECTION_FIELD_NUMBER: builtins.int
+    veto: builtins.str
+    """microgrids/{microgrid}/vetoes/{veto}"""
+    reason: builtins.str
+    """Why, in the DSO's words."""
+    member: builtins.str
+    """Whose trades, microgrids/{microgrid}/members/{member}; empty where it is about a link or a section."""
+    seller: builtins.str
+    """Of a link; empty as in Trade.seller."""
+    buyer: builtins.str
+    """Of a link; empty as in Trade.buyer."""
+    section: builtins.str
+    """Whose members' trades, microgrids/{microgrid}/sections/{section}; empty where it is about members."""
+    def __init__(
+        self,
+        *,
+        veto: builtins.str = ...,
+        reason: builtins.str = ...,
+        member: builtins.str = ...,
+        seller: builtins.str = ...,
+        buyer: builtins.str = ...,
+        section: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["buyer", b"buyer", "member", b"member", "reason", b"reason", "section", b"section", "seller", b"seller", "veto", b"veto"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

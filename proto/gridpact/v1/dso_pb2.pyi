@@ -70,6 +70,26 @@ ENVELOPE_STATE_SUPERSEDED: EnvelopeState.ValueType  # 3
 ENVELOPE_STATE_EXPIRED: EnvelopeState.ValueType  # 4
 """Its last period, or its expire_time, has passed."""
 
+class _VetoState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VetoStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_VetoState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    VETO_STATE_UNSPECIFIED: _VetoState.ValueType  # 0
+    VETO_STATE_ACTIVE: _VetoState.ValueType  # 1
+    """Counts for windows that overlap it."""
+    VETO_STATE_CANCELLED: _VetoState.ValueType  # 2
+    """Taken back."""
+
+class VetoState(_VetoState, metaclass=_VetoStateEnumTypeWrapper): ...
+
+VETO_STATE_UNSPECIFIED: VetoState.ValueType  # 0
+VETO_STATE_ACTIVE: VetoState.ValueType  # 1
+"""Counts for windows that overlap it."""
+VETO_STATE_CANCELLED: VetoState.ValueType  # 2
+"""Taken back."""
+
 @typing.final
 class EnvelopePeriod(message.Message):
     """One stretch of time with its bounds; it begins and ends with a market time unit."""
@@ -651,5 +671,253 @@ class SuperviseResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["controller_time", b"controller_time", "heartbeat_counter", b"heartbeat_counter", "reason", b"reason", "state", b"state", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class VetoedLink(message.Message):
+    """A link: who sells to whom."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SELLER_FIELD_NUMBER: builtins.int
+    BUYER_FIELD_NUMBER: builtins.int
+    seller: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    buyer: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    def __init__(
+        self,
+        *,
+        seller: builtins.str = ...,
+        buyer: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["buyer", b"buyer", "seller", b"seller"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Veto(message.Message):
+    """Trades that the network cannot bear. Signed by the DSO as the payload of CreateVetoRequest.veto."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    MEMBER_FIELD_NUMBER: builtins.int
+    LINK_FIELD_NUMBER: builtins.int
+    SECTION_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Resource name, microgrids/{microgrid}/vetoes/{veto}."""
+    member: builtins.str
+    """All trades with neighbours of one member, microgrids/{microgrid}/members/{member}."""
+    section: builtins.str
+    """All trades in which a member of a section sells or buys, microgrids/{microgrid}/sections/{section}."""
+    reason: builtins.str
+    """Why: told to the members concerned. 1 to 500 characters."""
+    @builtins.property
+    def link(self) -> VetoedLink:
+        """Trades in one direction between two members."""
+
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """When; begins and ends with a market time unit. A window is cleared without the links if it overlaps this."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        member: builtins.str = ...,
+        link: VetoedLink | None = ...,
+        section: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "link", b"link", "member", b"member", "section", b"section", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "link", b"link", "member", b"member", "name", b"name", "reason", b"reason", "section", b"section", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = typing.Literal["member", "link", "section"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+@typing.final
+class VetoRecord(message.Message):
+    """A veto as the service holds it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VETO_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    SIGNED_VETO_FIELD_NUMBER: builtins.int
+    state: VetoState.ValueType
+    """Whether it counts."""
+    @builtins.property
+    def veto(self) -> Veto:
+        """What the DSO signed."""
+
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @builtins.property
+    def signed_veto(self) -> types_pb2.Signed:
+        """As the DSO signed it; for the DSO, the operator and auditors."""
+
+    def __init__(
+        self,
+        *,
+        veto: Veto | None = ...,
+        state: VetoState.ValueType = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        signed_veto: types_pb2.Signed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "signed_veto", b"signed_veto", "veto", b"veto"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "signed_veto", b"signed_veto", "state", b"state", "veto", b"veto"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateVetoRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    VETO_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    request_id: builtins.str
+    """Repeating a request with its id and content gives the first answer again; 1 to 64 characters."""
+    @builtins.property
+    def veto(self) -> types_pb2.Signed:
+        """Payload: Veto. Signed with a key of purpose ENVELOPE."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        veto: types_pb2.Signed | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["veto", b"veto"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "request_id", b"request_id", "veto", b"veto"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateVetoResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    VETO_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def veto(self) -> VetoRecord:
+        """As it is held."""
+
+    def __init__(
+        self,
+        *,
+        veto: VetoRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["veto", b"veto"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["veto", b"veto"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelVetoRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/vetoes/{veto}"""
+    request_id: builtins.str
+    """As in CreateVetoRequest."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CancelVetoResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    VETO_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def veto(self) -> VetoRecord:
+        """As it is held."""
+
+    def __init__(
+        self,
+        *,
+        veto: VetoRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["veto", b"veto"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["veto", b"veto"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListVetoesRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    """At most 1000; 100 where 0."""
+    page_token: builtins.str
+    """From an earlier answer to the same question; what is added meanwhile shifts nothing."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListVetoesResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    VETOES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def vetoes(self) -> containers.RepeatedCompositeFieldContainer[VetoRecord]:
+        """Cancelled ones too."""
+
+    def __init__(
+        self,
+        *,
+        vetoes: abc.Iterable[VetoRecord] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -75,6 +75,21 @@ class DsoServiceStub:
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.FromString,
                 _registered_method=True)
+        self.CreateVeto = channel.unary_unary(
+                '/gridpact.v1.DsoService/CreateVeto',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.CreateVetoRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.CreateVetoResponse.FromString,
+                _registered_method=True)
+        self.CancelVeto = channel.unary_unary(
+                '/gridpact.v1.DsoService/CancelVeto',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.FromString,
+                _registered_method=True)
+        self.ListVetoes = channel.unary_unary(
+                '/gridpact.v1.DsoService/ListVetoes',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.ListVetoesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.ListVetoesResponse.FromString,
+                _registered_method=True)
 
 
 class DsoServiceServicer:
@@ -145,6 +160,29 @@ class DsoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateVeto(self, request, context):
+        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
+        gate has not closed clear without those links; everybody still buys from and sells to the grid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelVeto(self, request, context):
+        """Ends a veto for windows whose gate has not closed; one's own alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVetoes(self, request, context):
+        """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
+        their trades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DsoServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +225,21 @@ def add_DsoServiceServicer_to_server(servicer, server):
                     servicer.GetPlannedLoad,
                     request_deserializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.SerializeToString,
+            ),
+            'CreateVeto': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVeto,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.CreateVetoRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.CreateVetoResponse.SerializeToString,
+            ),
+            'CancelVeto': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelVeto,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.SerializeToString,
+            ),
+            'ListVetoes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVetoes,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.ListVetoesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.ListVetoesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -406,6 +459,87 @@ class DsoService:
             '/gridpact.v1.DsoService/GetPlannedLoad',
             gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.SerializeToString,
             gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVeto(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/CreateVeto',
+            gridpact_dot_v1_dot_dso__pb2.CreateVetoRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.CreateVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelVeto(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/CancelVeto',
+            gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVetoes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/ListVetoes',
+            gridpact_dot_v1_dot_dso__pb2.ListVetoesRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.ListVetoesResponse.FromString,
             options,
             channel_credentials,
             insecure,

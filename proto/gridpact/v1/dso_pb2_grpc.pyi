@@ -61,6 +61,16 @@ class DsoServiceStub:
     """
     GetPlannedLoad: grpc.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+    CreateVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]
+    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
+    gate has not closed clear without those links; everybody still buys from and sells to the grid.
+    """
+    CancelVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]
+    """Ends a veto for windows whose gate has not closed; one's own alone."""
+    ListVetoes: grpc.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]
+    """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
+    their trades.
+    """
 
 @typing.type_check_only
 class DsoServiceAsyncStub(DsoServiceStub):
@@ -95,6 +105,16 @@ class DsoServiceAsyncStub(DsoServiceStub):
     """
     GetPlannedLoad: aio.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]  # type: ignore[assignment]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+    CreateVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]  # type: ignore[assignment]
+    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
+    gate has not closed clear without those links; everybody still buys from and sells to the grid.
+    """
+    CancelVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]  # type: ignore[assignment]
+    """Ends a veto for windows whose gate has not closed; one's own alone."""
+    ListVetoes: aio.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]  # type: ignore[assignment]
+    """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
+    their trades.
+    """
 
 class DsoServiceServicer(metaclass=abc_1.ABCMeta):
     """For the distribution system operator of the microgrid's area: sets the limits."""
@@ -174,5 +194,33 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.GetPlannedLoadResponse, abc.Awaitable[dso_pb2.GetPlannedLoadResponse]]:
         """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+
+    @abc_1.abstractmethod
+    def CreateVeto(
+        self,
+        request: dso_pb2.CreateVetoRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.CreateVetoResponse, abc.Awaitable[dso_pb2.CreateVetoResponse]]:
+        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
+        gate has not closed clear without those links; everybody still buys from and sells to the grid.
+        """
+
+    @abc_1.abstractmethod
+    def CancelVeto(
+        self,
+        request: dso_pb2.CancelVetoRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.CancelVetoResponse, abc.Awaitable[dso_pb2.CancelVetoResponse]]:
+        """Ends a veto for windows whose gate has not closed; one's own alone."""
+
+    @abc_1.abstractmethod
+    def ListVetoes(
+        self,
+        request: dso_pb2.ListVetoesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.ListVetoesResponse, abc.Awaitable[dso_pb2.ListVetoesResponse]]:
+        """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
+        their trades.
+        """
 
 def add_DsoServiceServicer_to_server(servicer: DsoServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...
