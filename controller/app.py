@@ -106,6 +106,7 @@ class Settings:
     authority : PEM of the authority whose clients are let in
     lease_s : how long a setpoint may act without being renewed
     renew_share : share of a lease after which it is renewed
+    silence_s : a driver's stream on which nothing is heard for so long ends; None for 2.5 heartbeat intervals
     connections : what gRPC does with connections and messages
     development : answer gRPC reflection
     stop_s : that running calls have to end when the service stops
@@ -121,6 +122,7 @@ class Settings:
     authority: bytes
     lease_s: int = 60
     renew_share: float = 0.5
+    silence_s: float | None = None
     connections: ConnectionLimits = ConnectionLimits()
     development: bool = False
     stop_s: float = 2.0
@@ -201,6 +203,7 @@ class Service:
             epoch=epoch,
             lease_s=settings.lease_s,
             renew_share=settings.renew_share,
+            silence_s=settings.silence_s,
             clock=clock,
             monotonic=monotonic,
         )

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 AHEAD_S = 7200
 """How far ahead a command's setpoints reach; they act within its lease only."""
 SILENCE_INTERVALS = 2.5
-"""A stream on which nothing is heard for so many heartbeat intervals is a half-open one."""
+"""A stream on which nothing is heard for so many heartbeat intervals counts as half-open."""
 TICK_S = 1.0
 MOST_REPORTS = 200_000
 """Reports that are kept for a store that does not take them; of more the oldest go."""
@@ -98,6 +98,7 @@ class DriverHub:
     monotonic : measures leases and silence
     renew_share : share of a lease after which it is renewed
     connects_per_s : how many drivers are let in in a second
+    silence_s : a stream on which nothing is heard for so long ends; None for two and a half heartbeat intervals
 
     Attributes
     ----------
@@ -115,12 +116,14 @@ class DriverHub:
         monotonic: Monotonic,
         renew_share: float = 0.5,
         connects_per_s: float = 250.0,
+        silence_s: float | None = None,
     ) -> None:
         self.epoch = epoch
         self.lease_s = lease_s
         self.heartbeat_s = max(1, lease_s // 3)
         self.caps: Callable[[str, str, float], Cap | None] = no_cap
         self.limits_of: Callable[[str, str], Sequence[SignedLimit]] = no_limits
+        self._silence_s = SILENCE_INTERVALS * self.heartbeat_s if silence_s is None else silence_s
         self._least_left_s = lease_s * (1.0 - renew_share)
         self._database = database
         self._clock = clock
@@ -384,18 +387,17 @@ class DriverHub:
     def tick(self) -> None:
         """Notice what time alone changes: leases and overrides that end, windows that begin, streams gone silent."""
         instant = self._monotonic.now()
-        silent_s = SILENCE_INTERVALS * self.heartbeat_s
         for _, id_, device in self._fleet:
             if device.tracked is not None and instant >= device.tracked.expires_at:
                 self._keep(id_, device.tracked, device.tracked.take([CommandState.EXPIRED]))
             stream = device.stream
             if stream is None:
                 continue
-            if instant > stream.heard_at + silent_s:
+            if instant > stream.heard_at + self._silence_s:
                 silence = Refusal(
                     code=Code.DEADLINE_EXCEEDED,
                     reason="SILENT",
-                    message=f"heard nothing for {silent_s:g} s, wanted a heartbeat every {self.heartbeat_s} s",
+                    message=f"heard nothing for {self._silence_s:g} s, wanted a heartbeat every {self.heartbeat_s} s",
                 )
                 stream.end(Ending(error=silence))
                 device.stream = None

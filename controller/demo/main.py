@@ -49,6 +49,8 @@ LEASE_S = 1200
 DECLARED_GAP = 0.005
 """Relative gap at which the search for a window's schedule may end."""
 """Twenty minutes: in virtual time, drivers come back every quarter of an hour."""
+SILENCE_S = 172_800
+"""Two days: a virtual day's hours pass between two words of a driver."""
 MARK = "day.json"
 OURS = {
     *(MARK, "chain.json", "community.json", "headers.jsonl", "postings.jsonl", "readings.jsonl", "report.html"),
@@ -115,6 +117,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
                 certificate=authority.server(),
                 authority=authority.certificate,
                 lease_s=LEASE_S,
+                silence_s=SILENCE_S,
                 # Time leaps from quarter-hour to quarter-hour here: no live power could ever be fresh.
                 clamp=False,
             ),

@@ -417,6 +417,15 @@ class TestStreams:
         assert stream.ending.error.reason == "SILENT"
         assert hub.connected("village") == set()
 
+    def test_how_long_that_is_may_be_said(self, site, times):
+        hub = make(site, times, silence_s=1000)
+        stream = join(hub)
+        for _ in range(2):
+            assert stream.ending is None
+            times.pass_(501)
+            hub.tick()
+        assert stream.ending.error.reason == "SILENT"
+
     def test_telemetry_and_reports_break_the_silence(self, hub, times):
         stream = join(hub)
         for _ in range(4):
