@@ -113,6 +113,19 @@ class Supervision(Section):
         return self
 
 
+class Clamp(Section):
+    """How limits are kept on running setpoints."""
+
+    policy: Annotated[
+        Literal["proportional", "priority"],
+        Field(description="who gives first: all in proportion, or the lowest priority."),
+    ] = "proportional"
+    margin_w: Annotated[int, Field(ge=0, le=1_000_000, description="W that are kept free of every limit.")] = 0
+    margin_share_ppm: Annotated[
+        int, Field(ge=0, le=1_000_000, description="Parts per million of the uncontrolled power, kept free besides.")
+    ] = 0
+
+
 class Anchoring(Section):
     """Where the hashes of the books are written."""
 
@@ -323,6 +336,7 @@ class ServeConfig(BaseSettings):
     lease: Lease = Lease()
     solver: Solver = Solver()
     supervision: Supervision = Supervision()
+    clamp: Clamp = Clamp()
     anchoring: Anchoring = Anchoring()
     connections: Connections = Connections()
     quotas: Quotas = Quotas()

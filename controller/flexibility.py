@@ -16,6 +16,7 @@ class Relay:
     required_s : how long it has to
     min_on_s, min_off_s : least length of a run, and of the rest between two
     max_starts_per_day : in a day of the microgrid's time zone; None for any number
+    hard_minimum_times : whether the least lengths hold against limits too
     """
 
     rated_w: int
@@ -25,6 +26,7 @@ class Relay:
     min_on_s: int = 0
     min_off_s: int = 0
     max_starts_per_day: int | None = None
+    hard_minimum_times: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,7 @@ class Thermostat:
     min_on_s, min_off_s : least length of a run and of a rest
     discomfort_cost_micro_per_k_h : per kelvin and hour outside the band; 0 for the model's own
     start_cost_micro : per start
+    hard_minimum_times : whether the least lengths hold against limits too
     """
 
     rated_w: int
@@ -183,6 +186,7 @@ class Thermostat:
     min_off_s: int = 0
     discomfort_cost_micro_per_k_h: int = 0
     start_cost_micro: int = 0
+    hard_minimum_times: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +200,7 @@ class Generator:
         half the first times g squared, the second times g, the third
     start_cost_micro : per start
     min_up_s, min_down_s : least length of a run and of a rest
+    hard_minimum_times : whether they hold against limits too
     """
 
     min_w: int
@@ -206,6 +211,7 @@ class Generator:
     start_cost_micro: int = 0
     min_up_s: int = 0
     min_down_s: int = 0
+    hard_minimum_times: bool = False
 
 
 Flexibility = Relay | Storage | Plant | Programme | Vehicle | Thermostat | Generator

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from controller import anchoring
 from controller.access import Role
 from controller.app import Anchors, ConnectionLimits, Service, Settings
+from controller.clamp import Margin, Policy
 from controller.clock import SystemClock
 from controller.config import Connections, ServeConfig, listen_address
 from controller.credentials import ReloadedCredentials
@@ -93,6 +94,8 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
             development=config.development,
             stop_s=config.stop_s,
             denials=config.denylist,
+            policy=Policy(config.clamp.policy.upper()),
+            margin=Margin(fixed_w=config.clamp.margin_w, share_ppm=config.clamp.margin_share_ppm),
             limits_journal=config.data / "limits.journal",
             supervision=Timing(
                 heartbeat_s=config.supervision.heartbeat_s,

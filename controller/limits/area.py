@@ -97,6 +97,14 @@ class Area:
                 band = self._of_place(place, instant, control).meet(band)
         return band
 
+    def stated(self, target: str) -> Band:
+        """What the defaults on a target come to together."""
+        band = UNBOUNDED
+        for (name, _), default in sorted(self.defaults.items()):
+            if name == target:
+                band = band.meet(_band(default))
+        return band
+
     def changes(self, target: str, start: int, end: int) -> list[int]:
         """The instants in ``(start, end)`` at which what holds on a target may change."""
         instants = {

@@ -121,6 +121,10 @@ class LimitsBook:
         """All defaults in order of targets and sources."""
         return [default for _, default in sorted(self._areas[microgrid].defaults.items())]
 
+    def stated(self, microgrid: str, target: str) -> Band:
+        """What the defaults on a target come to together."""
+        return self._areas[microgrid].stated(target)
+
     def counter(self, microgrid: str, key_id: str) -> int:
         """The highest counter that a key has signed."""
         return self._areas[microgrid].counter(key_id)

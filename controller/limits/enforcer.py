@@ -6,9 +6,10 @@ It needs the book, what is at hand in memory and the drivers' streams; neither s
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from controller.clamp import (
+    Ability,
     Cap,
     Curtailment,
     Device,
@@ -24,7 +25,7 @@ from controller.clamp import (
 from controller.clamp import ramp as spread
 from controller.clock import Clock, Monotonic
 from controller.composing import SignedLimit
-from controller.flexibility import Programme
+from controller.flexibility import Flexibility, Generator, Programme, Relay, Thermostat
 from controller.limits.directory import Registered
 from controller.limits.forecasts import Forecasts
 from controller.limits.limits import Limits
@@ -65,6 +66,14 @@ class Seen(Protocol):
         """Seconds of the steady clock."""
 
 
+class Declared(Protocol):
+    """What a driver said of its device."""
+
+    @property
+    def failsafe(self) -> Target | None:
+        """What the device does when nobody tells it anything; None where that was not said."""
+
+
 class Drivers(Protocol):
     """The drivers' streams."""
 
@@ -76,6 +85,9 @@ class Drivers(Protocol):
 
     def observed(self, microgrid: str) -> Mapping[str, Seen]:
         """The newest telemetry by device."""
+
+    def failsafes(self, microgrid: str) -> Mapping[str, Declared]:
+        """By device what its driver declared, where it ever did."""
 
     def push(self, microgrid: str, devices: frozenset[str]) -> None:
         """Tell devices at once what changed for them."""
@@ -173,9 +185,31 @@ class Enforcer:
         )
         changed = frozenset(id_ for id_ in {*caps, *area.caps} if caps.get(id_) != area.caps.get(id_))
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
-        area.kept = _kept(known, found, situation, area.caps)
+        excess = self._failsafe_excess(known, situation)
+        area.kept = _kept(known, found, situation, area.caps, excess)
         if changed:
             self._drivers.push(microgrid, changed)
+
+    def _failsafe_excess(self, known: Registered, situation: Situation) -> dict[str, int]:
+        """By how much each default would be exceeded if every device went to its failsafe now."""
+        grid = known.microgrid
+        declared = self._drivers.failsafes(grid.id)
+        lows, highs = {}, {}
+        for scope in situation.scopes:
+            lows[scope.name], highs[scope.name] = scope.uncontrolled.low_w, scope.uncontrolled.high_w
+        for device in situation.devices:
+            said = declared.get(device.id)
+            low, high = _failsafe_w(device.ability, None if said is None else said.failsafe)
+            lows[device.scope] += low
+            highs[device.scope] += high
+        excess = {}
+        for target in self._book.targets(grid.id):
+            band = self._book.stated(grid.id, target)
+            members = [f"{grid.name}/members/{id_}" for id_ in members_under(known, target)]
+            above = 0 if band.upper_w is None else sum(highs[name] for name in members) - band.upper_w
+            below = 0 if band.lower_w is None else band.lower_w - sum(lows[name] for name in members)
+            excess[target] = max(0, above, below)
+        return excess
 
     def _situation(self, known: Registered) -> Situation:
         grid = known.microgrid
@@ -231,6 +265,8 @@ class Enforcer:
         target = self._drivers.planned(grid.id, device.id)
         fresh = seen is not None and self._monotonic.now() - seen.arrived <= FRESH_S
         state = seen.state if seen is not None and fresh else None
+        held_until = None if seen is None else _held_until(device.flexibility, seen.state)
+        held = held_until is not None and self._clock.now() < held_until
         running = isinstance(device.flexibility, Programme) and state is not None and state.on
         return Device(
             id=device.id,
@@ -238,9 +274,40 @@ class Enforcer:
             ability=ability_of(device.flexibility),
             planned=None if target is None else Planned(kind=target.kind, value=target.value),
             measured_w=None if state is None else state.power_w,
-            # A cycle that was begun is not interrupted; who is not connected cannot be told.
-            controllable=device.id in connected and not running,
+            # A cycle that was begun is not interrupted, nor a least time that is hard; who is away cannot be told.
+            controllable=device.id in connected and not running and not held,
+            ends=held_until if held and not running else None,
         )
+
+
+def _failsafe_w(ability: Ability, failsafe: Target | None) -> tuple[int, int]:
+    """Between which powers a device is in its failsafe; anything that it can where nobody said."""
+    if failsafe is None:
+        return -ability.max_production_w, ability.max_consumption_w
+    match failsafe.kind:
+        case SetpointKind.RELAY:
+            return (-ability.max_production_w, ability.max_consumption_w) if failsafe.value else (0, 0)
+        case SetpointKind.POWER:
+            return min(0, failsafe.value), max(0, failsafe.value)
+        case SetpointKind.PRODUCTION_LIMIT:
+            return -min(failsafe.value, ability.max_production_w), 0
+        case never:
+            assert_never(never)
+
+
+def _held_until(flexibility: Flexibility, state: DeviceState) -> float | None:
+    """Until when a device has to stay on, or off, whatever a limit says; None where it has not."""
+    match flexibility:
+        case Relay(hard_minimum_times=True, min_on_s=on_s, min_off_s=off_s):
+            pass
+        case Thermostat(hard_minimum_times=True, min_on_s=on_s, min_off_s=off_s):
+            pass
+        case Generator(hard_minimum_times=True, min_up_s=on_s, min_down_s=off_s):
+            pass
+        case _:
+            return None
+    # One that does not say since when counts as if it had just switched.
+    return state.instant + max(0, (on_s if state.on else off_s) - (state.held_s or 0))
 
 
 def _tree(known: Registered) -> list[tuple[str, str | None]]:
@@ -257,7 +324,11 @@ def _tree(known: Registered) -> list[tuple[str, str | None]]:
 
 
 def _kept(
-    known: Registered, found: Curtailment, situation: Situation, caps: Mapping[str, Cap | None]
+    known: Registered,
+    found: Curtailment,
+    situation: Situation,
+    caps: Mapping[str, Cap | None],
+    failsafe_excess: Mapping[str, int],
 ) -> dict[str, Kept]:
     curtailed: dict[str, int] = {}
     for device in situation.devices:
@@ -275,6 +346,7 @@ def _kept(
         target: Kept(
             curtailed_w=sum(curtailed.get(f"{name}/members/{id_}", 0) for id_ in members_under(known, target)),
             excess_w=max(outcome.excess_upper_w, outcome.excess_lower_w),
+            failsafe_excess_w=failsafe_excess.get(target, 0),
         )
         for target, outcome in found.scopes.items()
     }

@@ -9,10 +9,18 @@ from controller.limits.values import Band
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the clamp did about a target: W held back, and W that it could not bring under the bounds."""
+    """How a target is kept.
+
+    Attributes
+    ----------
+    curtailed_w : what the clamp holds back
+    excess_w : what it could not bring under the bounds
+    failsafe_excess_w : what all failsafes together would exceed the target's default by
+    """
 
     curtailed_w: int = 0
     excess_w: int = 0
+    failsafe_excess_w: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

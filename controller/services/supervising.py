@@ -132,6 +132,7 @@ def _target_message(status: TargetStatus) -> pb.TargetStatus:
         binding_upper=status.band.binding_upper,
         excess_w=status.kept.excess_w,
         curtailed_w=status.kept.curtailed_w,
+        failsafe_excess_w=status.kept.failsafe_excess_w,
     )
     if status.measured is not None:
         message.measured_w = status.measured.power_w

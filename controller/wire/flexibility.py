@@ -83,6 +83,7 @@ def _read_relay(at: str, control: pb.OperationModeBasedControl, mtu_seconds: int
         min_on_s=fields.seconds(f"{at}.min_on_duration", control.min_on_duration),
         min_off_s=fields.seconds(f"{at}.min_off_duration", control.min_off_duration),
         max_starts_per_day=starts,
+        hard_minimum_times=control.hard_minimum_times,
     )
 
 
@@ -231,6 +232,7 @@ def _read_thermostat(at: str, message: pb.Thermostat) -> Thermostat:
             f"{at}.discomfort_cost_micro_per_k_h", message.discomfort_cost_micro_per_k_h
         ),
         start_cost_micro=_price(f"{at}.start_cost_micro", message.start_cost_micro),
+        hard_minimum_times=message.hard_minimum_times,
     )
 
 
@@ -272,6 +274,7 @@ def _read_generator(at: str, message: pb.Generator) -> Generator:
         start_cost_micro=_price(f"{at}.start_cost_micro", message.start_cost_micro),
         min_up_s=fields.seconds(f"{at}.min_up_duration", message.min_up_duration),
         min_down_s=fields.seconds(f"{at}.min_down_duration", message.min_down_duration),
+        hard_minimum_times=message.hard_minimum_times,
     )
 
 

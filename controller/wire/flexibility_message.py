@@ -38,6 +38,7 @@ def _relay_message(relay: Relay) -> pb.OperationModeBasedControl:
         min_on_duration=_duration(relay.min_on_s),
         min_off_duration=_duration(relay.min_off_s),
         max_starts_per_day=relay.max_starts_per_day,
+        hard_minimum_times=relay.hard_minimum_times,
     )
 
 
@@ -113,6 +114,7 @@ def _thermostat_message(thermostat: Thermostat) -> pb.Thermostat:
         min_off_duration=_duration(thermostat.min_off_s),
         discomfort_cost_micro_per_k_h=thermostat.discomfort_cost_micro_per_k_h,
         start_cost_micro=thermostat.start_cost_micro,
+        hard_minimum_times=thermostat.hard_minimum_times,
     )
 
 
@@ -126,6 +128,7 @@ def _generator_message(generator: Generator) -> pb.Generator:
         start_cost_micro=generator.start_cost_micro,
         min_up_duration=_duration(generator.min_up_s),
         min_down_duration=_duration(generator.min_down_s),
+        hard_minimum_times=generator.hard_minimum_times,
     )
 
 

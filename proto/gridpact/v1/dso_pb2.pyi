@@ -590,6 +590,7 @@ class TargetStatus(message.Message):
     COMPLIANT_FIELD_NUMBER: builtins.int
     EXCESS_W_FIELD_NUMBER: builtins.int
     CURTAILED_W_FIELD_NUMBER: builtins.int
+    FAILSAFE_EXCESS_W_FIELD_NUMBER: builtins.int
     target: builtins.str
     """As in Envelope."""
     binding_lower: builtins.str
@@ -607,6 +608,10 @@ class TargetStatus(message.Message):
     """What the clamp could not bring under the bounds, with everything curtailed that may be; 0 where it could."""
     curtailed_w: builtins.int
     """Power of controllable devices that the clamp holds back now."""
+    failsafe_excess_w: builtins.int
+    """By how much the target's default would be exceeded if every device went to its failsafe at once, with everything else as it is
+    assumed; devices whose driver never said what its failsafe is count at their worst case. 0 where it would be kept.
+    """
     @builtins.property
     def effective_bounds(self) -> types_pb2.PowerBounds: ...
     @builtins.property
@@ -625,10 +630,11 @@ class TargetStatus(message.Message):
         compliant: builtins.bool | None = ...,
         excess_w: builtins.int = ...,
         curtailed_w: builtins.int = ...,
+        failsafe_excess_w: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_compliant", b"_compliant", "_measured_w", b"_measured_w", "compliant", b"compliant", "effective_bounds", b"effective_bounds", "measure_time", b"measure_time", "measured_w", b"measured_w"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_compliant", b"_compliant", "_measured_w", b"_measured_w", "binding_lower", b"binding_lower", "binding_upper", b"binding_upper", "compliant", b"compliant", "curtailed_w", b"curtailed_w", "effective_bounds", b"effective_bounds", "excess_w", b"excess_w", "measure_time", b"measure_time", "measured_w", b"measured_w", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_compliant", b"_compliant", "_measured_w", b"_measured_w", "binding_lower", b"binding_lower", "binding_upper", b"binding_upper", "compliant", b"compliant", "curtailed_w", b"curtailed_w", "effective_bounds", b"effective_bounds", "excess_w", b"excess_w", "failsafe_excess_w", b"failsafe_excess_w", "measure_time", b"measure_time", "measured_w", b"measured_w", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__compliant: _TypeAlias = typing.Literal["compliant"]  # noqa: Y015
     _WhichOneofArgType__compliant: _TypeAlias = typing.Literal["_compliant", b"_compliant"]  # noqa: Y015

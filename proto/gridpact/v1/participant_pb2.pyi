@@ -99,9 +99,14 @@ class OperationModeBasedControl(message.Message):
     MIN_ON_DURATION_FIELD_NUMBER: builtins.int
     MIN_OFF_DURATION_FIELD_NUMBER: builtins.int
     MAX_STARTS_PER_DAY_FIELD_NUMBER: builtins.int
+    HARD_MINIMUM_TIMES_FIELD_NUMBER: builtins.int
     rated_power_w: builtins.int
     max_starts_per_day: builtins.int
     """In a day of the microgrid's time zone; absent for any number."""
+    hard_minimum_times: builtins.bool
+    """Whether the least lengths hold against the DSO's limits too, as those of a compressor do: then the device counts as out of
+    reach until they end. Else a limit ends a run, or a rest, early.
+    """
     @builtins.property
     def allowed(self) -> types_pb2.Interval:
         """Inside this the appliance may run."""
@@ -125,10 +130,11 @@ class OperationModeBasedControl(message.Message):
         min_on_duration: duration_pb2.Duration | None = ...,
         min_off_duration: duration_pb2.Duration | None = ...,
         max_starts_per_day: builtins.int | None = ...,
+        hard_minimum_times: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day", "allowed", b"allowed", "max_starts_per_day", b"max_starts_per_day", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "required_duration", b"required_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day", "allowed", b"allowed", "max_starts_per_day", b"max_starts_per_day", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "rated_power_w", b"rated_power_w", "required_duration", b"required_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day", "allowed", b"allowed", "hard_minimum_times", b"hard_minimum_times", "max_starts_per_day", b"max_starts_per_day", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "rated_power_w", b"rated_power_w", "required_duration", b"required_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_starts_per_day: _TypeAlias = typing.Literal["max_starts_per_day"]  # noqa: Y015
     _WhichOneofArgType__max_starts_per_day: _TypeAlias = typing.Literal["_max_starts_per_day", b"_max_starts_per_day"]  # noqa: Y015
@@ -424,6 +430,7 @@ class Thermostat(message.Message):
     MIN_OFF_DURATION_FIELD_NUMBER: builtins.int
     DISCOMFORT_COST_MICRO_PER_K_H_FIELD_NUMBER: builtins.int
     START_COST_MICRO_FIELD_NUMBER: builtins.int
+    HARD_MINIMUM_TIMES_FIELD_NUMBER: builtins.int
     rated_power_w: builtins.int
     """Electric, while on; the most where it modulates."""
     modulating: builtins.bool
@@ -443,6 +450,10 @@ class Thermostat(message.Message):
     discomfort_cost_micro_per_k_h: builtins.int
     """Per kelvin and hour outside the band; 0 for the service's own."""
     start_cost_micro: builtins.int
+    hard_minimum_times: builtins.bool
+    """Whether the least lengths hold against the DSO's limits too, as those of a compressor do: then the device counts as out of
+    reach until they end. Else a limit ends a run, or a rest, early.
+    """
     @builtins.property
     def comfort(self) -> containers.RepeatedCompositeFieldContainer[ComfortPeriod]:
         """In order of time, not overlapping."""
@@ -471,10 +482,11 @@ class Thermostat(message.Message):
         min_off_duration: duration_pb2.Duration | None = ...,
         discomfort_cost_micro_per_k_h: builtins.int = ...,
         start_cost_micro: builtins.int = ...,
+        hard_minimum_times: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["ambient_milli_c", b"ambient_milli_c", "comfort", b"comfort", "discomfort_cost_micro_per_k_h", b"discomfort_cost_micro_per_k_h", "heat_capacity_wh_per_k", b"heat_capacity_wh_per_k", "loss_milli_w_per_k", b"loss_milli_w_per_k", "lower_milli_c", b"lower_milli_c", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "min_power_w", b"min_power_w", "modulating", b"modulating", "performance_ppm", b"performance_ppm", "rated_power_w", b"rated_power_w", "start_cost_micro", b"start_cost_micro", "temperature_milli_c", b"temperature_milli_c", "upper_milli_c", b"upper_milli_c"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["ambient_milli_c", b"ambient_milli_c", "comfort", b"comfort", "discomfort_cost_micro_per_k_h", b"discomfort_cost_micro_per_k_h", "hard_minimum_times", b"hard_minimum_times", "heat_capacity_wh_per_k", b"heat_capacity_wh_per_k", "loss_milli_w_per_k", b"loss_milli_w_per_k", "lower_milli_c", b"lower_milli_c", "min_off_duration", b"min_off_duration", "min_on_duration", b"min_on_duration", "min_power_w", b"min_power_w", "modulating", b"modulating", "performance_ppm", b"performance_ppm", "rated_power_w", b"rated_power_w", "start_cost_micro", b"start_cost_micro", "temperature_milli_c", b"temperature_milli_c", "upper_milli_c", b"upper_milli_c"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,6 +504,7 @@ class Generator(message.Message):
     START_COST_MICRO_FIELD_NUMBER: builtins.int
     MIN_UP_DURATION_FIELD_NUMBER: builtins.int
     MIN_DOWN_DURATION_FIELD_NUMBER: builtins.int
+    HARD_MINIMUM_TIMES_FIELD_NUMBER: builtins.int
     min_power_w: builtins.int
     """What it produces at least and at most while it is up."""
     max_power_w: builtins.int
@@ -502,6 +515,10 @@ class Generator(message.Message):
     linear_cost_micro_per_kwh: builtins.int
     running_cost_micro_per_h: builtins.int
     start_cost_micro: builtins.int
+    hard_minimum_times: builtins.bool
+    """Whether the least lengths hold against the DSO's limits too, as those of a compressor do: then the device counts as out of
+    reach until they end. Else a limit ends a run, or a rest, early.
+    """
     @builtins.property
     def min_up_duration(self) -> duration_pb2.Duration:
         """Least length of a run and of a rest; rounded up to whole MTUs."""
@@ -519,10 +536,11 @@ class Generator(message.Message):
         start_cost_micro: builtins.int = ...,
         min_up_duration: duration_pb2.Duration | None = ...,
         min_down_duration: duration_pb2.Duration | None = ...,
+        hard_minimum_times: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["min_down_duration", b"min_down_duration", "min_up_duration", b"min_up_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["linear_cost_micro_per_kwh", b"linear_cost_micro_per_kwh", "max_power_w", b"max_power_w", "min_down_duration", b"min_down_duration", "min_power_w", b"min_power_w", "min_up_duration", b"min_up_duration", "quadratic_cost_micro_per_kw2_h", b"quadratic_cost_micro_per_kw2_h", "running_cost_micro_per_h", b"running_cost_micro_per_h", "start_cost_micro", b"start_cost_micro"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hard_minimum_times", b"hard_minimum_times", "linear_cost_micro_per_kwh", b"linear_cost_micro_per_kwh", "max_power_w", b"max_power_w", "min_down_duration", b"min_down_duration", "min_power_w", b"min_power_w", "min_up_duration", b"min_up_duration", "quadratic_cost_micro_per_kw2_h", b"quadratic_cost_micro_per_kw2_h", "running_cost_micro_per_h", b"running_cost_micro_per_h", "start_cost_micro", b"start_cost_micro"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,282 @@
+"""What devices may do, from what is measured, planned and limited; no wire, no database."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from controller.clamp import Cap, Policy
+from controller.clock import VirtualClock
+from controller.composing import Target
+from controller.flexibility import Phase, Programme, Relay, Storage, Thermostat
+from controller.limits.book import LimitsBook
+from controller.limits.directory import Registered
+from controller.limits.enforcer import RETURN_S, Enforcer
+from controller.limits.forecasts import Forecasts
+from controller.limits.journal import MemoryJournal
+from controller.limits.measured import LivePowers
+from controller.limits.values import Default, Envelope, Source
+from controller.microgrid import Bounds, Device, DeviceState, Member, SetpointKind
+from tests.controller.village import START, calendar
+
+GRID = "microgrids/village"
+ADA, BOB = f"{GRID}/members/ada", f"{GRID}/members/bob"
+STORAGE = Storage(
+    max_charge_w=5000,
+    max_discharge_w=5000,
+    capacity_wh=10_000,
+    stored_wh=5000,
+    final_wh=0,
+    charge_efficiency_ppm=950_000,
+    discharge_efficiency_ppm=950_000,
+    cycle_cost_micro_per_kwh=0,
+)
+BOILER = Relay(rated_w=2000, start=START, end=START + 7200, required_s=3600, min_on_s=1800, min_off_s=900)
+WASHER = Programme(phases=(Phase(power_w=(1800, 400)),), start=START, end=START + 7200)
+
+
+@dataclass
+class Drivers:
+    """Streams that remember who was told."""
+
+    plans: dict = field(default_factory=dict)
+    away: set = field(default_factory=set)
+    seen: dict = field(default_factory=dict)
+    declared: dict = field(default_factory=dict)
+    told: list = field(default_factory=list)
+
+    def planned(self, microgrid, device):
+        return self.plans.get(device)
+
+    def connected(self, microgrid):
+        return frozenset(self.plans) - self.away
+
+    def observed(self, microgrid):
+        return self.seen
+
+    def failsafes(self, microgrid):
+        return self.declared
+
+    def push(self, microgrid, devices):
+        self.told.append(set(devices))
+
+
+class Scene:
+    """A running microgrid in memory."""
+
+    def __init__(self, devices, *, policy=Policy.PROPORTIONAL):
+        self.clock = VirtualClock(START)
+        self.book = LimitsBook(MemoryJournal(), clock=self.clock, monotonic=self.clock)
+        self.live = LivePowers(self.clock)
+        self.drivers = Drivers()
+        self.count = 0
+        registered = Registered(
+            microgrid=calendar("village"),
+            members=(Member(id="ada", section="east"), Member(id="bob", section="east")),
+            devices=tuple(
+                Device(id=id_, member=id_.split("/")[0], flexibility=flexibility)
+                for id_, flexibility in devices.items()
+            ),
+            keys={},
+        )
+        directory = SimpleNamespace(microgrids=lambda: ("village",), get=lambda _: registered)
+        self.enforcer = Enforcer(
+            limits=SimpleNamespace(book=self.book, directory=directory, live=self.live),
+            forecasts=Forecasts(),
+            drivers=self.drivers,
+            clock=self.clock,
+            monotonic=self.clock,
+            policy=policy,
+        )
+
+    def plan(self, device, kind, value, *, measured=None, **state):
+        self.drivers.plans[device] = Target(kind=kind, value=value)
+        if measured is not None:
+            self.see(device, measured, **state)
+
+    def see(self, device, power_w, **state):
+        now = int(self.clock.now())
+        known = DeviceState(device=device, instant=now, power_w=power_w, closed_s=0, stored_wh=None, **state)
+        self.drivers.seen[device] = SimpleNamespace(state=known, arrived=now)
+
+    def limit(self, upper=None, *, lower=None, target=GRID):
+        self.count += 1
+        envelope = Envelope(
+            microgrid="village",
+            id=f"e{self.count}",
+            source=Source(holder="wires"),
+            target=target,
+            periods=(Bounds(start=START, end=START + 7200, lower_w=lower, upper_w=upper),),
+        )
+        asyncio.run(self.book.add(envelope))
+
+    def measure(self, target, power_w):
+        self.live.observe("village", target, power_w, int(self.clock.now()))
+
+    def caps(self):
+        return {id_: self.enforcer.caps("village", id_, self.clock.now()) for id_ in self.drivers.plans}
+
+    def drawn(self):
+        return {id_: None if cap is None else cap.max_consumption_w for id_, cap in self.caps().items()}
+
+    def allowed(self):
+        """What all may draw of what is planned."""
+        return sum(
+            plan.value if (cap := self.drawn()[id_]) is None else min(plan.value, cap)
+            for id_, plan in self.drivers.plans.items()
+        )
+
+    def wait(self, seconds):
+        self.clock.set(self.clock.now() + seconds)
+        self.book.tick()
+        self.enforcer.enforce_all()
+
+
+@pytest.fixture
+def two():
+    scene = Scene({"ada/battery": STORAGE, "bob/battery": STORAGE})
+    scene.plan("ada/battery", SetpointKind.POWER, 4000, measured=4000)
+    scene.plan("bob/battery", SetpointKind.POWER, 2000, measured=2000)
+    return scene
+
+
+def test_without_a_limit_nobody_is_capped(two):
+    two.enforcer.enforce_all()
+    assert two.caps() == {"ada/battery": None, "bob/battery": None}
+    assert two.drivers.told == []
+
+
+def test_a_limit_is_shared_in_proportion_and_told_to_whom_it_concerns(two):
+    two.limit(3000)
+    assert two.drawn() == {"ada/battery": 2000, "bob/battery": 1000}
+    assert two.drivers.told == [{"ada/battery", "bob/battery"}]
+
+
+def test_what_the_meter_sees_besides_devices_comes_first(two):
+    two.measure(GRID, 7500)
+    two.limit(3000)
+    assert sum(two.drawn().values()) == 1500
+    assert two.enforcer.kept("village")[GRID].curtailed_w == 4500
+
+
+def test_a_member_s_limit_leaves_others_alone(two):
+    two.limit(1000, target=ADA)
+    assert two.drawn() == {"ada/battery": 1000, "bob/battery": None}
+    assert two.drivers.told == [{"ada/battery"}]
+    assert two.enforcer.kept("village")[ADA].curtailed_w == 3000
+
+
+def test_who_is_away_counts_at_its_worst_case(two):
+    two.drivers.away.add("bob/battery")
+    del two.drivers.seen["bob/battery"]
+    two.limit(6000)
+    assert two.drawn() == {"ada/battery": 1000, "bob/battery": None}
+
+
+def test_telemetry_that_got_old_counts_no_more(two):
+    two.drivers.away.add("bob/battery")
+    two.limit(6500)
+    assert two.drawn()["ada/battery"] is None
+    two.wait(31)
+    two.see("ada/battery", 4000)
+    two.enforcer.enforce_all()
+    assert two.drawn()["ada/battery"] == 1500
+
+
+def test_a_washer_that_runs_is_not_interrupted():
+    scene = Scene({"ada/washer": WASHER, "bob/battery": STORAGE})
+    scene.plan("ada/washer", SetpointKind.RELAY, 1, measured=1800, closed=True)
+    scene.plan("bob/battery", SetpointKind.POWER, 2000, measured=2000)
+    scene.limit(2000)
+    assert scene.drawn() == {"ada/washer": None, "bob/battery": 200}
+    scene.limit(1000)
+    assert scene.enforcer.kept("village")[GRID].excess_w == 800
+
+
+def test_a_washer_that_waits_is_not_started():
+    scene = Scene({"ada/washer": WASHER})
+    scene.plan("ada/washer", SetpointKind.RELAY, 1, measured=0, closed=False)
+    scene.limit(1000)
+    assert scene.drawn() == {"ada/washer": 0}
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_hard_least_run_ends_before_a_limit_reaches_it(hard):
+    boiler = Relay(rated_w=2000, start=START, end=START + 7200, required_s=3600, min_on_s=1800, hard_minimum_times=hard)
+    scene = Scene({"ada/boiler": boiler})
+    scene.plan("ada/boiler", SetpointKind.RELAY, 1, measured=2000, closed=True, held_s=1700)
+    scene.limit(1000)
+    assert scene.drawn() == {"ada/boiler": None if hard else 0}
+    assert scene.enforcer.kept("village")[GRID].excess_w == (1000 if hard else 0)
+    scene.wait(100)
+    assert scene.drawn() == {"ada/boiler": 0}
+
+
+@pytest.mark.parametrize("held", [None, 0])
+def test_who_does_not_say_since_when_has_just_switched(held):
+    heater = Thermostat(
+        rated_w=2000,
+        heat_capacity_wh_per_k=100,
+        loss_milli_w_per_k=1000,
+        performance_ppm=1_000_000,
+        ambient_milli_c=20_000,
+        temperature_milli_c=50_000,
+        lower_milli_c=45_000,
+        upper_milli_c=60_000,
+        min_on_s=600,
+        hard_minimum_times=True,
+    )
+    scene = Scene({"ada/heater": heater})
+    scene.plan("ada/heater", SetpointKind.RELAY, 1, measured=2000, closed=True, held_s=held)
+    scene.limit(0)
+    scene.wait(599)
+    assert scene.drawn() == {"ada/heater": None}
+    scene.wait(1)
+    assert scene.drawn() == {"ada/heater": 0}
+
+
+def test_a_feed_in_limit_curtails_production_and_never_makes_anyone_draw():
+    scene = Scene({"ada/battery": STORAGE})
+    scene.plan("ada/battery", SetpointKind.POWER, -4000, measured=-4000)
+    scene.limit(lower=-1000)
+    assert scene.caps()["ada/battery"] == Cap(max_consumption_w=None, max_production_w=1000, binding=(GRID,))
+
+
+def test_the_return_is_spread_over_a_minute_and_tightening_is_not(two):
+    two.limit(0)
+    assert two.allowed() == 0
+    two.limit(6000)
+    assert two.allowed() == 0, "no time has passed"
+    levels = []
+    for _ in range(6):
+        two.wait(RETURN_S / 20)
+        for id_ in two.drivers.plans:
+            two.see(id_, 0)
+        levels.append(two.allowed())
+    assert levels == sorted(levels)
+    assert 0 < levels[0] < 6000
+    two.wait(RETURN_S)
+    assert two.allowed() == 6000
+    two.limit(100)
+    assert two.allowed() == 100
+
+
+def test_failsafes_that_do_not_fit_together_are_told(two):
+    asyncio.run(
+        two.book.set_default(
+            Default(microgrid="village", source=Source(holder="wires"), target=GRID, lower_w=None, upper_w=3000)
+        )
+    )
+    assert two.enforcer.kept("village")[GRID].failsafe_excess_w == 7000
+    off = SimpleNamespace(failsafe=Target(kind=SetpointKind.POWER, value=0))
+    two.drivers.declared = {"ada/battery": off, "bob/battery": off}
+    two.enforcer.enforce_all()
+    assert two.enforcer.kept("village")[GRID].failsafe_excess_w == 0
+
+
+def test_one_microgrid_s_fault_keeps_no_other_from_its_turn(two, caplog):
+    two.limit(3000)
+    two.drivers.planned = None
+    two.enforcer.enforce_all()
+    assert "limits of microgrid village" in caplog.text
