@@ -2,6 +2,7 @@
 
 import asyncio
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
@@ -142,3 +143,14 @@ def test_it_answers_on_a_port_of_its_own_until_it_is_closed():
     again, close = metrics.serve("127.0.0.1", port)
     close()
     assert again == port
+
+
+def test_every_figure_is_in_the_operators_page():
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
+    metrics = Metrics()
+    metrics.watch(lambda: Figures(microgrids=(VILLAGE,)))
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in metrics.registry.collect()
+    }
+    assert {name for name in names if name.startswith("gridpact_") and f"`{name}`" not in page} == set()
+    assert len(names) > 10
