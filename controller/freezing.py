@@ -14,7 +14,7 @@ from controller.snapshot import Limit, Snapshot, continued
 from controller.store import market, registry, vetoes
 from controller.store.market import WindowOutline, WindowRow
 from controller.uplifts import from_json
-from controller.wire.community import MAX_MTUS
+from controller.wire.calendar import MAX_MTUS
 from controller.wire.market import read_order
 
 DAY_S = 86_400

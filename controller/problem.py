@@ -4,10 +4,12 @@ The way back is ``planning``; nowhere else do the two worlds meet.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
 from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.microgrid import Member
 from controller.snapshot import Snapshot
 from controller.tasks import devices_of, horizon_of
 from optimization.community import (
@@ -22,6 +24,7 @@ from optimization.community import (
     SectionId,
     Tariff,
 )
+from optimization.errors import ProblemError
 from optimization.rolling import CHANGE_PRICE
 
 SELLERS_PER_BUYER = 4
@@ -33,8 +36,17 @@ def build(snapshot: Snapshot) -> Community:
     """The dispatch problem over the rest of the horizon.
 
     A device whose task no longer fits is asked for what still fits; see ``tasks``.
+
+    Raises
+    ------
+    ProblemError
+        If there is no tariff, or what is limited contradicts itself.
     """
     starts = snapshot.mtus()
+    known = snapshot.microgrid.priced_until(snapshot.window.start)
+    if known < snapshot.microgrid.end:
+        since = datetime.fromtimestamp(known, UTC).isoformat()
+        raise ProblemError(f"tariff: got none from {since} on, wanted one until the window's end")
     prices = [snapshot.microgrid.prices(start) for start in starts]
     peers = tuple(
         Peer(id=PeerId(member.id), section=SectionId(member.section), devices=devices_of(snapshot, member.id))
@@ -124,10 +136,39 @@ def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
                 lower[inside] = np.maximum(lower[inside], period.lower_w)
             if period.upper_w is not None:
                 upper[inside] = np.minimum(upper[inside], period.upper_w)
+    for member in snapshot.members:
+        if member.connection_w is not None or member.feed_in_w is not None:
+            lower, upper = bounds.setdefault(
+                f"{snapshot.microgrid.name}/members/{member.id}",
+                (np.full(len(starts), -np.inf), np.full(len(starts), np.inf)),
+            )
+            most, least = _rated_w(snapshot, member)
+            lower[:], upper[:] = np.maximum(lower, least), np.minimum(upper, most)
     for lower, upper in bounds.values():
         low, high = np.ceil(lower / step) * step, np.floor(upper / step) * step
         lower[:], upper[:] = np.where(low <= high, low, lower), np.where(low <= high, high, upper)
     return bounds
+
+
+def _rated_w(snapshot: Snapshot, member: Member) -> tuple[Floats, Floats]:
+    """The most and the least net W that a member's connection is rated for in each MTU.
+
+    What is under way and cannot be stopped, a cycle or a generator, widens them: it fails no clearing.
+    """
+    order = snapshot.orders.get(member.id)
+    load = np.array(order.load_w if order else (0,) * len(snapshot.mtus()), dtype=np.float64)
+    taken = given = 0
+    for device in snapshot.devices:
+        state = snapshot.states.get(device.id)
+        if device.member != member.id or state is None:
+            continue
+        if isinstance(device.flexibility, Programme) and (state.task_closed_s > 0 or state.on):
+            taken += max(device.flexibility.profile_w)
+        if isinstance(device.flexibility, Generator) and state.on:
+            given += device.flexibility.min_w
+    most = np.full(load.size, np.inf) if member.connection_w is None else np.maximum(load + taken, member.connection_w)
+    least = np.full(load.size, -np.inf if member.feed_in_w is None else -max(member.feed_in_w, given))
+    return most, least
 
 
 def _envelopes(snapshot: Snapshot) -> tuple[Envelope, ...]:

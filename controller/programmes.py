@@ -45,7 +45,7 @@ def chained(programmes: Mapping[str, Programme], states: Mapping[str, DeviceStat
 
 
 def unfit(snapshot: Snapshot, programmes: Mapping[str, Programme], chains: Mapping[str, str]) -> frozenset[str]:
-    """The programmes of a member that have not begun and fit nowhere any more."""
+    """The programmes of a member that have not begun and fit nowhere any more, or are for later windows to plan."""
     left_out: set[str] = set()
     ends: dict[str, tuple[int, int]] = {}
 
@@ -57,6 +57,9 @@ def unfit(snapshot: Snapshot, programmes: Mapping[str, Programme], chains: Mappi
         known = progress(programme, snapshot.states.get(id_), snapshot.microgrid.mtu_seconds)
         if known is not None:
             ends[id_] = _ends_begun(snapshot, programme, known)
+            return
+        if deferred(snapshot, programme):
+            left_out.add(id_)
             return
         mtu = snapshot.microgrid.mtu_seconds
         first, end = (
@@ -83,6 +86,14 @@ def unfit(snapshot: Snapshot, programmes: Mapping[str, Programme], chains: Mappi
     for id_ in programmes:
         place(id_)
     return frozenset(left_out)
+
+
+def deferred(snapshot: Snapshot, programme: Programme) -> bool:
+    """Whether a programme that has not begun may end after the planning does, and a later window can still begin it."""
+    microgrid = snapshot.microgrid
+    if not microgrid.rolling or programme.end <= microgrid.end:
+        return False
+    return programme.end - _length(snapshot, programme, 0) * microgrid.mtu_seconds >= snapshot.window.end
 
 
 def _length(snapshot: Snapshot, programme: Programme, first: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.microgrid import Device, DeviceState, ThermalForecast
-from controller.programmes import chained, progress, unfit
+from controller.programmes import chained, deferred, progress, unfit
 from controller.projecting import surroundings
 from controller.snapshot import Snapshot
 from optimization import devices as models
@@ -92,7 +92,7 @@ def _relay(snapshot: Snapshot, device: Device, relay: Relay) -> models.Interrupt
         power_kw=relay.rated_w / KILO,
         first_mtu=first,
         end_mtu=end,
-        required_mtus=min(_owed_mtus(snapshot, relay, state), end - first),
+        required_mtus=min(_due_mtus(snapshot, relay, state), end - first),
         min_on_mtus=_least_mtus(snapshot, relay.min_on_s),
         min_off_mtus=_least_mtus(snapshot, relay.min_off_s),
         max_starts=None if relay.max_starts_per_day is None else min(relay.max_starts_per_day, MAX_MTUS),
@@ -100,6 +100,18 @@ def _relay(snapshot: Snapshot, device: Device, relay: Relay) -> models.Interrupt
         running=state is not None and state.on,
         elapsed_mtus=_elapsed_mtus(snapshot, state),
     )
+
+
+def _due_mtus(snapshot: Snapshot, relay: Relay, state: DeviceState | None) -> int:
+    """What an appliance owes within the planning: not what can be done after it."""
+    return max(0, _owed_mtus(snapshot, relay, state) - later_mtus(snapshot, relay.start, relay.end))
+
+
+def later_mtus(snapshot: Snapshot, start: int, end: int) -> int:
+    """The whole MTUs of ``[start, end)`` after the planning; none where it ends with the microgrid."""
+    if not snapshot.microgrid.rolling:
+        return 0
+    return max(0, (end - max(start, snapshot.microgrid.end)) // snapshot.microgrid.mtu_seconds)
 
 
 def _owed_mtus(snapshot: Snapshot, relay: Relay, state: DeviceState | None) -> int:
@@ -154,7 +166,7 @@ def _vehicle(snapshot: Snapshot, device: Device, vehicle: Vehicle) -> models.Ele
         departure_mtu=departure,
         capacity_kwh=capacity,
         initial_kwh=initial,
-        required_kwh=min(_kilo(vehicle.required_wh), reached),
+        required_kwh=min(_due_kwh(snapshot, vehicle), reached),
         levels=levels,
         charge_efficiency=efficiency,
         discharge_efficiency=vehicle.discharge_efficiency_ppm / PPM,
@@ -162,6 +174,13 @@ def _vehicle(snapshot: Snapshot, device: Device, vehicle: Vehicle) -> models.Ele
         min_kwh=min(_kilo(vehicle.reserve_wh), capacity),
         cycle_cost=vehicle.cycle_cost_micro_per_kwh / MICRO,
     )
+
+
+def _due_kwh(snapshot: Snapshot, vehicle: Vehicle) -> float:
+    """What a vehicle shall hold when the planning ends, or at its departure: not what can be charged after it."""
+    hours = later_mtus(snapshot, vehicle.arrival, vehicle.departure) * snapshot.microgrid.mtu_minutes / 60
+    later = hours * vehicle.charge_efficiency_ppm / PPM * vehicle.levels[-1].upper_w / KILO
+    return max(0.0, _kilo(vehicle.required_wh) - later)
 
 
 def _programme(snapshot: Snapshot, device: Device, programme: Programme, follows: str | None) -> models.Programme:
@@ -260,14 +279,17 @@ def unfit_wh(snapshot: Snapshot, device: Device, model: models.Device) -> int:
     """Wh of a device's task that fit nowhere, and that its model was therefore not asked for."""
     match device.flexibility, model:
         case Relay() as relay, models.Interruptible():
-            missing = _owed_mtus(snapshot, relay, snapshot.states.get(device.id)) - model.required_mtus
+            missing = _due_mtus(snapshot, relay, snapshot.states.get(device.id)) - model.required_mtus
             return missing * relay.rated_w * snapshot.microgrid.mtu_seconds // SECONDS_PER_HOUR
         case Storage() as storage, models.Battery():
             return max(0, storage.final_wh - round(model.final_kwh * KILO))
         case Vehicle() as vehicle, models.ElectricVehicle():
             coming = vehicle.departure > snapshot.window.start
-            return max(0, vehicle.required_wh - round(model.required_kwh * KILO)) * coming
+            due_wh = round(_due_kwh(snapshot, vehicle) * KILO)
+            return max(0, due_wh - round(model.required_kwh * KILO)) * coming
         case Programme() as programme, models.FixedLoad():
+            if deferred(snapshot, programme):
+                return 0
             return sum(programme.profile_w) * snapshot.microgrid.mtu_seconds // SECONDS_PER_HOUR
         case _:
             return 0

@@ -15,7 +15,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -180,7 +179,7 @@ class WindowEngine:
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
         self._on_frozen(snapshot)
-        decision = self._too_late(row) or _unpriced(snapshot) or await self._decide(snapshot, row)
+        decision = self._too_late(row) or await self._decide(snapshot, row)
         if not isinstance(decision, str):
             decision = self._too_late(row) or decision
         if isinstance(decision, str):
@@ -352,18 +351,6 @@ def _is_due(window: WindowOutline, now: float) -> bool:
             return now >= window.settles
         case WindowState.SETTLED | WindowState.ANCHORED:
             return False
-
-
-def _unpriced(snapshot: Snapshot) -> str | None:
-    """Why a window cannot be cleared for want of a tariff; None where it has one."""
-    known = snapshot.microgrid.priced_until(snapshot.window.start)
-    if known >= snapshot.window.end:
-        return None
-    return f"tariff: got none from {_iso(known)} on, wanted one until {_iso(snapshot.window.end)}"
-
-
-def _iso(instant: int) -> str:
-    return datetime.fromtimestamp(instant, UTC).isoformat()
 
 
 def _begin(connection: Connection, name: str) -> bool:

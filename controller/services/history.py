@@ -12,6 +12,7 @@ from controller.refusals import not_found
 from controller.services.core import require_microgrid, require_window
 from controller.services.mandates import visible_members
 from controller.services.paging import read_page
+from controller.snapshot import Snapshot
 from controller.store import market, registry
 from controller.wire import fields
 from controller.wire.market import trade_message
@@ -75,7 +76,7 @@ def _member(connection: Connection, microgrid: str, name: str, known: frozenset[
     if not name:
         return None
     grid, member = fields.resource("member", name, "microgrids", "members")
-    members = {m.id for m in registry.members(connection, microgrid)} if known is None else known
+    members = registry.member_ids(connection, microgrid) if known is None else known
     if grid != microgrid or member not in members:
         raise not_found(name)
     return member
@@ -114,9 +115,10 @@ def _prices(
         (row,) = found
         first = row.start
         traded = [trade for trade, _ in market.trades(connection, row.name)]
+        decided = Snapshot.from_json(row.snapshot or "").microgrid
         for start in microgrid.mtus(row.start, row.end):
             if (after is None or start > after) and (within is None or within[0] <= start < within[1]):
-                yield start, _price(microgrid, start, [trade for trade in traded if trade.mtu_start == start])
+                yield start, _price(decided, start, [trade for trade in traded if trade.mtu_start == start])
 
 
 def _price(microgrid: Microgrid, start: int, traded: list[Trade]) -> pb.Price:

@@ -47,7 +47,8 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             newest = meters.newest_sequence(connection, microgrid.id, caller.id)
             if sequence <= newest:
                 raise conflict("SEQUENCE_USED", f"readings.sequence: got {sequence}, wanted more than {newest}")
-            members = {member.id for member in registry.members(connection, microgrid.id)}
+            # Who has left is still metered for the windows that are under way.
+            members = registry.member_ids(connection, microgrid.id)
             registers = _Registers(connection, microgrid.id)
             for k, reading in enumerate(readings):
                 if reading.member not in members:
@@ -121,7 +122,7 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         Refusal
             NOT_FOUND where it may read none, the same for a member that does not exist.
         """
-        if all(known.id != member for known in registry.members(connection, caller.grid)):
+        if member not in registry.member_ids(connection, caller.grid):
             raise not_found(name)
         now = self._core.clock.now()
         if consents.allows(connection, caller.grid, member, caller=caller, scope=Scope.METER_DATA, now=now):

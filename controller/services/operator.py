@@ -1,20 +1,18 @@
 """For the operator: the community and its members."""
 
-from math import floor
+from math import ceil, floor
 
 from sqlalchemy import Connection
 
 from controller.access import identity, require_area
-from controller.consent import Scope
 from controller.denials import subject
-from controller.microgrid import Member
-from controller.refusals import conflict, invalid, not_found
+from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.core import Core, once, page_of, require_microgrid
-from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
-from controller.services.mandates import visible_members
+from controller.services.operator_calendar import CalendarMethods
+from controller.services.operator_members import MemberMethods
 from controller.services.status import status_of
-from controller.store import denied, market, registry
+from controller.store import denied, registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
 from gridpact.v1 import operator_pb2_grpc
@@ -22,7 +20,7 @@ from gridpact.v1 import operator_pb2_grpc
 PUBLIC_KEY_BYTES = 32
 
 
-class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.OperatorServiceServicer):
     """Implements gridpact.v1.OperatorService."""
 
     def __init__(self, core: Core) -> None:
@@ -35,9 +33,16 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         require_area(caller, microgrid.id, request.microgrid.name)
 
         def effect(connection: Connection) -> pb.CreateMicrogridResponse:
+            now = self._core.clock.now()
+            if microgrid.rolling and microgrid.start < now - microgrid.window_minutes * 60:
+                raise out_of_range(
+                    "microgrid.horizon.start_time",
+                    got=f"{microgrid.start} s",
+                    wanted=f"at least {ceil(now) - microgrid.window_minutes * 60} s: no window before now",
+                )
             if registry.microgrid(connection, microgrid.id) is not None:
                 raise conflict("ALREADY_EXISTS", f"{microgrid.name}: exists already")
-            registry.add_microgrid(connection, microgrid)
+            registry.add_microgrid(connection, microgrid, now=now)
             return pb.CreateMicrogridResponse(microgrid=community.microgrid_message(microgrid))
 
         return await once(self._core, caller, "CreateMicrogrid", request, pb.CreateMicrogridResponse, effect)
@@ -48,39 +53,6 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         id_ = fields.microgrid_id("name", request.name)
         found = await self._core.database.read_async(require_microgrid, caller, id_, request.name)
         return pb.GetMicrogridResponse(microgrid=community.microgrid_message(found))
-
-    async def CreateMember(self, request: pb.CreateMemberRequest, context: Context) -> pb.CreateMemberResponse:
-        """Keep a member."""
-        caller = caller_of(context)
-        id_ = fields.microgrid_id("parent", request.parent)
-        member = Member(
-            id=community.member_id("member.name", request.member.name, id_),
-            section=fields.identifier("member.section", request.member.section),
-        )
-
-        def effect(connection: Connection) -> pb.CreateMemberResponse:
-            require_microgrid(connection, caller, id_, request.parent)
-            if any(known.id == member.id for known in registry.members(connection, id_)):
-                raise conflict("ALREADY_EXISTS", f"{request.member.name}: exists already")
-            registry.add_member(connection, id_, member)
-            return pb.CreateMemberResponse(member=request.member)
-
-        return await once(self._core, caller, "CreateMember", request, pb.CreateMemberResponse, effect)
-
-    async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
-        """All members in order of their ids."""
-        caller = caller_of(context)
-        id_ = fields.microgrid_id("parent", request.parent)
-
-        def read(connection: Connection) -> pb.ListMembersResponse:
-            require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(registry.members(connection, id_), request.page_size, request.page_token)
-            return pb.ListMembersResponse(
-                members=[pb.Member(name=f"{request.parent}/members/{m.id}", section=m.section) for m in page],
-                next_page_token=token,
-            )
-
-        return await self._core.database.read_async(read)
 
     async def RegisterKey(self, request: pb.RegisterKeyRequest, context: Context) -> pb.RegisterKeyResponse:
         """Let a holder's signatures count."""
@@ -102,21 +74,6 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             return pb.RegisterKeyResponse(key_id=key_id)
 
         return await once(self._core, caller, "RegisterKey", request, pb.RegisterKeyResponse, effect)
-
-    async def ListWindows(self, request: pb.ListWindowsRequest, context: Context) -> pb.ListWindowsResponse:
-        """All windows in order of time, with their states."""
-        caller = caller_of(context)
-        id_ = fields.microgrid_id("parent", request.parent)
-
-        def read(connection: Connection) -> pb.ListWindowsResponse:
-            require_microgrid(connection, caller, id_, request.parent)
-            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
-            page, token = page_of(market.windows(connection, id_), request.page_size, request.page_token)
-            return pb.ListWindowsResponse(
-                windows=[clearing_message(connection, row, known) for row in page], next_page_token=token
-            )
-
-        return await self._core.database.read_async(read)
 
     async def DenyIdentity(self, request: pb.DenyIdentityRequest, context: Context) -> pb.DenyIdentityResponse:
         """Shut somebody out, from the next call on."""

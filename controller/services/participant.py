@@ -8,7 +8,8 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from controller.flexibility import Plant, Thermostat
-from controller.refusals import invalid, not_found, not_now
+from controller.microgrid import Window
+from controller.refusals import invalid, not_found
 from controller.services.core import Core, once, open_signed, page_of, require_member, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.participant_consents import ConsentMethods
@@ -16,6 +17,7 @@ from controller.services.participant_devices import DeviceMethods
 from controller.services.participant_own import OwnMethods
 from controller.services.proofs import trade_proof
 from controller.store import market, registry
+from controller.wire.calendar import order_mtus, require_open_gate
 from controller.wire.market import read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
@@ -46,12 +48,13 @@ class ParticipantServicer(DeviceMethods, ConsentMethods, OwnMethods, participant
             window = _window_of(payload)
             row = require_window(connection, caller, window, "order.window")
             microgrid = require_member(connection, caller, row.microgrid, caller.id, window)
-            if row.state != "OPEN" or self._core.clock.now() >= row.start - microgrid.lead_minutes * 60:
-                raise not_now("GATE_CLOSED", f"{window}: its gate has closed")
+            require_open_gate(row, self._core.clock.now())
             own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
+            least, most = order_mtus(microgrid, Window(name=row.name, start=row.start, end=row.end))
             read_order(
                 payload,
-                mtus=len(microgrid.mtus(row.start, microgrid.end)),
+                mtus=most,
+                least=least,
                 window=window,
                 member=caller.id,
                 plants=frozenset(device.id for device in own if isinstance(device.flexibility, Plant)),

@@ -101,10 +101,13 @@ class WindowOutline:
     planned: bool
 
 
-def outlines(connection: Connection, microgrid_id: str, *, start: int, end: int) -> list[WindowOutline]:
-    """The windows that start in ``[start, end)``, in order of time."""
+def outlines(
+    connection: Connection, microgrid_id: str, *, start: int, end: int, limit: int | None = None
+) -> list[WindowOutline]:
+    """The windows that start in ``[start, end)``, in order of time, at most so many."""
     table = schema.windows
-    return _outlined(connection, table.c.microgrid == microgrid_id, table.c.start >= start, table.c.start < end)
+    within = (table.c.microgrid == microgrid_id, table.c.start >= start, table.c.start < end)
+    return _outlined(connection, *within, limit=limit)
 
 
 def unfinished(connection: Connection, microgrid_id: str) -> list[WindowOutline]:
@@ -113,13 +116,14 @@ def unfinished(connection: Connection, microgrid_id: str) -> list[WindowOutline]
     return _outlined(connection, table.c.microgrid == microgrid_id, table.c.state.not_in(["SETTLED", "ANCHORED"]))
 
 
-def _outlined(connection: Connection, *where: Any) -> list[WindowOutline]:
+def _outlined(connection: Connection, *where: Any, limit: int | None = None) -> list[WindowOutline]:
     table = schema.windows
     columns = [table.c.name, table.c.start, table.c.end, table.c.state, table.c.source, table.c.closes, table.c.settles]
     rows = connection.execute(
         select(*columns, table.c.snapshot.is_not(None).label("frozen"), table.c.plan.is_not(None).label("planned"))
         .where(*where)
         .order_by(table.c.start)
+        .limit(limit)
     )
     return [WindowOutline(**dict(r._mapping) | {"frozen": bool(r.frozen), "planned": bool(r.planned)}) for r in rows]
 

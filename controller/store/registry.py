@@ -108,6 +108,12 @@ def put_tariff(connection: Connection, microgrid_id: str, periods: Sequence[Tari
     insert(connection, table, [{"microgrid": microgrid_id, **asdict(period)} for period in periods])
 
 
+def tariff_end(connection: Connection, microgrid_id: str) -> int | None:
+    """The instant until which there are prices; None where there are none."""
+    table = schema.tariff
+    return connection.execute(select(func.max(table.c.end)).where(table.c.microgrid == microgrid_id)).scalar()
+
+
 def tariff(connection: Connection, microgrid_id: str, *, start: int, end: int) -> list[TariffPeriod]:
     """The periods of the tariff that touch ``[start, end)``, in order of time."""
     table = schema.tariff
@@ -140,11 +146,10 @@ def members(connection: Connection, microgrid_id: str) -> list[Member]:
     return [Member(**r._mapping) for r in rows]
 
 
-def was_member(connection: Connection, microgrid_id: str, id_: str) -> bool:
-    """Whether somebody of that id is or was a member."""
+def member_ids(connection: Connection, microgrid_id: str) -> frozenset[str]:
+    """The ids of all who are or were members."""
     table = schema.members
-    found = connection.execute(select(table.c.id).where(table.c.microgrid == microgrid_id, table.c.id == id_))
-    return found.first() is not None
+    return frozenset(connection.execute(select(table.c.id).where(table.c.microgrid == microgrid_id)).scalars())
 
 
 def put_member(connection: Connection, microgrid_id: str, member: Member) -> None:

@@ -3,96 +3,82 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
-from controller.microgrid import GRID_ACCOUNT, Member, MeterReading, Microgrid, TariffPeriod
+from controller.microgrid import (
+    AHEAD_MINUTES,
+    ENDLESS,
+    GRID_ACCOUNT,
+    Member,
+    MeterReading,
+    Microgrid,
+    WindowTiming,
+)
 from controller.refusals import invalid, not_found
-from controller.wire import fields
+from controller.wire import calendar, fields
 from controller.wire.zones import known_zone
 from gridpact.v1 import metering_pb2, operator_pb2
 
 MTU_MINUTES = (5, 15, 30, 60)
-MAX_MTUS = 192
 READINGS_PER_BATCH = 10_000
 
 
 def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
-    """A microgrid whose windows and tariff cover its horizon."""
+    """A microgrid with its calendar; the tariff covers a horizon that ends, else begins with it."""
     at = "microgrid"
     mtu = fields.minutes(f"{at}.market_time_unit", message.market_time_unit, choices=MTU_MINUTES)
-    window = fields.minutes(f"{at}.window", message.window)
+    window, lead, timing = calendar.read_timing(message, at)
     if window == 0 or window % mtu:
         raise invalid(f"{at}.window", got=f"{window} min", wanted=f"a positive multiple of {mtu} min")
-    start, end = fields.interval(f"{at}.horizon", message.horizon)
-    if (end - start) % (window * 60) or (end - start) // (mtu * 60) > MAX_MTUS or start % (mtu * 60):
+    rolling = message.HasField("horizon") and not message.horizon.HasField("end_time")
+    start, end = (
+        (fields.instant(f"{at}.horizon.start_time", message.horizon.start_time), ENDLESS)
+        if rolling
+        else fields.interval(f"{at}.horizon", message.horizon)
+    )
+    if start % (mtu * 60):
+        raise invalid(f"{at}.horizon", got=f"a start at {start}", wanted=f"one on the grid of MTUs of {mtu} min")
+    if not rolling and ((end - start) % (window * 60) or (end - start) // (mtu * 60) > calendar.MAX_MTUS):
         raise invalid(
             f"{at}.horizon",
             got=f"{(end - start) / 3600:g} h from {start}",
-            wanted=f"a whole number of windows, at most {MAX_MTUS} MTUs, on the grid of MTUs",
+            wanted=f"a whole number of windows, at most {calendar.MAX_MTUS} MTUs",
         )
-    currency = message.currency
-    if len(currency) != 3 or not (currency.isascii() and currency.isalpha() and currency.isupper()):
-        raise invalid(f"{at}.currency", got=currency, wanted="an ISO 4217 code such as EUR")
+    for name in ("planning_horizon", "order_ahead"):
+        if not rolling and message.HasField(name):
+            raise invalid(f"{at}.{name}", got="one beside a horizon that ends", wanted="none, or no horizon.end_time")
+    tariff = calendar.read_tariff(message.tariff, f"{at}.tariff", start=start, mtu=mtu * 60)
+    if not rolling and (reached := tariff[-1].end if tariff else start) != end:
+        raise invalid(f"{at}.tariff", got=f"prices until {reached}", wanted=f"until the horizon's end {end}")
     return Microgrid(
         id=fields.microgrid_id(f"{at}.name", message.name),
         time_zone=known_zone(f"{at}.time_zone", message.time_zone),
         mtu_minutes=mtu,
         window_minutes=window,
-        lead_minutes=fields.minutes(f"{at}.gate_closure_lead", message.gate_closure_lead, lower=1),
+        lead_minutes=lead,
         start=start,
         end=end,
-        network_charge_micro_per_kwh=fields.number(
-            f"{at}.network_charge_micro_per_kwh",
-            message.network_charge_micro_per_kwh,
-            upper=fields.MAX_PRICE_MICRO_PER_KWH,
-        ),
-        currency=currency,
-        tariff=_read_tariff(message, start, end, mtu * 60),
+        network_charge_micro_per_kwh=network_charge(f"{at}.network_charge_micro_per_kwh", message),
+        currency=_currency(f"{at}.currency", message.currency),
+        tariff=tariff,
+        planning_minutes=calendar.read_planning(message, at, mtu=mtu, window=window) if rolling else None,
+        ahead_minutes=calendar.read_ahead(message, at, lead=lead, timing=timing) if rolling else AHEAD_MINUTES,
+        timing=timing,
     )
 
 
-def _read_tariff(message: operator_pb2.Microgrid, start: int, end: int, mtu: int) -> tuple[TariffPeriod, ...]:
-    periods = []
-    reached = start
-    for k, period in enumerate(message.tariff):
-        field = f"microgrid.tariff[{k}]"
-        first, last = fields.interval(f"{field}.interval", period.interval)
-        if first != reached or (last - first) % mtu:
-            raise invalid(f"{field}.interval", got=f"{first} to {last}", wanted=f"whole MTUs from {reached} on")
-        price = fields.MAX_PRICE_MICRO_PER_KWH
-        imported = fields.number(
-            f"{field}.import_price_micro_per_kwh",
-            period.import_price_micro_per_kwh,
-            lower=-price,
-            upper=price,
-        )
-        exported = fields.number(
-            f"{field}.export_price_micro_per_kwh",
-            period.export_price_micro_per_kwh,
-            lower=-price,
-            upper=price,
-        )
-        if exported > imported:
-            raise invalid(
-                f"{field}.export_price_micro_per_kwh",
-                got=str(exported),
-                wanted=f"at most the import price {imported}",
-            )
-        periods.append(
-            TariffPeriod(
-                start=first,
-                end=last,
-                import_price_micro_per_kwh=imported,
-                export_price_micro_per_kwh=exported,
-            )
-        )
-        reached = last
-    if reached != end:
-        raise invalid("microgrid.tariff", got=f"prices until {reached}", wanted=f"until the horizon's end {end}")
-    return tuple(periods)
+def network_charge(field: str, message: operator_pb2.Microgrid) -> int:
+    """What a buyer pays the DSO for a neighbour's energy."""
+    return fields.number(field, message.network_charge_micro_per_kwh, upper=fields.MAX_PRICE_MICRO_PER_KWH)
+
+
+def _currency(field: str, value: str) -> str:
+    if len(value) != 3 or not (value.isascii() and value.isalpha() and value.isupper()):
+        raise invalid(field, got=value, wanted="an ISO 4217 code such as EUR")
+    return value
 
 
 def microgrid_message(microgrid: Microgrid) -> operator_pb2.Microgrid:
-    """The message of a microgrid."""
-    return operator_pb2.Microgrid(
+    """The message of a microgrid; what only one without an end has is left out of others."""
+    message = operator_pb2.Microgrid(
         name=microgrid.name,
         time_zone=microgrid.time_zone,
         market_time_unit=Duration(seconds=microgrid.mtu_seconds),
@@ -110,11 +96,40 @@ def microgrid_message(microgrid: Microgrid) -> operator_pb2.Microgrid:
         network_charge_micro_per_kwh=microgrid.network_charge_micro_per_kwh,
         currency=microgrid.currency,
     )
+    if microgrid.timing != WindowTiming():
+        message.timing.CopyFrom(calendar.timing_message(microgrid.timing))
+    if microgrid.planning_minutes is not None:
+        message.horizon.ClearField("end_time")
+        message.planning_horizon.seconds = microgrid.planning_minutes * 60
+        message.order_ahead.seconds = microgrid.ahead_minutes * 60
+    return message
+
+
+def read_member(message: operator_pb2.Member, microgrid: str) -> Member:
+    """A member with what it is rated for."""
+    return Member(
+        id=member_id("member.name", message.name, microgrid),
+        section=fields.identifier("member.section", message.section),
+        connection_w=rating("member.connection_w", message, "connection_w"),
+        feed_in_w=rating("member.feed_in_w", message, "feed_in_w"),
+    )
+
+
+def rating(field: str, message: operator_pb2.Member, name: str) -> int | None:
+    """A rating of a member's connection; None where it is absent."""
+    if not message.HasField(name):  # type: ignore[arg-type]  # one of the two that are optional
+        return None
+    return fields.number(field, getattr(message, name), lower=name == "connection_w", upper=fields.MAX_CONNECTION_W)
 
 
 def member_message(microgrid: str, member: Member) -> operator_pb2.Member:
     """The message of a member."""
-    return operator_pb2.Member(name=f"microgrids/{microgrid}/members/{member.id}", section=member.section)
+    return operator_pb2.Member(
+        name=f"microgrids/{microgrid}/members/{member.id}",
+        section=member.section,
+        connection_w=member.connection_w,
+        feed_in_w=member.feed_in_w,
+    )
 
 
 def member_id(field: str, name: str, microgrid: str) -> str:

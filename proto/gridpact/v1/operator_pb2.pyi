@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import duration_pb2 as duration_pb2
+from google.protobuf import field_mask_pb2 as field_mask_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
@@ -22,6 +23,41 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _TimingPreset:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimingPresetEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_TimingPreset.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    TIMING_PRESET_UNSPECIFIED: _TimingPreset.ValueType  # 0
+    """As CUSTOM."""
+    TIMING_PRESET_CUSTOM: _TimingPreset.ValueType  # 1
+    """What the other fields say."""
+    TIMING_PRESET_BIDDING_60_10_2_3: _TimingPreset.ValueType  # 2
+    """Windows of 60 minutes: 10 minutes of bidding that end 2 minutes before the start, 2 of matching, settled 3 minutes
+    after the end (Condon et al. 2023).
+    """
+    TIMING_PRESET_NEGOTIATION_55_5: _TimingPreset.ValueType  # 3
+    """Windows of 60 minutes: 55 minutes of negotiation that end 5 minutes before the start, 5 to decide and to write
+    (Mezquita et al. 2022).
+    """
+
+class TimingPreset(_TimingPreset, metaclass=_TimingPresetEnumTypeWrapper):
+    """Whose published practice windows follow; see docs/windows.md."""
+
+TIMING_PRESET_UNSPECIFIED: TimingPreset.ValueType  # 0
+"""As CUSTOM."""
+TIMING_PRESET_CUSTOM: TimingPreset.ValueType  # 1
+"""What the other fields say."""
+TIMING_PRESET_BIDDING_60_10_2_3: TimingPreset.ValueType  # 2
+"""Windows of 60 minutes: 10 minutes of bidding that end 2 minutes before the start, 2 of matching, settled 3 minutes
+after the end (Condon et al. 2023).
+"""
+TIMING_PRESET_NEGOTIATION_55_5: TimingPreset.ValueType  # 3
+"""Windows of 60 minutes: 55 minutes of negotiation that end 5 minutes before the start, 5 to decide and to write
+(Mezquita et al. 2022).
+"""
 
 class _KeyPurpose:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -82,6 +118,9 @@ class Microgrid(message.Message):
     TARIFF_FIELD_NUMBER: builtins.int
     NETWORK_CHARGE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
     CURRENCY_FIELD_NUMBER: builtins.int
+    PLANNING_HORIZON_FIELD_NUMBER: builtins.int
+    ORDER_AHEAD_FIELD_NUMBER: builtins.int
+    TIMING_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}"""
     time_zone: builtins.str
@@ -96,19 +135,39 @@ class Microgrid(message.Message):
 
     @builtins.property
     def window(self) -> duration_pb2.Duration:
-        """Dispatch window, a whole number of market time units."""
+        """Dispatch window, a whole number of market time units. May be left out where a preset of the timing says it."""
 
     @builtins.property
     def gate_closure_lead(self) -> duration_pb2.Duration:
-        """How long before a window's start its gate closes."""
+        """How long before a window's start its gate closes. May be left out where a preset of the timing says it."""
 
     @builtins.property
     def horizon(self) -> types_pb2.Interval:
-        """Windows cover this, and planning looks to its end. A microgrid lives for one horizon in this version."""
+        """With an end: windows cover this, all are open from the beginning, and planning looks to its end. Without one: windows
+        are opened as time goes on, from the start on, and each is planned as far ahead as planning_horizon says.
+        """
 
     @builtins.property
     def tariff(self) -> containers.RepeatedCompositeFieldContainer[TariffPeriod]:
-        """In order of time, without gaps over the horizon."""
+        """In order of time, without gaps over the horizon; without an end from its start on as far as is known, see
+        UpdateTariff. GetMicrogrid leaves out what is more than eight days past.
+        """
+
+    @builtins.property
+    def planning_horizon(self) -> duration_pb2.Duration:
+        """How far planning looks from a window's start, a whole number of market time units, at least the window and at most 192
+        of them; 24 hours where it is left out. Only without an end of the horizon.
+        """
+
+    @builtins.property
+    def order_ahead(self) -> duration_pb2.Duration:
+        """Windows that start within this are open for orders; 24 hours where it is left out, at most a week. Only without an end
+        of the horizon.
+        """
+
+    @builtins.property
+    def timing(self) -> WindowTiming:
+        """When the steps of a window happen, beside its gate's closure."""
 
     def __init__(
         self,
@@ -122,10 +181,53 @@ class Microgrid(message.Message):
         tariff: abc.Iterable[TariffPeriod] | None = ...,
         network_charge_micro_per_kwh: builtins.int = ...,
         currency: builtins.str = ...,
+        planning_horizon: duration_pb2.Duration | None = ...,
+        order_ahead: duration_pb2.Duration | None = ...,
+        timing: WindowTiming | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "timing", b"timing", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["currency", b"currency", "gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "name", b"name", "network_charge_micro_per_kwh", b"network_charge_micro_per_kwh", "tariff", b"tariff", "time_zone", b"time_zone", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["currency", b"currency", "gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "name", b"name", "network_charge_micro_per_kwh", b"network_charge_micro_per_kwh", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "tariff", b"tariff", "time_zone", b"time_zone", "timing", b"timing", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WindowTiming(message.Message):
+    """When the steps of a window happen. With a preset the other fields are left out, or say the same as it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: builtins.int
+    BIDDING_FIELD_NUMBER: builtins.int
+    DECISION_LEAD_FIELD_NUMBER: builtins.int
+    SETTLEMENT_WAIT_FIELD_NUMBER: builtins.int
+    preset: TimingPreset.ValueType
+    """Where the values come from."""
+    @builtins.property
+    def bidding(self) -> duration_pb2.Duration:
+        """How long before the gate's closure orders are taken; absent for as soon as the window is open. Whole minutes."""
+
+    @builtins.property
+    def decision_lead(self) -> duration_pb2.Duration:
+        """How long before its start a window is decided at the latest, less than the gate's lead; else its fallback acts. Whole
+        minutes.
+        """
+
+    @builtins.property
+    def settlement_wait(self) -> duration_pb2.Duration:
+        """How long after its end a window is settled at the earliest. Whole minutes, at most a day."""
+
+    def __init__(
+        self,
+        *,
+        preset: TimingPreset.ValueType = ...,
+        bidding: duration_pb2.Duration | None = ...,
+        decision_lead: duration_pb2.Duration | None = ...,
+        settlement_wait: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["bidding", b"bidding", "decision_lead", b"decision_lead", "settlement_wait", b"settlement_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bidding", b"bidding", "decision_lead", b"decision_lead", "preset", b"preset", "settlement_wait", b"settlement_wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,21 +237,36 @@ class Member(message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     SECTION_FIELD_NUMBER: builtins.int
+    CONNECTION_W_FIELD_NUMBER: builtins.int
+    FEED_IN_W_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/members/{member}"""
     section: builtins.str
     """Feeder section that its meter hangs on."""
+    connection_w: builtins.int
+    """As much as its connection can take; absent where nobody said. It is a limit of its own, and forecasts above it are cut."""
+    feed_in_w: builtins.int
+    """As much as its connection can give, zero or more; absent where nobody said."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         section: builtins.str = ...,
+        connection_w: builtins.int | None = ...,
+        feed_in_w: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_connection_w", b"_connection_w", "_feed_in_w", b"_feed_in_w", "connection_w", b"connection_w", "feed_in_w", b"feed_in_w"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "section", b"section"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_connection_w", b"_connection_w", "_feed_in_w", b"_feed_in_w", "connection_w", b"connection_w", "feed_in_w", b"feed_in_w", "name", b"name", "section", b"section"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__connection_w: _TypeAlias = typing.Literal["connection_w"]  # noqa: Y015
+    _WhichOneofArgType__connection_w: _TypeAlias = typing.Literal["_connection_w", b"_connection_w"]  # noqa: Y015
+    _WhichOneofReturnType__feed_in_w: _TypeAlias = typing.Literal["feed_in_w"]  # noqa: Y015
+    _WhichOneofArgType__feed_in_w: _TypeAlias = typing.Literal["_feed_in_w", b"_feed_in_w"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connection_w) -> _WhichOneofReturnType__connection_w | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__feed_in_w) -> _WhichOneofReturnType__feed_in_w | None: ...
 
 @typing.final
 class CreateMicrogridRequest(message.Message):
@@ -371,19 +488,25 @@ class ListWindowsRequest(message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
     parent: builtins.str
     page_size: builtins.int
     page_token: builtins.str
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Only windows that start in this; either end may be absent."""
+
     def __init__(
         self,
         *,
         parent: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -816,5 +939,346 @@ class Backlog(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Window(message.Message):
+    """A window's instants and state."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    GATE_OPEN_TIME_FIELD_NUMBER: builtins.int
+    GATE_CLOSE_TIME_FIELD_NUMBER: builtins.int
+    DECISION_DEADLINE_FIELD_NUMBER: builtins.int
+    SETTLEMENT_TIME_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    TARIFF_KNOWN_FIELD_NUMBER: builtins.int
+    AMENDMENTS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/windows/{window}"""
+    state: dispatch_pb2.WindowState.ValueType
+    """How far it has come."""
+    failure: builtins.str
+    """Why it failed; empty unless it did."""
+    source: builtins.str
+    """Which plan acts: NONE so far, CLEARING, the TAIL of the last plan, or the devices' FAILSAFE."""
+    tariff_known: builtins.bool
+    """Whether the tariff covers it. A window without prices at gate closure fails."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """What is traded and dispatched."""
+
+    @builtins.property
+    def gate_open_time(self) -> timestamp_pb2.Timestamp:
+        """Orders are taken from this on; absent for as soon as the window was open."""
+
+    @builtins.property
+    def gate_close_time(self) -> timestamp_pb2.Timestamp:
+        """Orders are taken until this."""
+
+    @builtins.property
+    def decision_deadline(self) -> timestamp_pb2.Timestamp:
+        """Decided by this, else its fallback acts."""
+
+    @builtins.property
+    def settlement_time(self) -> timestamp_pb2.Timestamp:
+        """Not settled before this."""
+
+    @builtins.property
+    def amendments(self) -> containers.RepeatedCompositeFieldContainer[OrderAmendment]:
+        """How orders were completed or cut at gate closure: all for the operator, a participant's own for itself."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        state: dispatch_pb2.WindowState.ValueType = ...,
+        gate_open_time: timestamp_pb2.Timestamp | None = ...,
+        gate_close_time: timestamp_pb2.Timestamp | None = ...,
+        decision_deadline: timestamp_pb2.Timestamp | None = ...,
+        settlement_time: timestamp_pb2.Timestamp | None = ...,
+        failure: builtins.str = ...,
+        source: builtins.str = ...,
+        tariff_known: builtins.bool = ...,
+        amendments: abc.Iterable[OrderAmendment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["decision_deadline", b"decision_deadline", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "settlement_time", b"settlement_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amendments", b"amendments", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "name", b"name", "settlement_time", b"settlement_time", "source", b"source", "state", b"state", "tariff_known", b"tariff_known"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OrderAmendment(message.Message):
+    """What was done to a member's order at gate closure."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    member: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    @builtins.property
+    def notes(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """In words, each with what was got and what counts."""
+
+    def __init__(
+        self,
+        *,
+        member: builtins.str = ...,
+        notes: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["member", b"member", "notes", b"notes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetWindowRequest(message.Message):
+    """A window by its name."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/windows/{window}"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetWindowResponse(message.Message):
+    """A window."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def window(self) -> Window:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        window: Window | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateMicrogridRequest(message.Message):
+    """What changes of a microgrid."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MICROGRID_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Chosen by the caller."""
+    @builtins.property
+    def microgrid(self) -> Microgrid:
+        """Its name says which."""
+
+    @builtins.property
+    def update_mask(self) -> field_mask_pb2.FieldMask:
+        """What changes, of network_charge_micro_per_kwh, gate_closure_lead, planning_horizon, order_ahead and timing; not empty."""
+
+    def __init__(
+        self,
+        *,
+        microgrid: Microgrid | None = ...,
+        update_mask: field_mask_pb2.FieldMask | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["microgrid", b"microgrid", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["microgrid", b"microgrid", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateMicrogridResponse(message.Message):
+    """The microgrid after the change."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MICROGRID_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def microgrid(self) -> Microgrid:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        microgrid: Microgrid | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["microgrid", b"microgrid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["microgrid", b"microgrid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateTariffRequest(message.Message):
+    """Prices from an instant on."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PERIODS_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    request_id: builtins.str
+    """Chosen by the caller."""
+    @builtins.property
+    def periods(self) -> containers.RepeatedCompositeFieldContainer[TariffPeriod]:
+        """In order of time without gaps, whole market time units, at most 10,000. The first begins where the known tariff ends,
+        or earlier; not before now, unless what it prices has no price yet.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        periods: abc.Iterable[TariffPeriod] | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "periods", b"periods", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateTariffResponse(message.Message):
+    """How far the tariff is known."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KNOWN_UNTIL_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def known_until(self) -> timestamp_pb2.Timestamp:
+        """The end of the last period."""
+
+    def __init__(
+        self,
+        *,
+        known_until: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["known_until", b"known_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["known_until", b"known_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateMemberRequest(message.Message):
+    """What changes of a member."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """Chosen by the caller."""
+    @builtins.property
+    def member(self) -> Member:
+        """Its name says which."""
+
+    @builtins.property
+    def update_mask(self) -> field_mask_pb2.FieldMask:
+        """What changes, of section, connection_w and feed_in_w; not empty. A rating that is named and absent is none."""
+
+    def __init__(
+        self,
+        *,
+        member: Member | None = ...,
+        update_mask: field_mask_pb2.FieldMask | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["member", b"member", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["member", b"member", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateMemberResponse(message.Message):
+    """The member after the change."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def member(self) -> Member:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        member: Member | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["member", b"member"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteMemberRequest(message.Message):
+    """A member that leaves."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    request_id: builtins.str
+    """Chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteMemberResponse(message.Message):
+    """The member has left."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

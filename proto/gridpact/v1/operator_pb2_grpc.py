@@ -70,6 +70,31 @@ class OperatorServiceStub:
                 request_serializer=gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetWindow = channel.unary_unary(
+                '/gridpact.v1.OperatorService/GetWindow',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.GetWindowRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.GetWindowResponse.FromString,
+                _registered_method=True)
+        self.UpdateMicrogrid = channel.unary_unary(
+                '/gridpact.v1.OperatorService/UpdateMicrogrid',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridResponse.FromString,
+                _registered_method=True)
+        self.UpdateTariff = channel.unary_unary(
+                '/gridpact.v1.OperatorService/UpdateTariff',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateTariffRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateTariffResponse.FromString,
+                _registered_method=True)
+        self.UpdateMember = channel.unary_unary(
+                '/gridpact.v1.OperatorService/UpdateMember',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateMemberRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateMemberResponse.FromString,
+                _registered_method=True)
+        self.DeleteMember = channel.unary_unary(
+                '/gridpact.v1.OperatorService/DeleteMember',
+                request_serializer=gridpact_dot_v1_dot_operator__pb2.DeleteMemberRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_operator__pb2.DeleteMemberResponse.FromString,
+                _registered_method=True)
         self.DenyIdentity = channel.unary_unary(
                 '/gridpact.v1.OperatorService/DenyIdentity',
                 request_serializer=gridpact_dot_v1_dot_operator__pb2.DenyIdentityRequest.SerializeToString,
@@ -135,6 +160,44 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWindow(self, request, context):
+        """A window's instants and state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMicrogrid(self, request, context):
+        """Changes what may change of a microgrid. Windows that are open keep their instants, and windows that are closed their
+        charges.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTariff(self, request, context):
+        """Sets prices from an instant on: what was said before from there on no longer counts. Windows that are closed keep the
+        prices that they were decided on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMember(self, request, context):
+        """Changes a member's section or ratings, from the next gate closure on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMember(self, request, context):
+        """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
+        again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DenyIdentity(self, request, context):
         """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
         from now on, and its streams end within 30 seconds.
@@ -194,6 +257,31 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWindow,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.GetWindowRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.GetWindowResponse.SerializeToString,
+            ),
+            'UpdateMicrogrid': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMicrogrid,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridResponse.SerializeToString,
+            ),
+            'UpdateTariff': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTariff,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateTariffRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateTariffResponse.SerializeToString,
+            ),
+            'UpdateMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMember,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.UpdateMemberRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.UpdateMemberResponse.SerializeToString,
+            ),
+            'DeleteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMember,
+                    request_deserializer=gridpact_dot_v1_dot_operator__pb2.DeleteMemberRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_operator__pb2.DeleteMemberResponse.SerializeToString,
             ),
             'DenyIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.DenyIdentity,
@@ -401,6 +489,141 @@ class OperatorService:
             '/gridpact.v1.OperatorService/GetStatus',
             gridpact_dot_v1_dot_operator__pb2.GetStatusRequest.SerializeToString,
             gridpact_dot_v1_dot_operator__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/GetWindow',
+            gridpact_dot_v1_dot_operator__pb2.GetWindowRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.GetWindowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMicrogrid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/UpdateMicrogrid',
+            gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.UpdateMicrogridResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTariff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/UpdateTariff',
+            gridpact_dot_v1_dot_operator__pb2.UpdateTariffRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.UpdateTariffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/UpdateMember',
+            gridpact_dot_v1_dot_operator__pb2.UpdateMemberRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.UpdateMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.OperatorService/DeleteMember',
+            gridpact_dot_v1_dot_operator__pb2.DeleteMemberRequest.SerializeToString,
+            gridpact_dot_v1_dot_operator__pb2.DeleteMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

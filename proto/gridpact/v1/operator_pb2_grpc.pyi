@@ -42,6 +42,22 @@ class OperatorServiceStub:
     ListWindows: grpc.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]
     GetStatus: grpc.UnaryUnaryMultiCallable[operator_pb2.GetStatusRequest, operator_pb2.GetStatusResponse]
     """What the service is doing, and one microgrid. Answers while the database does not."""
+    GetWindow: grpc.UnaryUnaryMultiCallable[operator_pb2.GetWindowRequest, operator_pb2.GetWindowResponse]
+    """A window's instants and state."""
+    UpdateMicrogrid: grpc.UnaryUnaryMultiCallable[operator_pb2.UpdateMicrogridRequest, operator_pb2.UpdateMicrogridResponse]
+    """Changes what may change of a microgrid. Windows that are open keep their instants, and windows that are closed their
+    charges.
+    """
+    UpdateTariff: grpc.UnaryUnaryMultiCallable[operator_pb2.UpdateTariffRequest, operator_pb2.UpdateTariffResponse]
+    """Sets prices from an instant on: what was said before from there on no longer counts. Windows that are closed keep the
+    prices that they were decided on.
+    """
+    UpdateMember: grpc.UnaryUnaryMultiCallable[operator_pb2.UpdateMemberRequest, operator_pb2.UpdateMemberResponse]
+    """Changes a member's section or ratings, from the next gate closure on."""
+    DeleteMember: grpc.UnaryUnaryMultiCallable[operator_pb2.DeleteMemberRequest, operator_pb2.DeleteMemberResponse]
+    """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
+    again.
+    """
     DenyIdentity: grpc.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
     from now on, and its streams end within 30 seconds.
@@ -65,6 +81,22 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     ListWindows: aio.UnaryUnaryMultiCallable[operator_pb2.ListWindowsRequest, operator_pb2.ListWindowsResponse]  # type: ignore[assignment]
     GetStatus: aio.UnaryUnaryMultiCallable[operator_pb2.GetStatusRequest, operator_pb2.GetStatusResponse]  # type: ignore[assignment]
     """What the service is doing, and one microgrid. Answers while the database does not."""
+    GetWindow: aio.UnaryUnaryMultiCallable[operator_pb2.GetWindowRequest, operator_pb2.GetWindowResponse]  # type: ignore[assignment]
+    """A window's instants and state."""
+    UpdateMicrogrid: aio.UnaryUnaryMultiCallable[operator_pb2.UpdateMicrogridRequest, operator_pb2.UpdateMicrogridResponse]  # type: ignore[assignment]
+    """Changes what may change of a microgrid. Windows that are open keep their instants, and windows that are closed their
+    charges.
+    """
+    UpdateTariff: aio.UnaryUnaryMultiCallable[operator_pb2.UpdateTariffRequest, operator_pb2.UpdateTariffResponse]  # type: ignore[assignment]
+    """Sets prices from an instant on: what was said before from there on no longer counts. Windows that are closed keep the
+    prices that they were decided on.
+    """
+    UpdateMember: aio.UnaryUnaryMultiCallable[operator_pb2.UpdateMemberRequest, operator_pb2.UpdateMemberResponse]  # type: ignore[assignment]
+    """Changes a member's section or ratings, from the next gate closure on."""
+    DeleteMember: aio.UnaryUnaryMultiCallable[operator_pb2.DeleteMemberRequest, operator_pb2.DeleteMemberResponse]  # type: ignore[assignment]
+    """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
+    again.
+    """
     DenyIdentity: aio.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]  # type: ignore[assignment]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
     from now on, and its streams end within 30 seconds.
@@ -127,6 +159,52 @@ class OperatorServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[operator_pb2.GetStatusResponse, abc.Awaitable[operator_pb2.GetStatusResponse]]:
         """What the service is doing, and one microgrid. Answers while the database does not."""
+
+    @abc_1.abstractmethod
+    def GetWindow(
+        self,
+        request: operator_pb2.GetWindowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.GetWindowResponse, abc.Awaitable[operator_pb2.GetWindowResponse]]:
+        """A window's instants and state."""
+
+    @abc_1.abstractmethod
+    def UpdateMicrogrid(
+        self,
+        request: operator_pb2.UpdateMicrogridRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.UpdateMicrogridResponse, abc.Awaitable[operator_pb2.UpdateMicrogridResponse]]:
+        """Changes what may change of a microgrid. Windows that are open keep their instants, and windows that are closed their
+        charges.
+        """
+
+    @abc_1.abstractmethod
+    def UpdateTariff(
+        self,
+        request: operator_pb2.UpdateTariffRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.UpdateTariffResponse, abc.Awaitable[operator_pb2.UpdateTariffResponse]]:
+        """Sets prices from an instant on: what was said before from there on no longer counts. Windows that are closed keep the
+        prices that they were decided on.
+        """
+
+    @abc_1.abstractmethod
+    def UpdateMember(
+        self,
+        request: operator_pb2.UpdateMemberRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.UpdateMemberResponse, abc.Awaitable[operator_pb2.UpdateMemberResponse]]:
+        """Changes a member's section or ratings, from the next gate closure on."""
+
+    @abc_1.abstractmethod
+    def DeleteMember(
+        self,
+        request: operator_pb2.DeleteMemberRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[operator_pb2.DeleteMemberResponse, abc.Awaitable[operator_pb2.DeleteMemberResponse]]:
+        """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
+        again.
+        """
 
     @abc_1.abstractmethod
     def DenyIdentity(
