@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from controller.backup_options import add_backup
 from controller.exit_codes import BAD_INPUT, OK
 from controller.options import Formatter, Parser, examples
 from controller.service_options import add_pki, add_serve, add_status
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pki(commands)
     add_serve(commands)
     add_status(commands)
+    add_backup(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",
