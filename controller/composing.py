@@ -121,13 +121,13 @@ def limited(target: Target, cap: Cap | None, ratings: Ratings) -> Target:
         case SetpointKind.RELAY:
             most = cap.max_consumption_w
             fits = most is None or (ratings.closed_w is not None and ratings.closed_w <= most)
-            return target if fits else replace(target, value=0)
+            return target if fits else Target(target.kind, 0)
         case SetpointKind.PRODUCTION_LIMIT:
-            return replace(target, value=_least(target.value, cap.max_production_w))
+            return Target(target.kind, _least(target.value, cap.max_production_w))
         case SetpointKind.POWER if target.value >= 0:
-            return replace(target, value=_shrunk(target.value, cap.max_consumption_w, ratings.consumption))
+            return Target(target.kind, _shrunk(target.value, cap.max_consumption_w, ratings.consumption))
         case SetpointKind.POWER:
-            return replace(target, value=-_shrunk(-target.value, cap.max_production_w, ratings.production))
+            return Target(target.kind, -_shrunk(-target.value, cap.max_production_w, ratings.production))
         case _ as never:
             assert_never(never)
 
@@ -185,7 +185,9 @@ def compose(
 
 def _under(cap: Cap, stretch: Stretch, ratings: Ratings) -> Stretch:
     target = limited(stretch.target, cap, ratings)
-    return stretch if target == stretch.target else replace(stretch, target=target, curtailed=True)
+    if target == stretch.target:
+        return stretch
+    return Stretch(start=stretch.start, end=stretch.end, target=target, window=stretch.window, curtailed=True)
 
 
 def _gaps(wanted: Iterable[Stretch], failsafe: Target, *, now: int, until: int) -> list[Stretch]:

@@ -91,6 +91,13 @@ class FleetDevice:
             for start, (window, target) in sorted(self.planned.items())
         ]
 
+    def planned_at(self, now: int) -> Target | None:
+        """What is planned at an instant; None where nothing is."""
+        if self.registered is None:
+            return None
+        mtu_s = self.registered.mtu_seconds
+        return next((target for start, (_, target) in self.planned.items() if start <= now < start + mtu_s), None)
+
 
 class Fleet:
     """All devices by microgrid and id."""

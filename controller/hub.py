@@ -196,10 +196,10 @@ class DriverHub:
     def planned(self, microgrid: str, device: str) -> Target | None:
         """What a device is to do now before any limit: its override, else its plan; None leaves it to its failsafe."""
         now = floor(self._clock.now())
-        for stretch in self._composed(self._fleet.device(microgrid, device), now, cap=None):
-            if stretch.start <= now < stretch.end:
-                return stretch.target
-        return None
+        known = self._fleet.device(microgrid, device)
+        if known.override is not None and now < known.override.until:
+            return known.override.target
+        return known.planned_at(now)
 
     def connected(self, microgrid: str) -> frozenset[str]:
         """The devices with an open stream."""

@@ -174,7 +174,8 @@ class Enforcer:
         area = self._areas.setdefault(microgrid, _Area())
         if known is None or not (self._book.targets(microgrid) or area.caps):
             return
-        situation = self._situation(known)
+        declared = self._drivers.failsafes(microgrid)
+        situation = self._situation(known, declared)
         window = str(int(self._clock.now()) // (known.microgrid.window_minutes * 60))
         found = clamp(situation, policy=self._policy, margin=self._margin, salt=window)
         now = self._monotonic.now()
@@ -185,15 +186,16 @@ class Enforcer:
         )
         changed = frozenset(id_ for id_ in {*caps, *area.caps} if caps.get(id_) != area.caps.get(id_))
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
-        excess = self._failsafe_excess(known, situation)
+        excess = self._failsafe_excess(known, situation, declared)
         area.kept = _kept(known, found, situation, area.caps, excess)
         if changed:
             self._drivers.push(microgrid, changed)
 
-    def _failsafe_excess(self, known: Registered, situation: Situation) -> dict[str, int]:
+    def _failsafe_excess(
+        self, known: Registered, situation: Situation, declared: Mapping[str, Declared]
+    ) -> dict[str, int]:
         """By how much each default would be exceeded if every device went to its failsafe now."""
         grid = known.microgrid
-        declared = self._drivers.failsafes(grid.id)
         lows, highs = {}, {}
         for scope in situation.scopes:
             lows[scope.name], highs[scope.name] = scope.uncontrolled.low_w, scope.uncontrolled.high_w
@@ -211,7 +213,7 @@ class Enforcer:
             excess[target] = max(0, above, below)
         return excess
 
-    def _situation(self, known: Registered) -> Situation:
+    def _situation(self, known: Registered, declared: Mapping[str, Declared]) -> Situation:
         grid = known.microgrid
         area = self._areas[grid.id]
         now = self._clock.now()
@@ -245,7 +247,10 @@ class Enforcer:
             for scope in scopes
         ]
         connected, observed = self._drivers.connected(grid.id), self._drivers.observed(grid.id)
-        devices = tuple(self._device(known, device, connected, observed.get(device.id)) for device in known.devices)
+        devices = tuple(
+            self._device(known, device, declared.get(device.id), connected, observed.get(device.id))
+            for device in known.devices
+        )
         return Situation(scopes=tuple(scopes), devices=devices)
 
     def _assumed(self, microgrid: str, member: Member, now: float) -> Span:
@@ -260,9 +265,18 @@ class Enforcer:
         low = -feed_in_w if feed_in_w is not None else 0
         return Span(low_w=min(low, high), high_w=high)
 
-    def _device(self, known: Registered, device: OwnDevice, connected: frozenset[str], seen: Seen | None) -> Device:
+    def _device(
+        self,
+        known: Registered,
+        device: OwnDevice,
+        declared: Declared | None,
+        connected: frozenset[str],
+        seen: Seen | None,
+    ) -> Device:
         grid = known.microgrid
         target = self._drivers.planned(grid.id, device.id)
+        if target is None and declared is not None:
+            target = declared.failsafe
         fresh = seen is not None and self._monotonic.now() - seen.arrived <= FRESH_S
         state = seen.state if seen is not None and fresh else None
         held_until = None if seen is None else _held_until(device.flexibility, seen.state)
@@ -274,8 +288,9 @@ class Enforcer:
             ability=ability_of(device.flexibility),
             planned=None if target is None else Planned(kind=target.kind, value=target.value),
             measured_w=None if state is None else state.power_w,
-            # A cycle that was begun is not interrupted, nor a least time that is hard; who is away cannot be told.
-            controllable=device.id in connected and not running and not held,
+            # A cycle that was begun is not interrupted, nor a least time that is hard; who is away cannot be told, nor
+            # can one without a plan whose failsafe nobody knows: it does what it does.
+            controllable=device.id in connected and target is not None and not running and not held,
             ends=held_until if held and not running else None,
         )
 

@@ -275,6 +275,23 @@ def test_failsafes_that_do_not_fit_together_are_told(two):
     assert two.enforcer.kept("village")[GRID].failsafe_excess_w == 0
 
 
+def test_a_failsafe_that_draws_counts_where_nothing_is_planned(two):
+    two.drivers.plans["bob/battery"] = None
+    two.drivers.declared = {"bob/battery": SimpleNamespace(failsafe=Target(kind=SetpointKind.POWER, value=1500))}
+    two.limit(4500)
+    assert sum(two.drawn().values()) == 4500
+    assert two.drawn()["bob/battery"] == 1500 * 4500 // 5500
+
+
+def test_without_plan_and_known_failsafe_a_device_counts_as_measured_and_is_not_told(two):
+    two.drivers.plans["bob/battery"] = None
+    two.limit(4500)
+    assert two.drawn() == {"ada/battery": 2500, "bob/battery": None}
+    two.drivers.seen.clear()
+    two.enforcer.enforce_all()
+    assert two.drawn() == {"ada/battery": 0, "bob/battery": None}
+
+
 def test_one_microgrid_s_fault_keeps_no_other_from_its_turn(two, caplog):
     two.limit(3000)
     two.drivers.planned = None
