@@ -23,6 +23,10 @@ from controller.store import evidence, market
 MTU_S = MTU_MINUTES * 60
 
 
+WITHOUT_END = {"planning_minutes", "ahead_minutes", "timing"}
+"""What a microgrid that lives for one day has no use for."""
+
+
 def export_evidence(
     connection: Connection, directory: Path, scenario: Scenario, genesis: Genesis, deployment: Deployment
 ) -> None:
@@ -64,7 +68,7 @@ def community_json(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:
         "grid": scenario.grid.name,
         "day": scenario.grid.day.isoformat(),
         "seed": scenario.seed,
-        "microgrid": asdict(grid),
+        "microgrid": {name: value for name, value in asdict(grid).items() if name not in WITHOUT_END},
         "members": [
             {
                 **asdict(p.member),
