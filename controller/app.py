@@ -21,7 +21,7 @@ from controller.errors import ControllerError, StoreError
 from controller.hub import DriverHub
 from controller.limits.enforcer import Enforcer
 from controller.limits.forecasts import Forecasts
-from controller.limits.journal import FileJournal, MemoryJournal
+from controller.limits.journal import FileJournal, Journal, MemoryJournal, TimedJournal
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
 from controller.live_figures import LiveFigures
@@ -167,6 +167,8 @@ class Service:
     quotas : what each identity may use
     renewal : asked at each new connection for changed credentials; None keeps the settings'
     observers : see every call before anything else does
+    on_journaled : told how many seconds a limit took until it was on disk
+    on_clamped : told of a microgrid, and for how many of its devices a limit set another cap
     """
 
     def __init__(
@@ -182,6 +184,8 @@ class Service:
         quotas: Quotas | None = None,
         renewal: Renewal | None = None,
         observers: Sequence[grpc.aio.ServerInterceptor] = (),
+        on_journaled: Callable[[float], None] | None = None,
+        on_clamped: Callable[[str, int], None] | None = None,
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
@@ -190,9 +194,9 @@ class Service:
         # A clock that is set by hand is steady as long as nobody sets it.
         monotonic = BoottimeClock() if isinstance(clock, SystemClock) else clock
         epoch = database.run(calls.next_epoch)
-        journal = MemoryJournal() if settings.limits_journal is None else FileJournal(settings.limits_journal)
+        journal: Journal = MemoryJournal() if settings.limits_journal is None else FileJournal(settings.limits_journal)
         self._limits = Limits(
-            journal,
+            journal if on_journaled is None else TimedJournal(journal, on_journaled),
             database,
             clock=clock,
             monotonic=monotonic,
@@ -220,6 +224,7 @@ class Service:
                 monotonic=monotonic,
                 policy=settings.policy,
                 margin=settings.margin,
+                on_change=on_clamped,
             )
             self._limits.keeper = self._enforcer
             self._hub.caps = self._enforcer.caps

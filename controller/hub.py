@@ -420,6 +420,14 @@ class DriverHub:
         for name, stream in streams.items():
             stream.end(Ending(come_back_s=after_s[name]))
 
+    def waiting(self, microgrid: str) -> Mapping[str, int]:
+        """How much of a microgrid was noted and is not on disk yet, by what it is."""
+        own = f"{microgrid}/"
+        return {
+            "telemetry": len(self._states.get(microgrid, ())),
+            "reports": sum(report["command_id"].startswith(own) for report in self._reports),
+        }
+
     async def flush(self) -> None:
         """Put what was noted on disk, in one transaction; what could not be is kept for the next time."""
         states, self._states = self._states, defaultdict(dict)

@@ -79,7 +79,7 @@ class Metrics:
         )
         self._clamped = Counter(
             "gridpact_clamp_activations",
-            "Times that a limit held a device below what it was scheduled to do.",
+            "Times that a limit set a new cap on what a device may do.",
             ("microgrid",),
             registry=self.registry,
         )
@@ -118,8 +118,8 @@ class Metrics:
         """Count a limit that is on disk."""
         self._journal_s.observe(seconds)
 
-    def clamped(self, microgrid: str, devices: int = 1) -> None:
-        """Count devices that a limit holds back from now on."""
+    def clamped(self, microgrid: str, devices: int) -> None:
+        """Count devices on which a limit set a new cap."""
         self._clamped.labels(microgrid).inc(devices)
 
     def watch(self, figures: Callable[[], Figures]) -> None:

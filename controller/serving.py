@@ -72,7 +72,7 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
     tracer = _tracer(config, stack)
     metrics = Metrics()
     clock = SystemClock()
-    database = Database(config.database)
+    database = Database(config.database, on_commit=metrics.committed)
     stack.callback(database.close)
     metrics.watch(lambda: database.read(figures))
     memory_mib = config.solver.memory_mib
@@ -111,6 +111,8 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
         quotas=_quotas(config),
         renewal=credentials,
         observers=[Observing(metrics, tracer)],
+        on_journaled=metrics.journaled,
+        on_clamped=metrics.clamped,
     )
     _serve_metrics(config, metrics, stack)
     return Parts(service=service, metrics=metrics, tracer=tracer)

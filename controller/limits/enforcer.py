@@ -4,7 +4,7 @@ It needs the book, what is at hand in memory and the drivers' streams; neither s
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -112,6 +112,7 @@ class Enforcer:
     drivers : who is told
     clock, monotonic : wall time chooses what is planned; ages are told by the steady clock
     policy, margin : see `clamp`
+    on_change : told of a microgrid and for how many devices a cap is new or another
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class Enforcer:
         monotonic: Monotonic,
         policy: Policy = Policy.PROPORTIONAL,
         margin: Margin | None = None,
+        on_change: Callable[[str, int], None] | None = None,
     ) -> None:
+        self._on_change = on_change
         self._book, self._directory, self._live = limits.book, limits.directory, limits.live
         self._forecasts = forecasts
         self._drivers = drivers
@@ -190,6 +193,8 @@ class Enforcer:
         area.kept = _kept(known, found, situation, area.caps, excess)
         if changed:
             self._drivers.push(microgrid, changed)
+            if self._on_change is not None:
+                self._on_change(microgrid, len(changed & area.caps.keys()))
 
     def _failsafe_excess(
         self, known: Registered, situation: Situation, declared: Mapping[str, Declared]

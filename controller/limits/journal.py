@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol
 
 from controller.errors import StoreError
@@ -54,6 +55,34 @@ class MemoryJournal:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class TimedJournal:
+    """A journal whose appends are timed.
+
+    Parameters
+    ----------
+    journal : keeps the records
+    told : hears how many seconds each took until it was on disk
+    """
+
+    def __init__(self, journal: Journal, told: Callable[[float], None]) -> None:
+        self._journal = journal
+        self._told = told
+
+    def records(self) -> Sequence[Record]:
+        """All records, in order."""
+        return self._journal.records()
+
+    def append(self, record: Record) -> None:
+        """Keep a record."""
+        began = perf_counter()
+        self._journal.append(record)
+        self._told(perf_counter() - began)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._journal.close()
 
 
 class FileJournal:

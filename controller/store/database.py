@@ -33,6 +33,7 @@ class Database:
     ----------
     url : SQLAlchemy URL; ``sqlite:///PATH`` needs nothing installed, ``postgresql://HOST/NAME`` needs psycopg
     patience_s : seconds after which coroutines wait no longer
+    on_commit : told, in the writer's thread, how many seconds each transaction took until it was on disk
 
     Raises
     ------
@@ -40,7 +41,9 @@ class Database:
         If it cannot be opened or migrated, or another service uses it; names the URL without its password.
     """
 
-    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, url: str, *, patience_s: float = PATIENCE_S, on_commit: Callable[[float], None] | None = None
+    ) -> None:
         name = url.rsplit("@", maxsplit=1)[-1]
         try:
             self._engine = writing_engine(url)
@@ -54,7 +57,7 @@ class Database:
         except (SQLAlchemyError, CommandError, ImportError, OSError, ValueError) as err:
             raise StoreError(f"database {name}: cannot be opened: {cause(err)}") from err
         self._patience_s = patience_s
-        self._writer = Writer(self._engine)
+        self._writer = Writer(self._engine, on_commit)
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="store-reader")
 
     @property

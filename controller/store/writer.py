@@ -40,10 +40,12 @@ class Writer:
     Parameters
     ----------
     engine : whose transactions write
+    on_commit : told how many seconds each transaction took until it was on disk
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_commit: Callable[[float], None] | None = None) -> None:
         self._engine = engine
+        self._on_commit = on_commit
         self._closed = False
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
@@ -73,6 +75,7 @@ class Writer:
         """Write this job and those that wait behind it; False when the end was among them."""
         group = _Group()
         go_on = True
+        began = time.perf_counter()
         try:
             with self._engine.begin() as connection:
                 job: _Job | None = first
@@ -96,6 +99,8 @@ class Writer:
                 for job, _ in group.done:
                     job.answer.set_exception(err)
             return go_on
+        if self._on_commit is not None:
+            self._on_commit(time.perf_counter() - began)
         for job, result in group.done:
             job.answer.set_result(result)
         return go_on

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def public_key(path):
 
 @pytest.fixture(scope="module")
 def service(place):
-    with served(place / "data", place / "pki") as running:
+    with served(place / "data", place / "pki", "--set", "metrics.listen=127.0.0.1:0") as running:
         yield running
 
 
@@ -116,3 +117,21 @@ def test_each_role_has_an_example_for_buf_curl_that_works(place, service):
     assert '"welcome"' in said
     assert '"reason": "noon"' in said
     assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.usefixtures("told")
+def test_what_they_did_shows_in_figures_and_status(place, service, capsys):
+    (page,) = re.findall(r"metrics on (http://127\.0\.0\.1:\d+/metrics)", service.log.read_text())
+    with urllib.request.urlopen(page, timeout=DEADLINE_S) as answer:
+        figures = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+    created = 'gridpact_calls_total{code="OK",method="/gridpact.v1.DsoService/CreateEnvelope"}'
+    assert float(figures[created]) >= 1
+    assert float(figures["gridpact_limits_journal_seconds_count"]) >= 1
+    assert float(figures["gridpact_database_commit_seconds_count"]) >= 1
+    assert float(figures["gridpact_database_up"]) == 1
+    assert float(figures['gridpact_windows{microgrid="village",state="OPEN"}']) >= 20
+    assert main(["status", "--listen", service.target, "--pki", str(place / "pki")]) == 0
+    said = capsys.readouterr().out
+    assert "microgrid         microgrids/village" in said
+    assert "  devices         1, " in said
+    assert said.endswith("healthy           yes\n")

@@ -927,7 +927,7 @@ class Backlog(message.Message):
     KIND_FIELD_NUMBER: builtins.int
     WAITING_FIELD_NUMBER: builtins.int
     kind: builtins.str
-    """What: telemetry, reports, limits."""
+    """What: telemetry, reports."""
     waiting: builtins.int
     """How many."""
     def __init__(

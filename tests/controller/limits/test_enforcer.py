@@ -71,6 +71,7 @@ class Scene:
         self.live = LivePowers(self.clock)
         self.drivers = Drivers()
         self.count = 0
+        self.capped = []
         registered = Registered(
             microgrid=calendar("village"),
             members=(Member(id="ada", section="east"), Member(id="bob", section="east")),
@@ -88,6 +89,7 @@ class Scene:
             clock=self.clock,
             monotonic=self.clock,
             policy=policy,
+            on_change=lambda microgrid, devices: self.capped.append((microgrid, devices)),
         )
 
     def plan(self, device, kind, value, *, measured=None, **state):
@@ -151,6 +153,7 @@ def test_a_limit_is_shared_in_proportion_and_told_to_whom_it_concerns(two):
     two.limit(3000)
     assert two.drawn() == {"ada/battery": 2000, "bob/battery": 1000}
     assert two.drivers.told == [{"ada/battery", "bob/battery"}]
+    assert two.capped == [("village", 2)]
 
 
 def test_what_the_meter_sees_besides_devices_comes_first(two):

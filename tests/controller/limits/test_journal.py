@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import StoreError
-from controller.limits.journal import FileJournal, MemoryJournal
+from controller.limits.journal import FileJournal, MemoryJournal, TimedJournal
 
 RECORDS = [{"kind": "default", "n": n, "text": "ü" * n} for n in range(5)]
 
@@ -134,3 +134,16 @@ def test_one_in_memory_keeps_no_reference_to_what_it_was_given():
     record["list"].append(2)
     assert journal.records() == ({"kind": "a", "list": [1]},)
     assert json.dumps(journal.records()[0])
+
+
+def test_a_timed_journal_keeps_the_same_and_tells_what_reached_the_disk_alone(path):
+    told = []
+    journal = TimedJournal(FileJournal(path), told.append)
+    journal.append(RECORDS[0])
+    assert list(journal.records()) == [RECORDS[0]]
+    journal.close()
+    with pytest.raises(StoreError):
+        journal.append(RECORDS[1])
+    assert len(told) == 1
+    assert told[0] >= 0
+    assert read(path) == [RECORDS[0]]
