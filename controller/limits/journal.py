@@ -101,6 +101,7 @@ class FileJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._failed: str | None = None
+        self._open = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             new = not path.exists()
@@ -153,8 +154,11 @@ class FileJournal:
         self._records.append(json.loads(json.dumps(record)))
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
+        """Let go of the file, once: its number may be another file's afterwards. Nothing is taken from then on."""
+        if self._open:
+            self._open = False
+            self._failed = "it is closed"
+            os.close(self._file)
 
     def _retract(self, cause: OSError) -> None:
         """Cut off what was written of a record that did not fit."""

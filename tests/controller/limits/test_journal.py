@@ -41,6 +41,18 @@ def test_what_was_appended_is_there_when_it_is_opened_again(written):
     assert read(written) == [*RECORDS, {"kind": "more"}]
 
 
+def test_a_closed_journal_touches_no_file_that_got_its_number(written, tmp_path):
+    journal = FileJournal(written)
+    journal.close()
+    with (tmp_path / "other").open("w+b") as other:
+        journal.close()
+        with pytest.raises(StoreError, match="it is closed"):
+            journal.append({"kind": "late"})
+        other.seek(0)
+        assert other.read() == b""
+    assert read(written) == RECORDS
+
+
 def test_nobody_else_may_read_it(written):
     assert written.stat().st_mode & 0o077 == 0
 
