@@ -61,8 +61,14 @@ class Street:
             "order_ahead": minutes(4 * window),
         }
         self.message = operator_pb2.Microgrid(**values | changes)
-        self.operator = site.stub(operator_pb2_grpc.OperatorServiceStub, "operator/op", grid)
-        self.gateway = site.stub(metering_pb2_grpc.MeteringServiceStub, "meter/gateway", grid)
+
+    @property
+    def operator(self):
+        return self.site.stub(operator_pb2_grpc.OperatorServiceStub, "operator/op", self.grid)
+
+    @property
+    def gateway(self):
+        return self.site.stub(metering_pb2_grpc.MeteringServiceStub, "meter/gateway", self.grid)
 
     def found(self) -> "Street":
         """Found it, with its members and keys."""
