@@ -25,6 +25,7 @@ from controller.limits.journal import FileJournal, Journal, MemoryJournal, Timed
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
 from controller.live_figures import LiveFigures
+from controller.override_keeper import OverrideKeeper
 from controller.pki import Credentials
 from controller.quotas import Quotas
 from controller.refusals import unavailable
@@ -229,6 +230,9 @@ class Service:
             self._limits.keeper = self._enforcer
             self._hub.caps = self._enforcer.caps
             self._hub.limits_of = self._enforcer.limits_of
+        self._clock = clock
+        self._overrides = OverrideKeeper(self._hub)
+        self._overrides.restore(database, clock.now())
         self._engine = WindowEngine(
             database=database,
             clock=clock,
@@ -260,6 +264,7 @@ class Service:
             clock=clock,
             solver=solver,
             hub=self._hub,
+            overrides=self._overrides,
             limits=self._limits,
             denials=denials,
             status=self.status,
@@ -311,6 +316,7 @@ class Service:
     def control(self) -> None:
         """Notice who is silent, and what limits now leave to devices; those whose share changed are told at once."""
         self._limits.book.tick()
+        self._overrides.tick(self._clock.now())
         if self._enforcer is not None:
             self._enforcer.enforce_all()
 
@@ -347,7 +353,7 @@ class Service:
             await self._health.set(name, status)
 
     async def flush(self) -> None:
-        """Put what drivers said on disk."""
+        """Put what drivers said on disk, and let owners' wishes go on with the time."""
         await self._hub.flush()
 
     async def advance(self) -> int:

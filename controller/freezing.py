@@ -11,11 +11,12 @@ from controller.flexibility import Generator, Programme, Relay, Vehicle
 from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, continued
-from controller.store import market, registry, vetoes
+from controller.store import market, overrides, registry, vetoes
 from controller.store.market import WindowOutline, WindowRow
 from controller.uplifts import from_json
 from controller.wire.calendar import MAX_MTUS
 from controller.wire.market import read_order
+from controller.wishes import Decided, obeyed
 
 DAY_S = 86_400
 COMMITTED = (Relay, Programme, Vehicle, Generator)
@@ -57,7 +58,18 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, li
         uplifts=_uplifts(market.newest_with(connection, microgrid.id, "uplifts", before=window.start)),
         amended=amended,
         vetoes=vetoes.in_force(connection, microgrid.id, window.start, window.end),
+        overrides=_overrides(connection, window, devices, microgrid.id),
     )
+
+
+def _overrides(connection: Connection, window: Window, devices: Sequence[Device], microgrid: str) -> dict[str, Decided]:
+    """What owners decided themselves of devices that they have, and that reaches into the window."""
+    known = {device.id for device in devices}
+    return {
+        override.device: Decided(mode=override.mode, steps=override.steps)
+        for override in overrides.standing(connection, microgrid)
+        if override.until > window.start and override.device in known
+    }
 
 
 def _orders(
@@ -138,6 +150,14 @@ def _planned(
     }
 
 
+def states_at(connection: Connection, microgrid: Microgrid, instant: int) -> dict[str, DeviceState]:
+    """Each device's state at an instant: its telemetry, and from there on what it was told."""
+    moment = Window(name="", start=instant, end=instant)
+    devices = registry.devices(connection, microgrid.id)
+    earlier = market.outlines(connection, microgrid.id, start=instant - PAST_S, end=instant)
+    return _projected(connection, microgrid.seen_from(moment), moment, devices, earlier)
+
+
 def _projected(
     connection: Connection,
     microgrid: Microgrid,
@@ -174,6 +194,9 @@ def _projected(
     since = max(oldest, window.start - PAST_S)
     for setpoint in market.setpoints_between(connection, microgrid.id, after=since, before=window.start):
         told.setdefault(setpoint.device, []).append(setpoint)
+    for override in overrides.standing(connection, microgrid.id):
+        planned = told.get(override.device, ())
+        told[override.device] = obeyed(override, planned, start=since, end=window.start, mtu_s=microgrid.mtu_seconds)
     past = Past(microgrid=microgrid, start=window.start)
     states = {
         device.id: past.state(device, telemetry.get(device.id), bases[device.id], told.get(device.id, ()))

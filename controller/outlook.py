@@ -7,10 +7,11 @@ from itertools import product
 
 from sqlalchemy import Connection
 
-from controller.microgrid import DeviceSetpoint, Microgrid, SetpointKind, WindowState
+from controller.microgrid import PAST_S, DeviceSetpoint, Microgrid, SetpointKind, WindowState
 from controller.store import market, registry
 from controller.store.market import WindowRow
 
+NEVER = 2**40
 DECIDED = frozenset({WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value})
 
 
@@ -51,11 +52,14 @@ def outlook_of(connection: Connection, microgrid: Microgrid, member: str, now: f
     setpoints, and so is left out.
     """
     own = [device.id for device in registry.devices(connection, microgrid.id) if device.member == member]
-    windows = market.windows(connection, microgrid.id)
-    points = _foreseen(microgrid, windows, own)
+    windows = market.outlines(connection, microgrid.id, start=int(now) - PAST_S, end=NEVER)
+    windows = [row for row in windows if row.end > now]
+    newest = market.newest_with(connection, microgrid.id, "plan", before=int(now) + 1)
+    later = [market.window(connection, row.name) for row in windows if row.planned and row.start > now]
+    points = _foreseen(microgrid, [newest, *later], own)
     positions: dict[int, int] = {}
     for row in windows:
-        if row.end <= now or row.state not in DECIDED:
+        if row.state not in DECIDED:
             continue
         setpoints = {(s.device, s.mtu_start): s for s in market.setpoints(connection, row.name)}
         for device, start in product(own, microgrid.mtus(row.start, row.end)):
@@ -77,12 +81,12 @@ def outlook_of(connection: Connection, microgrid: Microgrid, member: str, now: f
 
 
 def _foreseen(
-    microgrid: Microgrid, windows: Sequence[WindowRow], devices: Sequence[str]
+    microgrid: Microgrid, windows: Sequence[WindowRow | None], devices: Sequence[str]
 ) -> dict[str, dict[int, Point]]:
     """What the newest plan that reaches an MTU has for it, by device and the MTU's start."""
     points: dict[str, dict[int, Point]] = {device: {} for device in devices}
     for row in windows:
-        if row.plan is None:
+        if row is None or row.plan is None:
             continue
         plan = json.loads(row.plan)
         for device in set(devices) & set(plan["setpoints"]):

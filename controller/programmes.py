@@ -24,6 +24,12 @@ def progress(programme: Programme, state: DeviceState | None, mtu_seconds: int) 
     return Progress(phase=len(programme.phases) - 1, elapsed_mtus=len(last.power_w), paused_mtus=min(paused, MAX_MTUS))
 
 
+def finished(programme: Programme, known: Progress) -> bool:
+    """Whether a programme that has come so far has ended."""
+    last = len(programme.phases) - 1
+    return known.phase == last and known.elapsed_mtus >= len(programme.phases[last].power_w)
+
+
 def chained(programmes: Mapping[str, Programme], states: Mapping[str, DeviceState]) -> dict[str, str]:
     """Which programme each of a member's still waits for, by id.
 
@@ -105,8 +111,7 @@ def _length(snapshot: Snapshot, programme: Programme, first: int) -> int:
 
 def _ends_begun(snapshot: Snapshot, programme: Programme, known: Progress) -> tuple[int, int]:
     """The first and the last MTU at which a programme that was begun can end; not after now where it has."""
-    last = known.phase == len(programme.phases) - 1
-    if last and known.elapsed_mtus == len(programme.phases[-1].power_w):
+    if finished(programme, known):
         return -known.paused_mtus, -known.paused_mtus
     soonest = _length(snapshot, programme, known.phase) - known.elapsed_mtus - known.paused_mtus
     return soonest, len(snapshot.mtus())

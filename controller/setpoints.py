@@ -48,6 +48,12 @@ def told(
             watts, kind, values = on * rated_w, SetpointKind.RELAY, on
         case ((models.Programme() | models.FixedLoad()), Programme()):
             watts, kind, values = np.round(power_kw * KILO).astype(np.int64) * on, SetpointKind.RELAY, on
+        case models.FixedLoad(), Relay(rated_w=rated_w) | Thermostat(modulating=False, rated_w=rated_w):
+            # What its owner decided; of an MTU that this covers in part, the larger part counts.
+            watts, kind = np.round(power_kw * KILO).astype(np.int64), SetpointKind.RELAY
+            values = (2 * watts > rated_w).astype(np.int64)
+        case models.FixedLoad(), Storage() | Vehicle() | Generator() | Thermostat():
+            values = watts = np.round(power_kw * KILO).astype(np.int64)
         case models.Thermostatic(), Thermostat(modulating=False, rated_w=rated_w):
             watts, kind, values = on * rated_w, SetpointKind.RELAY, on
         case models.Thermostatic(), Thermostat() as thermostat:

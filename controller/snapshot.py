@@ -19,6 +19,7 @@ from controller.microgrid import (
     Window,
 )
 from controller.veto import Veto
+from controller.wishes import Decided, decided_from_plain, decided_to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Snapshot:
     uplifts : regret and uplifts received of all windows before, micro-currency, by member id
     amended : how orders were completed or cut, in words, by member id
     vetoes : trades that the DSO forbids in this window, in order of their ids
+    overrides : what owners decided themselves that reaches into the window, by device id
     """
 
     microgrid: Microgrid
@@ -63,6 +65,7 @@ class Snapshot:
     uplifts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     amended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vetoes: tuple[Veto, ...] = ()
+    overrides: Mapping[str, Decided] = field(default_factory=dict)
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -99,6 +102,7 @@ class Snapshot:
             uplifts={member: (regret, received) for member, (regret, received) in raw.get("uplifts", {}).items()},
             amended={member: tuple(notes) for member, notes in raw.get("amended", {}).items()},
             vetoes=tuple(Veto(**veto) for veto in raw.get("vetoes", ())),
+            overrides=decided_from_plain(raw.get("overrides", {})),
         )
 
     def digest(self) -> bytes:
@@ -122,6 +126,10 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
             del values[name]
     for device, source in zip(values["devices"], snapshot.devices, strict=True):
         device["flexibility"] = to_plain(source.flexibility)
+    # Left out where there is none, so that the digests of windows without are those of earlier versions.
+    del values["overrides"]
+    if snapshot.overrides:
+        values["overrides"] = decided_to_plain(snapshot.overrides)
     return values
 
 

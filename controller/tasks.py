@@ -4,6 +4,7 @@ A task that a device cannot fulfil by itself any more is replaced by the nearest
 stated beside the plan: so that nobody's impossible wish stops the community, or drowns its costs.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from controller.microgrid import Device, DeviceState, ThermalForecast
 from controller.programmes import chained, deferred, progress, unfit
 from controller.projecting import surroundings
 from controller.snapshot import Snapshot
+from controller.wishes import Decided, Mode, mean_power_w
 from optimization import devices as models
 from optimization.devices.thermostatic import DISCOMFORT_COST
 from optimization.quantities import MAX_MAGNITUDE, MAX_MTUS, DeviceId, Floats, Horizon
@@ -42,7 +44,8 @@ def devices_of(snapshot: Snapshot, member: str) -> tuple[models.Device, ...]:
     mtus = len(snapshot.mtus())
     order = snapshot.orders.get(member)
     load = order.load_w if order else (0,) * mtus
-    own = [device for device in snapshot.devices if device.member == member]
+    own = [_rested(device, snapshot.overrides) for device in snapshot.devices if device.member == member]
+    fixed = {device.id: power for device in own if (power := _decided_kw(snapshot, device)) is not None}
     programmes = {d.id: d.flexibility for d in own if isinstance(d.flexibility, Programme)}
     chains = chained(programmes, snapshot.states)
     left_out = unfit(snapshot, programmes, chains)
@@ -50,13 +53,53 @@ def devices_of(snapshot: Snapshot, member: str) -> tuple[models.Device, ...]:
         models.FixedLoad(id=DeviceId(f"{member}/uncontrolled"), power_kw=np.array(load) / KILO)
     ]
     for device in own:
-        if device.id in left_out:
+        if device.id in fixed:
+            devices.append(models.FixedLoad(id=DeviceId(device.id), power_kw=fixed[device.id]))
+        elif device.id in left_out:
             devices.append(models.FixedLoad(id=DeviceId(device.id), power_kw=np.zeros(mtus)))
         elif isinstance(device.flexibility, Programme):
             devices.append(_programme(snapshot, device, device.flexibility, chains.get(device.id)))
         else:
             devices.append(_device(snapshot, device, device.flexibility))
     return tuple(devices)
+
+
+def _rested(device: Device, overrides: Mapping[str, Decided]) -> Device:
+    """The device, whose task begins no earlier than its owner lets it."""
+    decided = overrides.get(device.id)
+    if decided is None or decided.mode is Mode.RUN_NOW:
+        return device
+    match device.flexibility:
+        case Relay(start=start) | Programme(start=start) as task:
+            return replace(device, flexibility=replace(task, start=max(start, decided.until)))
+        case Vehicle(arrival=arrival) as vehicle:
+            return replace(device, flexibility=replace(vehicle, arrival=max(arrival, decided.until)))
+        case _:
+            return device
+
+
+def _decided_kw(snapshot: Snapshot, device: Device) -> Floats | None:
+    """(T,) kW of a device whose owner decided what it does in the window; None where the plan decides.
+
+    It does nothing after that in this plan: the first window after the override plans it from what it did.
+    """
+    decided = snapshot.overrides.get(device.id)
+    if decided is None:
+        return None
+    if decided.mode is not Mode.RUN_NOW and isinstance(device.flexibility, Relay | Programme | Vehicle | Plant):
+        return None
+    mtu = snapshot.microgrid.mtu_seconds
+    return np.array([mean_power_w(decided.steps, start, start + mtu) for start in snapshot.mtus()]) / KILO
+
+
+def _available_w(snapshot: Snapshot, device: Device, plant: Plant) -> Floats:
+    """(T,) W that a plant can produce: as forecast, at most its rating, nothing while its owner curtails it."""
+    order = snapshot.orders.get(device.member)
+    forecast = order.production.get(device.id) if order else None
+    available = np.minimum(forecast or (0,) * len(snapshot.mtus()), plant.rated_w).astype(np.float64)
+    if (decided := snapshot.overrides.get(device.id)) is not None:
+        available[np.array(snapshot.mtus()) < decided.until] = 0.0
+    return available
 
 
 def _device(
@@ -69,10 +112,9 @@ def _device(
         case Storage() as storage:
             return _storage(snapshot, device, storage)
         case Plant() as plant:
-            available = order.production.get(device.id) if order else None
             return models.Curtailable(
                 id=DeviceId(device.id),
-                available_kw=np.minimum(available or (0,) * len(snapshot.mtus()), plant.rated_w) / KILO,
+                available_kw=_available_w(snapshot, device, plant) / KILO,
                 curtailment_cost=plant.curtailment_cost_micro_per_kwh / MICRO,
             )
         case Vehicle() as vehicle:
@@ -288,7 +330,7 @@ def unfit_wh(snapshot: Snapshot, device: Device, model: models.Device) -> int:
             due_wh = round(_due_kwh(snapshot, vehicle) * KILO)
             return max(0, due_wh - round(model.required_kwh * KILO)) * coming
         case Programme() as programme, models.FixedLoad():
-            if deferred(snapshot, programme):
+            if deferred(snapshot, programme) or device.id in snapshot.overrides:
                 return 0
             return sum(programme.profile_w) * snapshot.microgrid.mtu_seconds // SECONDS_PER_HOUR
         case _:

@@ -14,6 +14,7 @@ from controller.denials import Denials
 from controller.hub import DriverHub
 from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
+from controller.override_keeper import OverrideKeeper
 from controller.refusals import Code, Refusal, conflict, not_found
 from controller.signing import verifies
 from controller.solving import Solver
@@ -41,6 +42,7 @@ class Core:
     clock: Clock
     solver: Solver
     hub: DriverHub
+    overrides: OverrideKeeper
     denials: Denials
     limits: Limits
     status: StatusBoard

@@ -14,6 +14,7 @@ from controller.services.core import Core, once, open_signed, page_of, require_m
 from controller.services.edge import Context, caller_of
 from controller.services.participant_consents import ConsentMethods
 from controller.services.participant_devices import DeviceMethods
+from controller.services.participant_overrides import OverrideMethods
 from controller.services.participant_own import OwnMethods
 from controller.services.proofs import trade_proof
 from controller.store import market, registry
@@ -25,7 +26,9 @@ from gridpact.v1 import participant_pb2_grpc
 TRADE = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/trades/(\d{1,9})")
 
 
-class ParticipantServicer(DeviceMethods, ConsentMethods, OwnMethods, participant_pb2_grpc.ParticipantServiceServicer):
+class ParticipantServicer(
+    DeviceMethods, OverrideMethods, ConsentMethods, OwnMethods, participant_pb2_grpc.ParticipantServiceServicer
+):
     """Implements gridpact.v1.ParticipantService."""
 
     def __init__(self, core: Core) -> None:

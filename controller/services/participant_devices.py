@@ -10,7 +10,7 @@ from controller.microgrid import Device
 from controller.refusals import changed, invalid, not_found, not_now
 from controller.services.core import Core, once, page_of, require_member
 from controller.services.edge import Context, caller_of
-from controller.store import drivers, registry
+from controller.store import drivers, overrides, registry
 from controller.wire import fields
 from controller.wire.flexibility import read_device
 from controller.wire.flexibility_mask import merged
@@ -35,6 +35,7 @@ class DeviceMethods:
         name = request.flexibility.device
         id_, member, own = fields.device_id("flexibility.device", name)
         registered: dict[str, Registered | None] = {}
+        changed_kind: list[str] = []
 
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
             microgrid = require_member(connection, caller, id_, member, name)
@@ -51,15 +52,21 @@ class DeviceMethods:
             if len(others) >= DEVICES:
                 raise not_now("TOO_MANY_DEVICES", f"{name}: more than {DEVICES} of a member")
             _check_chain(device, others)
+            if known is not None and type(known.flexibility) is not type(device.flexibility):
+                # What was wanted of it was wanted of something else.
+                overrides.clear_standing(connection, id_, own, int(self._core.clock.now()))
+                changed_kind.append(own)
             registry.put_device(connection, id_, device)
             registered[device.id] = drivers.registered_device(connection, id_, device.id)
             return pb.UpdateFlexibilityResponse(flexibility=message, etag=etag(device))
 
         answer = await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
         # A repeated call registers nothing: the device may have been forgotten since.
-        for own, known in registered.items():
+        for device in changed_kind:
+            self._core.overrides.drop(id_, device)
+        for device, known in registered.items():
             if known is not None:
-                self._core.hub.register(id_, own, known)
+                self._core.hub.register(id_, device, known)
         return answer
 
     async def GetDevice(self, request: pb.GetDeviceRequest, context: Context) -> pb.GetDeviceResponse:
@@ -103,6 +110,7 @@ class DeviceMethods:
             if known is None:
                 raise not_found(request.name)
             _check_etag(request.etag, known, request.name)
+            overrides.clear_standing(connection, id_, own, int(self._core.clock.now()))
             registry.remove_device(connection, id_, own)
             forgotten.append(own)
             return pb.DeleteDeviceResponse()
@@ -110,6 +118,7 @@ class DeviceMethods:
         answer = await once(self._core, caller, "DeleteDevice", request, pb.DeleteDeviceResponse, effect)
         # A repeated call forgets nothing: the device may have been registered anew since.
         for device in forgotten:
+            self._core.overrides.drop(id_, device)
             self._core.hub.forget(id_, device)
         return answer
 

@@ -8,10 +8,14 @@ from sqlalchemy import Connection, text
 
 APPEND_ONLY = (
     "attestations",
+    "consent_revocations",
+    "consents",
     "headers",
     "limit_records",
     "meter_readings",
     "orders",
+    "override_ends",
+    "overrides",
     "positions",
     "postings",
     "reading_batches",

@@ -563,3 +563,33 @@ consent_revocations = _table(
     ),
 )
 """What of it they took back. Append-only."""
+
+overrides = _table(
+    "overrides",
+    _text("microgrid"),
+    _text("device"),
+    _wide("number"),
+    _text("mode"),
+    _wide("made"),
+    _text("steps"),
+    _wide("cost_micro"),
+    _wide("energy_wh"),
+    _wide("deferred_wh"),
+    PrimaryKeyConstraint("microgrid", "device", "number"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+    CheckConstraint("mode IN ('RUN_NOW','NOT_TODAY','PAUSE')", name="mode"),
+)
+"""What owners wanted of their devices instead of the plan; ``steps`` as JSON. Append-only."""
+
+override_ends = _table(
+    "override_ends",
+    _text("microgrid"),
+    _text("device"),
+    _wide("number"),
+    _wide("instant"),
+    PrimaryKeyConstraint("microgrid", "device", "number"),
+    ForeignKeyConstraint(
+        ["microgrid", "device", "number"], ["overrides.microgrid", "overrides.device", "overrides.number"]
+    ),
+)
+"""What of it they took back before its time. Append-only."""

@@ -233,6 +233,12 @@ def requests_for(site, grid):
         "participant/ada /ParticipantService/GetMember": {"name": f"{name}/members/ada"},
         "participant/ada /ParticipantService/GetSchedule": {"parent": f"{name}/members/ada"},
         "participant/ada /ParticipantService/ListOwnPostings": {"parent": f"{name}/members/ada"},
+        "participant/ada /ParticipantService/SetOverride": {
+            "device": flexibility.device,
+            "mode": participant_pb2.OVERRIDE_MODE_NOT_TODAY,
+        },
+        "participant/ada /ParticipantService/ClearOverride": {"name": f"{flexibility.device}/overrides/o1"},
+        "participant/ada /ParticipantService/ListOverrides": {"parent": flexibility.device},
         "participant/ada /ParticipantService/SubmitOrder": {"order": signed["order"]},
         "participant/ada /ParticipantService/ListOwnTrades": {"parent": window},
         "participant/ada /ParticipantService/GetTradeProof": {"name": f"{window}/trades/0"},

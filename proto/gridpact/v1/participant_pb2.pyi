@@ -85,6 +85,68 @@ CONSENT_STATE_REVOKED: ConsentState.ValueType  # 3
 CONSENT_STATE_SUPERSEDED: ConsentState.ValueType  # 4
 """A later one to the same identity and scope took its place."""
 
+class _OverrideMode:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverrideModeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OverrideMode.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    OVERRIDE_MODE_UNSPECIFIED: _OverrideMode.ValueType  # 0
+    """Not said; refused."""
+    OVERRIDE_MODE_RUN_NOW: _OverrideMode.ValueType  # 1
+    """Do now what it owes: an appliance its hours, a cycle its phases, a vehicle charges until it is full, a thermostat
+    runs to the end of its comfort, a generator for its least time. Ends when that is done, or earlier if that is said.
+    """
+    OVERRIDE_MODE_NOT_TODAY: _OverrideMode.ValueType  # 2
+    """Rest until the next midnight of the microgrid's time zone."""
+    OVERRIDE_MODE_PAUSE: _OverrideMode.ValueType  # 3
+    """Rest until the said instant; a battery holds what it has, a plant produces nothing."""
+
+class OverrideMode(_OverrideMode, metaclass=_OverrideModeEnumTypeWrapper):
+    """What an owner wants of a device."""
+
+OVERRIDE_MODE_UNSPECIFIED: OverrideMode.ValueType  # 0
+"""Not said; refused."""
+OVERRIDE_MODE_RUN_NOW: OverrideMode.ValueType  # 1
+"""Do now what it owes: an appliance its hours, a cycle its phases, a vehicle charges until it is full, a thermostat
+runs to the end of its comfort, a generator for its least time. Ends when that is done, or earlier if that is said.
+"""
+OVERRIDE_MODE_NOT_TODAY: OverrideMode.ValueType  # 2
+"""Rest until the next midnight of the microgrid's time zone."""
+OVERRIDE_MODE_PAUSE: OverrideMode.ValueType  # 3
+"""Rest until the said instant; a battery holds what it has, a plant produces nothing."""
+
+class _OverrideState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverrideStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OverrideState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    OVERRIDE_STATE_UNSPECIFIED: _OverrideState.ValueType  # 0
+    """Not said."""
+    OVERRIDE_STATE_ACTIVE: _OverrideState.ValueType  # 1
+    """It counts."""
+    OVERRIDE_STATE_ENDED: _OverrideState.ValueType  # 2
+    """Its time is over."""
+    OVERRIDE_STATE_CLEARED: _OverrideState.ValueType  # 3
+    """It was taken back before."""
+    OVERRIDE_STATE_SUPERSEDED: _OverrideState.ValueType  # 4
+    """A later one of the same device took its place."""
+
+class OverrideState(_OverrideState, metaclass=_OverrideStateEnumTypeWrapper):
+    """Whether an override counts."""
+
+OVERRIDE_STATE_UNSPECIFIED: OverrideState.ValueType  # 0
+"""Not said."""
+OVERRIDE_STATE_ACTIVE: OverrideState.ValueType  # 1
+"""It counts."""
+OVERRIDE_STATE_ENDED: OverrideState.ValueType  # 2
+"""Its time is over."""
+OVERRIDE_STATE_CLEARED: OverrideState.ValueType  # 3
+"""It was taken back before."""
+OVERRIDE_STATE_SUPERSEDED: OverrideState.ValueType  # 4
+"""A later one of the same device took its place."""
+
 @typing.final
 class OperationModeBasedControl(message.Message):
     """An appliance on a relay that owes a running time inside a window (S2: operation mode based control with the two modes
@@ -1546,5 +1608,246 @@ class ListConsentsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["consents", b"consents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OverrideCost(message.Message):
+    """What an override is expected to change for the member, against leaving the device to the plan. In windows that are
+    decided, what the device then takes more is paid at the tariff's import price, what it takes less is sold at its export
+    price. In MTUs that are not decided yet, the member's whole energy counts at the tariff, before and after.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COST_MICRO_FIELD_NUMBER: builtins.int
+    ENERGY_WH_FIELD_NUMBER: builtins.int
+    DEFERRED_WH_FIELD_NUMBER: builtins.int
+    cost_micro: builtins.int
+    """What the member pays more; negative where it saves."""
+    energy_wh: builtins.int
+    """What the device takes more, as far as the plan reaches; negative where it takes less."""
+    deferred_wh: builtins.int
+    """What the plan has for the time of the override and is not taken then; a task may want it later."""
+    def __init__(
+        self,
+        *,
+        cost_micro: builtins.int = ...,
+        energy_wh: builtins.int = ...,
+        deferred_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cost_micro", b"cost_micro", "deferred_wh", b"deferred_wh", "energy_wh", b"energy_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Override(message.Message):
+    """An override of a device."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DEVICE_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
+    CLEAR_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}/overrides/{override}; the service chooses it."""
+    device: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    mode: OverrideMode.ValueType
+    """What its owner wanted."""
+    state: OverrideState.ValueType
+    """Whether it counts now."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """From when until when."""
+
+    @builtins.property
+    def cost(self) -> OverrideCost:
+        """What was expected of it."""
+
+    @builtins.property
+    def clear_time(self) -> timestamp_pb2.Timestamp:
+        """When it was taken back, if it was."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        device: builtins.str = ...,
+        mode: OverrideMode.ValueType = ...,
+        interval: types_pb2.Interval | None = ...,
+        state: OverrideState.ValueType = ...,
+        cost: OverrideCost | None = ...,
+        clear_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["clear_time", b"clear_time", "cost", b"cost", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["clear_time", b"clear_time", "cost", b"cost", "device", b"device", "interval", b"interval", "mode", b"mode", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetOverrideRequest(message.Message):
+    """What a device shall do instead of the plan."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    mode: OverrideMode.ValueType
+    """What its owner wants."""
+    request_id: builtins.str
+    """Chosen by the caller; the same id has one effect."""
+    validate_only: builtins.bool
+    """Show what it would do and cost, and do nothing."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """When it ends: needed for PAUSE, possible for RUN_NOW of anything but a cycle, at most a week ahead."""
+
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        mode: OverrideMode.ValueType = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        request_id: builtins.str = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["device", b"device", "expire_time", b"expire_time", "mode", b"mode", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetOverrideResponse(message.Message):
+    """What the device does now."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OVERRIDE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def override(self) -> Override:
+        """With its cost; without a name where nothing was done."""
+
+    def __init__(
+        self,
+        *,
+        override: Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["override", b"override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["override", b"override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ClearOverrideRequest(message.Message):
+    """Which override to take back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}/overrides/{override}"""
+    request_id: builtins.str
+    """Chosen by the caller; the same id has one effect."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ClearOverrideResponse(message.Message):
+    """What was taken back."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OVERRIDE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def override(self) -> Override:
+        """As it is kept."""
+
+    def __init__(
+        self,
+        *,
+        override: Override | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["override", b"override"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["override", b"override"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOverridesRequest(message.Message):
+    """Of which device to list overrides."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}/members/{member}/devices/{device}"""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOverridesResponse(message.Message):
+    """One page of overrides."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OVERRIDES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def overrides(self) -> containers.RepeatedCompositeFieldContainer[Override]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        overrides: abc.Iterable[Override] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "overrides", b"overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

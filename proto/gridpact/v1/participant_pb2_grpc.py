@@ -85,6 +85,21 @@ class ParticipantServiceStub:
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.FromString,
                 _registered_method=True)
+        self.SetOverride = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/SetOverride',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.SetOverrideRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.SetOverrideResponse.FromString,
+                _registered_method=True)
+        self.ClearOverride = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ClearOverride',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ClearOverrideRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ClearOverrideResponse.FromString,
+                _registered_method=True)
+        self.ListOverrides = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ListOverrides',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ListOverridesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOverridesResponse.FromString,
+                _registered_method=True)
         self.GrantConsent = channel.unary_unary(
                 '/gridpact.v1.ParticipantService/GrantConsent',
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.GrantConsentRequest.SerializeToString,
@@ -179,6 +194,28 @@ class ParticipantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOverride(self, request, context):
+        """Lets a device do what its owner wants instead of the plan, from now on. Limits stay above it, and so do the driver's
+        own rules. What is taken otherwise than traded is the member's own imbalance.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearOverride(self, request, context):
+        """Lets the plan decide again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOverrides(self, request, context):
+        """All overrides that there ever were of one of the caller's devices, oldest first. Nothing is ever removed from it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GrantConsent(self, request, context):
         """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
         and scope takes the place of an earlier one.
@@ -253,6 +290,21 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.GetTradeProof,
                     request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.SerializeToString,
+            ),
+            'SetOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOverride,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.SetOverrideRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.SetOverrideResponse.SerializeToString,
+            ),
+            'ClearOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearOverride,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ClearOverrideRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ClearOverrideResponse.SerializeToString,
+            ),
+            'ListOverrides': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOverrides,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOverridesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ListOverridesResponse.SerializeToString,
             ),
             'GrantConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantConsent,
@@ -541,6 +593,87 @@ class ParticipantService:
             '/gridpact.v1.ParticipantService/GetTradeProof',
             gridpact_dot_v1_dot_participant__pb2.GetTradeProofRequest.SerializeToString,
             gridpact_dot_v1_dot_participant__pb2.GetTradeProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/SetOverride',
+            gridpact_dot_v1_dot_participant__pb2.SetOverrideRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.SetOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ClearOverride',
+            gridpact_dot_v1_dot_participant__pb2.ClearOverrideRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ClearOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOverrides(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ListOverrides',
+            gridpact_dot_v1_dot_participant__pb2.ListOverridesRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ListOverridesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,14 @@ class ParticipantServiceStub:
     """The caller's own trades of a window."""
     GetTradeProof: grpc.UnaryUnaryMultiCallable[participant_pb2.GetTradeProofRequest, participant_pb2.GetTradeProofResponse]
     """The proof of one of the caller's own trades; reveals nobody else's."""
+    SetOverride: grpc.UnaryUnaryMultiCallable[participant_pb2.SetOverrideRequest, participant_pb2.SetOverrideResponse]
+    """Lets a device do what its owner wants instead of the plan, from now on. Limits stay above it, and so do the driver's
+    own rules. What is taken otherwise than traded is the member's own imbalance.
+    """
+    ClearOverride: grpc.UnaryUnaryMultiCallable[participant_pb2.ClearOverrideRequest, participant_pb2.ClearOverrideResponse]
+    """Lets the plan decide again."""
+    ListOverrides: grpc.UnaryUnaryMultiCallable[participant_pb2.ListOverridesRequest, participant_pb2.ListOverridesResponse]
+    """All overrides that there ever were of one of the caller's devices, oldest first. Nothing is ever removed from it."""
     GrantConsent: grpc.UnaryUnaryMultiCallable[participant_pb2.GrantConsentRequest, participant_pb2.GrantConsentResponse]
     """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
     and scope takes the place of an earlier one.
@@ -99,6 +107,14 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
     """The caller's own trades of a window."""
     GetTradeProof: aio.UnaryUnaryMultiCallable[participant_pb2.GetTradeProofRequest, participant_pb2.GetTradeProofResponse]  # type: ignore[assignment]
     """The proof of one of the caller's own trades; reveals nobody else's."""
+    SetOverride: aio.UnaryUnaryMultiCallable[participant_pb2.SetOverrideRequest, participant_pb2.SetOverrideResponse]  # type: ignore[assignment]
+    """Lets a device do what its owner wants instead of the plan, from now on. Limits stay above it, and so do the driver's
+    own rules. What is taken otherwise than traded is the member's own imbalance.
+    """
+    ClearOverride: aio.UnaryUnaryMultiCallable[participant_pb2.ClearOverrideRequest, participant_pb2.ClearOverrideResponse]  # type: ignore[assignment]
+    """Lets the plan decide again."""
+    ListOverrides: aio.UnaryUnaryMultiCallable[participant_pb2.ListOverridesRequest, participant_pb2.ListOverridesResponse]  # type: ignore[assignment]
+    """All overrides that there ever were of one of the caller's devices, oldest first. Nothing is ever removed from it."""
     GrantConsent: aio.UnaryUnaryMultiCallable[participant_pb2.GrantConsentRequest, participant_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Lets somebody read what is the caller's, or plan its devices, until an instant. A later consent to the same identity
     and scope takes the place of an earlier one.
@@ -196,6 +212,32 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.GetTradeProofResponse, abc.Awaitable[participant_pb2.GetTradeProofResponse]]:
         """The proof of one of the caller's own trades; reveals nobody else's."""
+
+    @abc_1.abstractmethod
+    def SetOverride(
+        self,
+        request: participant_pb2.SetOverrideRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.SetOverrideResponse, abc.Awaitable[participant_pb2.SetOverrideResponse]]:
+        """Lets a device do what its owner wants instead of the plan, from now on. Limits stay above it, and so do the driver's
+        own rules. What is taken otherwise than traded is the member's own imbalance.
+        """
+
+    @abc_1.abstractmethod
+    def ClearOverride(
+        self,
+        request: participant_pb2.ClearOverrideRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ClearOverrideResponse, abc.Awaitable[participant_pb2.ClearOverrideResponse]]:
+        """Lets the plan decide again."""
+
+    @abc_1.abstractmethod
+    def ListOverrides(
+        self,
+        request: participant_pb2.ListOverridesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ListOverridesResponse, abc.Awaitable[participant_pb2.ListOverridesResponse]]:
+        """All overrides that there ever were of one of the caller's devices, oldest first. Nothing is ever removed from it."""
 
     @abc_1.abstractmethod
     def GrantConsent(

@@ -18,7 +18,12 @@ METER_DATA, TRADES, DISPATCH = (
 @pytest.fixture
 def site(site):
     """The village before anybody has consented to anything."""
-    site.database.run(lambda connection: connection.execute(schema.consents.delete()))
+
+    def forget(connection):
+        connection.exec_driver_sql("DROP TRIGGER no_delete_of_consents")
+        connection.execute(schema.consents.delete())
+
+    site.database.run(forget)
     return site
 
 

@@ -67,6 +67,14 @@ def changes(site):
     kept = consent(participant_pb2.CONSENT_SCOPE_DISPATCH)
     kept.request_id = "kept"
     ada.GrantConsent(kept)
+
+    def override(mode, device="eve/devices/battery"):
+        return participant_pb2.SetOverrideRequest(device=f"{NAME}/members/{device}", mode=mode)
+
+    rest = override(participant_pb2.OVERRIDE_MODE_NOT_TODAY, "bob/devices/boiler")
+    rest.request_id = "kept"
+    bob, eve = site.participant("bob"), site.participant("eve")
+    bob.SetOverride(rest)
     return {
         "GrantConsent": (
             ada.GrantConsent,
@@ -97,6 +105,16 @@ def changes(site):
         ),
         "RequestPlan": (site.aggregator.RequestPlan, dispatch_pb2.RequestPlanRequest(parent=NAME), other),
         "UpdateFlexibility": (ada.UpdateFlexibility, plant(1), plant(2)),
+        "SetOverride": (
+            eve.SetOverride,
+            override(participant_pb2.OVERRIDE_MODE_NOT_TODAY),
+            override(participant_pb2.OVERRIDE_MODE_RUN_NOW),
+        ),
+        "ClearOverride": (
+            bob.ClearOverride,
+            participant_pb2.ClearOverrideRequest(name=f"{NAME}/members/bob/devices/boiler/overrides/o1"),
+            participant_pb2.ClearOverrideRequest(name=f"{NAME}/members/bob/devices/boiler/overrides/o2"),
+        ),
         "DeleteDevice": (
             ada.DeleteDevice,
             participant_pb2.DeleteDeviceRequest(name=f"{NAME}/members/ada/devices/pv"),
@@ -122,6 +140,8 @@ METHODS = (
     "SetDefaultEnvelope",
     "RequestPlan",
     "UpdateFlexibility",
+    "SetOverride",
+    "ClearOverride",
     "DeleteDevice",
     "SubmitOrder",
     "GrantConsent",

@@ -85,6 +85,11 @@ def own_requests(site):
     ).plan
     ada = site.participant("ada")
     consents = ada.ListConsents(participant_pb2.ListConsentsRequest(parent=ADA)).consents
+    override = ada.SetOverride(
+        participant_pb2.SetOverrideRequest(
+            device=f"{ADA}/devices/pv", mode=participant_pb2.OVERRIDE_MODE_NOT_TODAY, request_id=site.request_id()
+        )
+    ).override
     trades = ada.ListOwnTrades(participant_pb2.ListOwnTradesRequest(parent=site.window(0))).trades
     header = next(row for row in site.rows("headers") if row["window"] == site.window(0))
     attestation = validator_pb2.Attestation(window=site.window(0), run=header["run"], header_hash=header["hash"])
@@ -101,6 +106,7 @@ def own_requests(site):
         "OperatorService/DenyIdentity": {"parent": "microgrids/village", "subject": "serial:2"},
         "OperatorService/AllowIdentity": {"parent": "microgrids/village", "subject": "serial:1"},
         "ParticipantService/RevokeConsent": {"name": consents[0].name},
+        "ParticipantService/ClearOverride": {"name": override.name},
         "ParticipantService/GetTradeProof": {"name": trades[0].name},
         "ValidatorService/SubmitAttestation": {
             "attestation": site.signed("val", "attestation-val", attestation),

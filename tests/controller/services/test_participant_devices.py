@@ -232,7 +232,7 @@ class TestOwn:
         net = {row["mtu_start"]: row["net_wh"] for row in settled.of_window("positions", 1) if row["member"] == "eve"}
         assert {point.interval.start_time.seconds: point.net_wh for point in answer.positions} == net
 
-    @pytest.mark.parametrize("who", ["aggregator/agg", "dso/wires", "participant/ada"])
+    @pytest.mark.parametrize("who", ["aggregator/other", "dso/wires", "participant/ada"])
     def test_others_see_it_with_consent(self, settled, who):
         from gridpact.v1 import participant_pb2_grpc
 

@@ -6,11 +6,13 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
+from controller.consent import Scope
 from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
 from controller.settlement import Posting
-from controller.store import calls, evidence, guards, market, meters, schema
+from controller.store import calls, consents, evidence, guards, market, meters, overrides, schema
 from controller.store.database import Database
+from controller.wishes import Cost, Mode, Step
 
 WINDOW = "microgrids/village/windows/20260302T060000Z"
 START = 1772431200
@@ -38,6 +40,12 @@ def filled(village_store):
         evidence.add_readings(connection, WINDOW, [reading], [bytes(32)])
         evidence.add_postings(connection, WINDOW, [GAIN, LOSS], [bytes(32)] * 2)
         evidence.attest(connection, WINDOW, 0, "val", **signed)
+        consents.add(connection, "village", "ada", grantee="dso/x", scope=Scope.TRADES, granted=1, expires=2)
+        consents.revoke(connection, "village", "ada", 1, 1)
+        step = Step(start=1, end=2, kind=SetpointKind.POWER, value=0, power_w=0)
+        cost = Cost(cost_micro=0, energy_wh=0, deferred_wh=0)
+        overrides.add(connection, "village", "ada/x", mode=Mode.PAUSE, made=1, steps=[step], cost=cost)
+        overrides.clear(connection, "village", "ada/x", 1, 1)
         report = {"window": WINDOW, "device": "d", "command_id": "c", "state": "APPLIED", "reason": "", "instant": 1}
         market.add_reports(connection, [report])
         connection.execute(schema.limit_records.insert().values(number=0, kind="heartbeat", record="{}"))
@@ -90,7 +98,7 @@ class TestAppendOnly:
             pytest.skip("TRUNCATE is PostgreSQL's own")
         for table in guards.APPEND_ONLY:
             with pytest.raises(StoreError, match="append-only"):
-                execute(filled, f"TRUNCATE {table}")
+                execute(filled, f"TRUNCATE {table} CASCADE")
 
     def test_every_table_that_the_schema_calls_append_only_is_guarded(self, store):
         if store.dialect != "sqlite":
