@@ -28,6 +28,7 @@ from controller.store.database import Database
 from controller.store.figures import figures
 from controller.timer import Timer
 from controller.tracing import NoTracer, Tracer, open_tracer
+from controller.warming import kernels_missing, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,11 @@ async def serve(config: ServeConfig, parts: Parts) -> None:
         Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_round=told),
     ]
     tasks = [asyncio.create_task(timer.run(stop)) for timer in timers]
+    warming = asyncio.create_task(warm_up()) if kernels_missing() else None
     await stop.wait()
+    if warming is not None:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
     log.info("stopping: no new calls; running ones have %g s", config.stop_s)
     _, late = (await asyncio.gather(service.stop(), asyncio.wait(tasks, timeout=config.stop_s)))[1]
     for task in late:
