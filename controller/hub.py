@@ -133,7 +133,7 @@ class DriverHub:
         self._joined = 0
         self._observed: defaultdict[str, dict[str, Observed]] = defaultdict(dict)
         self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
-        self._declared: dict[tuple[str, str], Declared] = {}
+        self._declared: dict[str, dict[str, Declared]] = defaultdict(dict)
         self._reports: deque[Mapping[str, Any]] = deque(maxlen=MOST_REPORTS)
 
     # What is planned and wanted.
@@ -250,7 +250,7 @@ class DriverHub:
             known.stream.end(Ending(error=superseded))
         if declared != known.declared and declared != Declared():
             known.declared = declared
-            self._declared[microgrid, device] = declared
+            self._declared[microgrid][device] = declared
         self._joined += 1
         known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
         return known.stream
@@ -432,7 +432,7 @@ class DriverHub:
         """Put what was noted on disk, in one transaction; what could not be is kept for the next time."""
         states, self._states = self._states, defaultdict(dict)
         reports, self._reports = self._reports, deque(maxlen=MOST_REPORTS)
-        declared, self._declared = self._declared, {}
+        declared, self._declared = self._declared, defaultdict(dict)
         if not states and not reports and not declared:
             return
         try:
@@ -441,7 +441,8 @@ class DriverHub:
             for microgrid, by_device in states.items():
                 self._states[microgrid] = {**by_device, **self._states[microgrid]}
             self._reports.extendleft(reversed(reports))
-            self._declared = {**declared, **self._declared}
+            for microgrid, of_microgrid in declared.items():
+                self._declared[microgrid] = {**of_microgrid, **self._declared[microgrid]}
             raise
 
 
@@ -454,10 +455,10 @@ def _put(
     connection: Connection,
     states: Mapping[str, Mapping[str, DeviceState]],
     reports: Iterable[Mapping[str, Any]],
-    declared: Mapping[tuple[str, str], Declared],
+    declared: Mapping[str, Mapping[str, Declared]],
 ) -> None:
     for microgrid, by_device in states.items():
         registry.put_device_states(connection, microgrid, by_device.values())
     market.add_reports(connection, list(reports))
-    for (microgrid, device), values in declared.items():
-        drivers.put_declaration(connection, microgrid, device, values)
+    for microgrid, of_microgrid in declared.items():
+        drivers.put_declarations(connection, microgrid, of_microgrid)

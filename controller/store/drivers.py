@@ -1,6 +1,7 @@
 """The statements for drivers: which device a driver may serve, and what it declared."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
@@ -10,7 +11,7 @@ from controller.fleet import Declared, Registered
 from controller.flexibility import from_plain
 from controller.microgrid import SetpointKind
 from controller.store import schema
-from controller.store.rows import upsert
+from controller.store.rows import upsert_all
 
 
 def registered_devices(connection: Connection, microgrid_id: str) -> dict[str, Registered]:
@@ -35,20 +36,22 @@ def set_gateway(connection: Connection, microgrid_id: str, device: str, gateway:
     return result.rowcount == 1
 
 
-def put_declaration(connection: Connection, microgrid_id: str, device: str, declared: Declared) -> None:
-    """Keep what a driver said of its device when it connected."""
-    failsafe = declared.failsafe
-    upsert(
+def put_declarations(connection: Connection, microgrid_id: str, declared: Mapping[str, Declared]) -> None:
+    """Keep what drivers said of their devices when they connected, by device."""
+    upsert_all(
         connection,
         schema.declarations,
-        {
-            "microgrid": microgrid_id,
-            "device": device,
-            "failsafe_kind": None if failsafe is None else failsafe.kind.value,
-            "failsafe_value": None if failsafe is None else failsafe.value,
-            "lower_w": declared.lower_w,
-            "upper_w": declared.upper_w,
-        },
+        [
+            {
+                "microgrid": microgrid_id,
+                "device": device,
+                "failsafe_kind": None if one.failsafe is None else one.failsafe.kind.value,
+                "failsafe_value": None if one.failsafe is None else one.failsafe.value,
+                "lower_w": one.lower_w,
+                "upper_w": one.upper_w,
+            }
+            for device, one in declared.items()
+        ],
     )
 
 

@@ -358,8 +358,7 @@ def setpoints_between(connection: Connection, microgrid_id: str, *, after: int, 
 
 def add_reports(connection: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep what drivers said about commands; the same said twice counts once."""
-    for report in reports:
-        insert_new(connection, schema.reports, report)
+    insert_new(connection, schema.reports, reports)
 
 
 def reports(connection: Connection, window_name: str) -> list[Row[Any]]:

@@ -23,7 +23,7 @@ from controller.microgrid import (
     WindowTiming,
 )
 from controller.store import schema
-from controller.store.rows import insert, upsert
+from controller.store.rows import insert, upsert, upsert_all
 
 TIMING = ("preset", "bidding_minutes", "deadline_minutes", "settlement_minutes")
 """The columns of a microgrid's timing."""
@@ -224,12 +224,23 @@ def remove_device(connection: Connection, microgrid_id: str, device: str) -> Non
 
 def put_device_states(connection: Connection, microgrid_id: str, states: Iterable[DeviceState]) -> None:
     """Keep the newest telemetry."""
-    for state in states:
-        values = {"microgrid": microgrid_id, **asdict(state)}
-        values["closed"] = None if state.closed is None else int(state.closed)
-        # Of tasks telemetry knows nothing: snapshots remember them.
-        del values["closed_before_s"]
-        upsert(connection, schema.device_states, values, newest="instant")
+    upsert_all(connection, schema.device_states, [_state_row(microgrid_id, s) for s in states], newest="instant")
+
+
+def _state_row(microgrid_id: str, state: DeviceState) -> dict[str, Any]:
+    # Of tasks telemetry knows nothing: snapshots remember them.
+    return {
+        "microgrid": microgrid_id,
+        "device": state.device,
+        "instant": state.instant,
+        "power_w": state.power_w,
+        "closed_s": state.closed_s,
+        "stored_wh": state.stored_wh,
+        "closed": None if state.closed is None else int(state.closed),
+        "held_s": state.held_s,
+        "starts_today": state.starts_today,
+        "temperature_milli_c": state.temperature_milli_c,
+    }
 
 
 def device_states(connection: Connection, microgrid_id: str) -> dict[str, DeviceState]:

@@ -13,20 +13,34 @@ def insert(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]
         connection.execute(table.insert(), [dict(r) for r in rows])
 
 
-def upsert(connection: Connection, table: Any, values: Mapping[str, Any], *, newest: str | None = None) -> None:
-    """Insert, or replace the row with the same primary key; with ``newest`` only where that column does not go back."""
-    keys = [column.name for column in table.primary_key.columns]
-    others = {name: value for name, value in values.items() if name not in keys}
-    statement = _dialect(connection).insert(table).values(**values)
-    where = None if newest is None else statement.excluded[newest] >= table.c[newest]
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others, where=where))
+def upsert(connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
+    """Insert, or replace the row with the same primary key."""
+    upsert_all(connection, table, [values])
 
 
-def insert_new(connection: Connection, table: Any, values: Mapping[str, Any]) -> None:
-    """Insert, unless there is a row with the same primary key."""
-    keys = [column.name for column in table.primary_key.columns]
-    statement = _dialect(connection).insert(table).values(**values)
-    connection.execute(statement.on_conflict_do_nothing(index_elements=keys))
+def upsert_all(
+    connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]], *, newest: str | None = None
+) -> None:
+    """Insert rows of the same columns, or replace those with the same primary key.
+
+    With ``newest`` only where that column does not go back. It is one statement, run for all: for thousands of rows,
+    building one for each would take longer than running them.
+    """
+    if rows:
+        keys = [column.name for column in table.primary_key.columns]
+        statement = _dialect(connection).insert(table)
+        others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        where = None if newest is None else statement.excluded[newest] >= table.c[newest]
+        replacing = statement.on_conflict_do_update(index_elements=keys, set_=others, where=where)
+        connection.execute(replacing, [dict(r) for r in rows])
+
+
+def insert_new(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of which there is no row with the same primary key."""
+    if rows:
+        keys = [column.name for column in table.primary_key.columns]
+        statement = _dialect(connection).insert(table).on_conflict_do_nothing(index_elements=keys)
+        connection.execute(statement, [dict(r) for r in rows])
 
 
 def _dialect(connection: Connection) -> Any:

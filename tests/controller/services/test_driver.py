@@ -439,6 +439,8 @@ def test_a_service_that_stops_says_when_to_come_back(make_site):
     site.loop.run(site.service.stop())
     assert 1000 <= stream.hear().come_back.after.ToMilliseconds() < 2000
     assert list(stream.answers) == []
+    site.database.close()
+    site.open()
 
 
 class TestPush:
@@ -462,6 +464,22 @@ class TestPush:
         assert command.lease.heartbeat_counter == 1
         assert setpoints(command)[0] == (site.start, site.start + 300, bool(1 - planned))
         assert setpoints(command)[1] == (site.start + 300, site.start + 900, bool(planned))
+
+    def test_who_does_not_read_gets_the_newest_when_it_reads(self, site, stream):
+        async def change_often():
+            hub = site.service._hub
+            for number in range(3000):
+                target = Target(SetpointKind.RELAY, number % 2)
+                hub.set_override("village", "bob/boiler", target, site.start + 300 + number)
+                await asyncio.sleep(0)
+
+        site.loop.run(change_often())
+        heard = [stream.hear().command]
+        while setpoints(heard[-1])[0] != (site.start, site.start + 3299, True):
+            heard.append(stream.hear().command)
+        assert len(heard) < 3000
+        sequences = [command.lease.sequence for command in heard]
+        assert sequences == sorted(sequences)
 
     def test_a_new_window_is_told_unasked(self, site, stream):
         site.live(until=site.start + 1500)
