@@ -64,6 +64,17 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.DsoService/ListVetoes": frozenset(
         {Role.DSO, Role.OPERATOR, Role.AGGREGATOR, Role.AUDITOR, Role.PARTICIPANT}
     ),
+    "/gridpact.v1.DemandResponseService/CreateEvent": frozenset({Role.DSO}),
+    "/gridpact.v1.DemandResponseService/CancelEvent": frozenset({Role.DSO}),
+    "/gridpact.v1.DemandResponseService/AcceptOffer": frozenset({Role.DSO}),
+    "/gridpact.v1.DemandResponseService/SubmitOffer": frozenset({Role.AGGREGATOR}),
+    "/gridpact.v1.DemandResponseService/GetEvent": frozenset({Role.DSO, Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}),
+    "/gridpact.v1.DemandResponseService/ListEvents": frozenset(
+        {Role.DSO, Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}
+    ),
+    "/gridpact.v1.DemandResponseService/ListOffers": frozenset(
+        {Role.DSO, Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}
+    ),
     "/gridpact.v1.DispatchService/RequestPlan": frozenset({Role.AGGREGATOR}),
     "/gridpact.v1.DispatchService/GetPlan": frozenset({Role.AGGREGATOR}),
     "/gridpact.v1.DispatchService/GetClearing": frozenset({Role.AGGREGATOR, Role.OPERATOR, Role.AUDITOR}),

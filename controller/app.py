@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from contracts.anchoring import AnchorProgress
 from contracts.errors import AnchorError
+from controller import demand_limits
 from controller.admission import Gate
 from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
@@ -360,13 +361,22 @@ class Service:
         """Let time pass for limits, put what drivers said on disk, and take every step of windows that is due."""
         self.control()
         await self._limits.catch_up()
+        await self._follow_demand()
         self._hub.tick()
         await self._hub.flush()
         return await self._engine.advance()
 
+    async def _follow_demand(self) -> None:
+        """Let the limits hold what is accepted of demand response; what cannot be now is for the next time."""
+        try:
+            await demand_limits.follow(self._core.database, self._limits.book, self._core.clock.now())
+        except StoreError as err:
+            log.warning("demand response: %s", err)
+
     async def start_due(self) -> None:
         """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""
         await self._limits.catch_up()
+        await self._follow_demand()
         await self._hub.flush()
         await self._engine.start_due()
 

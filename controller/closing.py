@@ -3,18 +3,20 @@
 A window is settled at the prices that it was decided on, whatever the tariff says since.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
 from controller import uplifts
+from controller.demand_response import delivery
 from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
-from controller.settlement import settle
+from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import evidence, market, meters, registry
+from controller.store import demand, evidence, market, meters, registry
 from controller.store.market import WindowRow
 
 
@@ -50,7 +52,8 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
         if energy is not None
     }
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
-    postings = settle(microgrid, [trade for trade, _ in trades], metered, committed)
+    payments = _demand(connection, microgrid, window, metered)
+    postings = settle(microgrid, [trade for trade, _ in trades], metered, committed, payments)
     sealed = _unsealed(connection, window, row.microgrid, readings)
     reading_salts = [salts(name, "reading", ix) for ix in range(len(sealed))]
     posting_salts = [salts(name, "posting", ix) for ix in range(len(postings))]
@@ -76,6 +79,36 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     )
     evidence.add_header(connection, row.microgrid, header)
     return True
+
+
+def _demand(
+    connection: Connection, microgrid: Microgrid, window: Window, metered: Mapping[tuple[str, int], int]
+) -> list[Payment]:
+    """What accepted offers of demand response delivered in a window: kept, and to be paid."""
+    payments: list[Payment] = []
+    for event in demand.events_between(connection, microgrid.id, window.start, window.end):
+        offers = [offer for offer in demand.offers(connection, microgrid.id, event.id) if offer.accepted_w]
+        for offer in offers:
+            found = [
+                delivery(
+                    event,
+                    offer,
+                    mtu,
+                    {member: energy for (member, start), energy in metered.items() if start == mtu},
+                    microgrid.mtu_seconds,
+                )
+                for mtu in microgrid.mtus(max(event.start, window.start), min(event.end, window.end))
+            ]
+            demand.add_deliveries(connection, microgrid.id, found)
+            payments += [
+                Payment(
+                    aggregator=offer.aggregator,
+                    reference=f"{event.id} {offer.id} {one.mtu_start}",
+                    amount_micro=one.amount_micro,
+                )
+                for one in found
+            ]
+    return payments
 
 
 def _members(snapshot: Snapshot) -> list[str]:

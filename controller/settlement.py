@@ -17,6 +17,7 @@ from controller.microgrid import GRID_ACCOUNT, Microgrid, Trade
 
 DSO_ACCOUNT = "dso"
 COMMUNITY_ACCOUNT = "community"
+AGGREGATOR_ACCOUNT = "aggregator"
 UPLIFT_REFERENCE = "uplift"
 WH_PER_KWH = 1000
 
@@ -27,9 +28,9 @@ class Posting:
 
     Attributes
     ----------
-    account : a member's id, ``grid``, ``dso`` or ``community``
-    kind : TRADE, NETWORK_CHARGE, UPLIFT or IMBALANCE
-    reference : the trade's index, ``uplift``, or member and MTU of an imbalance
+    account : a member's id, ``grid``, ``dso``, ``community`` or ``aggregator:{id}``
+    kind : TRADE, NETWORK_CHARGE, UPLIFT, IMBALANCE or DEMAND_RESPONSE
+    reference : the trade's index, ``uplift``, member and MTU of an imbalance, or event, offer and MTU
     amount_micro : micro-currency; positive is received, negative is paid
     """
 
@@ -39,11 +40,21 @@ class Posting:
     amount_micro: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """What the DSO owes an aggregator for an MTU of an offer; ``reference`` names them."""
+
+    aggregator: str
+    reference: str
+    amount_micro: int
+
+
 def settle(
     microgrid: Microgrid,
     trades: Sequence[Trade],
     metered: Mapping[tuple[str, int], int],
     uplift_micro: Mapping[str, int] | None = None,
+    demand: Sequence[Payment] = (),
 ) -> tuple[Posting, ...]:
     """The postings of a window; they sum to zero.
 
@@ -53,8 +64,12 @@ def settle(
     trades : in the order of their indices
     metered : Wh that each member took, by member and MTU; complete
     uplift_micro : what each member receives (positive) or contributes, by member; None where there are no uplifts
+    demand : what the DSO pays for demand response
     """
     postings = [*pay_trades(microgrid, trades), *_pay_uplifts(uplift_micro or {})]
+    for payment in demand:
+        account = f"{AGGREGATOR_ACCOUNT}:{payment.aggregator}"
+        postings += _transfer(DSO_ACCOUNT, account, "DEMAND_RESPONSE", payment.reference, payment.amount_micro)
     books = _Books.of(trades)
     for (member, mtu), energy in sorted(metered.items(), key=lambda item: (item[0][1], item[0][0])):
         postings += _pay_imbalance(microgrid, books, member, mtu, energy)

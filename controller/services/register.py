@@ -6,6 +6,7 @@ from controller.access import unlisted
 from controller.errors import ControllerError
 from controller.services.audit import AuditServicer
 from controller.services.core import Core
+from controller.services.demand_response import DemandResponseServicer
 from controller.services.dispatch import DispatchServicer
 from controller.services.driver import DriverServicer
 from controller.services.dso import DsoServicer
@@ -16,6 +17,8 @@ from controller.services.validator import ValidatorServicer
 from gridpact.v1 import (
     audit_pb2,
     audit_pb2_grpc,
+    demand_response_pb2,
+    demand_response_pb2_grpc,
     dispatch_pb2,
     dispatch_pb2_grpc,
     driver_pb2,
@@ -38,6 +41,7 @@ _DESCRIPTORS = tuple(
     service
     for module in (
         audit_pb2,
+        demand_response_pb2,
         dispatch_pb2,
         driver_pb2,
         dso_pb2,
@@ -68,6 +72,7 @@ def add_servicers(server: grpc.aio.Server, core: Core) -> None:
         raise ControllerError("authorisation matrix: " + "; ".join(wrong))
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(OperatorServicer(core), server)
     dso_pb2_grpc.add_DsoServiceServicer_to_server(DsoServicer(core), server)
+    demand_response_pb2_grpc.add_DemandResponseServiceServicer_to_server(DemandResponseServicer(core), server)
     dispatch_pb2_grpc.add_DispatchServiceServicer_to_server(DispatchServicer(core), server)
     driver_pb2_grpc.add_DriverServiceServicer_to_server(DriverServicer(core), server)
     participant_pb2_grpc.add_ParticipantServiceServicer_to_server(ParticipantServicer(core), server)

@@ -313,6 +313,24 @@ def positions(connection: Connection, window_name: str) -> dict[tuple[str, int],
     return {(r.member, r.mtu_start): r.net_wh for r in rows}
 
 
+def positions_between(connection: Connection, microgrid_id: str, start: int, end: int) -> list[Row[Any]]:
+    """What each member was scheduled to take in MTUs that begin in ``[start, end)``."""
+    table, window = schema.positions, schema.windows
+    return list(
+        connection.execute(
+            select(table)
+            .join(window, window.c.name == table.c.window)
+            .where(
+                window.c.microgrid == microgrid_id,
+                window.c.start < end,
+                window.c.end > start,
+                table.c.mtu_start >= start,
+                table.c.mtu_start < end,
+            )
+        )
+    )
+
+
 def add_setpoints(connection: Connection, window_name: str, setpoints: Sequence[DeviceSetpoint]) -> None:
     """Put setpoints into the outbox."""
     insert(

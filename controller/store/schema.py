@@ -593,3 +593,68 @@ override_ends = _table(
     ),
 )
 """What of it they took back before its time. Append-only."""
+
+demand_events = _table(
+    "demand_events",
+    _text("microgrid"),
+    _text("id"),
+    _text("target"),
+    _wide("start"),
+    _wide("end"),
+    _text("direction"),
+    _wide("power_w"),
+    _wide("price_cap_micro_per_kwh"),
+    _wide("offer_deadline"),
+    _text("reason"),
+    _text("holder"),
+    _wide("created"),
+    _text("baseline"),
+    _wide("cancelled"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "id"),
+    CheckConstraint('"end" > start AND offer_deadline <= start', name="interval"),
+    CheckConstraint("direction IN ('REDUCE','INCREASE')", name="direction"),
+)
+"""What the DSO asked for, with the baseline of each member as JSON, frozen before the request."""
+
+demand_offers = _table(
+    "demand_offers",
+    _text("microgrid"),
+    _text("event"),
+    _text("id"),
+    _text("aggregator"),
+    _text("members"),
+    _wide("power_w"),
+    _wide("price_micro_per_kwh"),
+    _wide("created"),
+    _wide("accepted_w"),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "event", "id"),
+    ForeignKeyConstraint(["microgrid", "event"], ["demand_events.microgrid", "demand_events.id"]),
+    CheckConstraint("accepted_w BETWEEN 0 AND power_w", name="accepted"),
+)
+"""What aggregators offered, and how much of it was accepted; members are JSON."""
+
+demand_deliveries = _table(
+    "demand_deliveries",
+    _text("microgrid"),
+    _text("event"),
+    _text("offer"),
+    _wide("mtu_start"),
+    _wide("baseline_wh"),
+    _wide("metered_wh"),
+    _wide("delivered_wh"),
+    _wide("paid_wh"),
+    _wide("amount_micro"),
+    PrimaryKeyConstraint("microgrid", "event", "offer", "mtu_start"),
+    ForeignKeyConstraint(
+        ["microgrid", "event", "offer"],
+        ["demand_offers.microgrid", "demand_offers.event", "demand_offers.id"],
+    ),
+    CheckConstraint("paid_wh BETWEEN 0 AND delivered_wh", name="paid"),
+)
+"""What offers delivered, written with the postings that pay for it. Append-only."""

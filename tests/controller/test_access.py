@@ -17,6 +17,7 @@ from controller.pki import Authority
 from controller.wire import fields
 from gridpact.v1 import (
     audit_pb2,
+    demand_response_pb2,
     dispatch_pb2,
     driver_pb2,
     dso_pb2,
@@ -30,6 +31,7 @@ from gridpact.v1 import (
 
 MODULES = (
     audit_pb2,
+    demand_response_pb2,
     dispatch_pb2,
     driver_pb2,
     dso_pb2,
@@ -202,6 +204,37 @@ def requests_for(site, grid):
         "dso/wires /DsoService/ListDefaultEnvelopes": {"parent": name},
         "dso/wires /DsoService/Supervise": {"parent": name, "heartbeat_counter": 1},
         "meter/gateway /MeteringService/ReportPower": {"parent": name},
+        "dso/wires /DemandResponseService/CreateEvent": {
+            "parent": name,
+            "event": site.signed(
+                "wires",
+                "envelope-wires",
+                demand_response_pb2.DemandEvent(
+                    name=f"{name}/events/event",
+                    target=name,
+                    interval=fields.interval_message(site.start, site.end),
+                    direction=demand_response_pb2.DEMAND_DIRECTION_REDUCE,
+                    power_w=1,
+                    offer_deadline=fields.timestamp(site.start - 60),
+                    reason="works",
+                ),
+            ),
+        },
+        "dso/wires /DemandResponseService/GetEvent": {"name": f"{name}/events/event"},
+        "dso/wires /DemandResponseService/ListEvents": {"parent": name},
+        "dso/wires /DemandResponseService/CancelEvent": {"name": f"{name}/events/event"},
+        "dso/wires /DemandResponseService/ListOffers": {"parent": f"{name}/events/event"},
+        "dso/wires /DemandResponseService/AcceptOffer": {"name": f"{name}/events/event/offers/offer"},
+        "aggregator/agg /DemandResponseService/SubmitOffer": {
+            "parent": f"{name}/events/event",
+            "offer": site.signed(
+                "agg",
+                "offer-agg",
+                demand_response_pb2.DemandOffer(
+                    name=f"{name}/events/event/offers/offer", members=[f"{name}/members/ada"], power_w=1
+                ),
+            ),
+        },
         "dso/wires /DsoService/CreateVeto": {
             "parent": name,
             "veto": site.signed(

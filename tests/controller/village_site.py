@@ -218,7 +218,7 @@ def found(site: Site, grid: str) -> None:
             )
         )
     signers = [("ORDER", member) for member in SECTIONS]
-    signers += [("ENVELOPE", "wires"), ("READING", "gateway"), ("ATTESTATION", "val")]
+    signers += [("OFFER", "agg"), ("ENVELOPE", "wires"), ("READING", "gateway"), ("ATTESTATION", "val")]
     for purpose, holder in signers:
         key_id = f"{purpose.lower()}-{holder}"
         operator.RegisterKey(

@@ -70,6 +70,8 @@ class _KeyPurposeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_KeyPurpose.
     KEY_PURPOSE_ORDER: _KeyPurpose.ValueType  # 2
     KEY_PURPOSE_READING: _KeyPurpose.ValueType  # 3
     KEY_PURPOSE_ATTESTATION: _KeyPurpose.ValueType  # 4
+    KEY_PURPOSE_OFFER: _KeyPurpose.ValueType  # 5
+    """Of an aggregator's offers of demand response."""
 
 class KeyPurpose(_KeyPurpose, metaclass=_KeyPurposeEnumTypeWrapper): ...
 
@@ -78,6 +80,8 @@ KEY_PURPOSE_ENVELOPE: KeyPurpose.ValueType  # 1
 KEY_PURPOSE_ORDER: KeyPurpose.ValueType  # 2
 KEY_PURPOSE_READING: KeyPurpose.ValueType  # 3
 KEY_PURPOSE_ATTESTATION: KeyPurpose.ValueType  # 4
+KEY_PURPOSE_OFFER: KeyPurpose.ValueType  # 5
+"""Of an aggregator's offers of demand response."""
 
 @typing.final
 class TariffPeriod(message.Message):

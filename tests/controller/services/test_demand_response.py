@@ -1,0 +1,385 @@
+import hashlib
+import json
+
+import pytest
+from grpc import StatusCode
+
+from controller.store import schema
+from controller.wire import fields
+from gridpact.v1 import demand_response_pb2 as pb
+from gridpact.v1 import demand_response_pb2_grpc, dso_pb2
+from tests.controller.village import NET_WH
+
+NAME = "microgrids/village"
+EVENT = f"{NAME}/events/e"
+
+
+def members(*ids):
+    return [f"{NAME}/members/{id_}" for id_ in ids]
+
+
+def event(site, id_="e", first=4, end=6, **changes):
+    values = {
+        "name": f"{NAME}/events/{id_}",
+        "target": NAME,
+        "interval": fields.interval_message(site.start + 900 * first, site.start + 900 * end),
+        "direction": pb.DEMAND_DIRECTION_REDUCE,
+        "power_w": 2000,
+        "price_cap_micro_per_kwh": 500_000,
+        "offer_deadline": fields.timestamp(site.start + 2700),
+        "reason": "the line is hot",
+    }
+    return pb.DemandEvent(**values | changes)
+
+
+def offer(id_="o", parent=EVENT, **changes):
+    values = {
+        "name": f"{parent}/offers/{id_}",
+        "members": members("bob"),
+        "power_w": 1400,
+        "price_micro_per_kwh": 300_000,
+    }
+    return pb.DemandOffer(**values | changes)
+
+
+class Parties:
+    """The DSO and the aggregator of the village."""
+
+    def __init__(self, site):
+        self.site = site
+        self.dso = self.stub("dso/wires")
+        self.aggregator = self.stub("aggregator/agg")
+
+    def stub(self, who):
+        return self.site.stub(demand_response_pb2_grpc.DemandResponseServiceStub, who)
+
+    def event_request(self, message):
+        signed = self.site.signed("wires", "envelope-wires", message)
+        return pb.CreateEventRequest(parent=NAME, event=signed, request_id=self.site.request_id())
+
+    def offer_request(self, message, parent=EVENT):
+        signed = self.site.signed("agg", "offer-agg", message)
+        return pb.SubmitOfferRequest(parent=parent, offer=signed, request_id=self.site.request_id())
+
+    def accept_request(self, id_="o", parent=EVENT, power_w=0):
+        name = f"{parent}/offers/{id_}"
+        return pb.AcceptOfferRequest(name=name, power_w=power_w, request_id=self.site.request_id())
+
+    def ask(self, *args, **changes):
+        return self.dso.CreateEvent(self.event_request(event(self.site, *args, **changes))).event
+
+    def bid(self, *args, parent=EVENT, **changes):
+        message = offer(*args, parent=parent, **changes)
+        return self.aggregator.SubmitOffer(self.offer_request(message, parent)).offer
+
+    def accept(self, *args, **values):
+        accepted = self.dso.AcceptOffer(self.accept_request(*args, **values)).offer
+        self.site.advance()  # the store has seen what the book of limits holds
+        return accepted
+
+    def cancel(self, name=EVENT):
+        return self.dso.CancelEvent(pb.CancelEventRequest(name=name, request_id=self.site.request_id())).event
+
+    def get(self, name=EVENT, who=None):
+        return (who or self.dso).GetEvent(pb.GetEventRequest(name=name)).event
+
+    def state(self, name=EVENT):
+        return pb.EventState.Name(self.get(name).state).removeprefix("EVENT_STATE_")
+
+    def offers(self, who=None):
+        return (who or self.dso).ListOffers(pb.ListOffersRequest(parent=EVENT)).offers
+
+    def refused(self, call, request):
+        return self.site.refused(call, request)
+
+
+@pytest.fixture
+def parties(settled):
+    return Parties(settled)
+
+
+class TestWholeEvent:
+    def test_it_is_asked_offered_accepted_kept_verified_and_paid(self, parties):
+        site = parties.site
+        parties.ask()
+        assert parties.state() == "REQUESTED"
+        parties.bid()
+        assert parties.state() == "OFFERED"
+        assert parties.accept(power_w=1000).accepted_w == 1000
+        assert (parties.state(), parties.get().accepted_w) == ("ACCEPTED", 1000)
+        baseline = list(parties.get().baseline_wh)
+        site.live(until=site.start + 3600)
+        assert parties.state() == "ACTIVE"
+        plan = json.loads(site.row(2).plan)["net_w"]
+        assert all(net <= base * 4 - 1000 for net, base in zip(plan[:2], baseline, strict=True))
+        site.live(until=site.start + 4500)
+        assert parties.state() == "ACTIVE"
+        site.live(until=site.start + 5400)
+        assert parties.state() == "VERIFIED"
+        (kept,) = parties.offers()
+        assert [d.metered_wh for d in kept.deliveries] == list(NET_WH["bob"][4:6])
+        assert [d.baseline_wh for d in kept.deliveries] == list(kept.baseline_wh)
+        for one in kept.deliveries:
+            assert one.delivered_wh == max(0, one.baseline_wh - one.metered_wh) > 250
+            assert (one.paid_wh, one.amount_micro) == (250, 75_000)
+        posted = [p for p in site.postings(2) if p[1] == "DEMAND_RESPONSE"]
+        assert posted == [("dso", "DEMAND_RESPONSE", -75_000), ("aggregator:agg", "DEMAND_RESPONSE", 75_000)] * 2
+        assert sum(amount for _, _, amount in site.postings(2)) == 0
+        assert not [p for n in (0, 1) for p in site.postings(n) if p[1] == "DEMAND_RESPONSE"]
+
+    def test_less_than_accepted_is_paid_as_it_was(self, parties):
+        site = parties.site
+        parties.ask()
+        parties.bid(members=members("eve"), power_w=2000)
+        parties.accept()
+        site.live(until=site.start + 5400)
+        (kept,) = parties.offers()
+        found = [d.delivered_wh for d in kept.deliveries]
+        assert found == [max(0, b - m) for b, m in zip(kept.baseline_wh, NET_WH["eve"][4:6], strict=True)]
+        assert [d.paid_wh for d in kept.deliveries] == found
+        assert found[1] == 0 < found[0] < 500
+
+    def test_late_readings_leave_it_ended_until_they_come(self, parties):
+        site = parties.site
+        parties.ask()
+        parties.bid()
+        parties.accept()
+        site.live(until=site.start + 5400, missing={("bob", 5)})
+        assert parties.state() == "ENDED"
+        assert not parties.offers()[0].deliveries
+        late = site.batch(site.start + 4500, members=["bob"], sequence=99)
+        site.gateway.SubmitReadings(site.batch_request(late))
+        site.advance()
+        assert parties.state() == "VERIFIED"
+
+    def test_it_goes_on_after_a_restart_and_the_limits_with_it(self, parties):
+        parties.ask()
+        parties.bid()
+        request = parties.accept_request()
+        first = parties.dso.AcceptOffer(request)
+        parties.site.restart()
+        again = Parties(parties.site)
+        assert again.dso.AcceptOffer(request) == first
+        assert again.state() == "ACCEPTED"
+        again.site.advance()
+        book = again.site.service._limits.book
+        held = book.limits_for_window("village", again.site.start, again.site.end)
+        assert [limit.id for limit in held] == ["demand-response/e/1400"]
+
+    def test_two_windows_are_paid_each_with_its_own_settlement(self, parties):
+        site = parties.site
+        parties.ask(first=5, end=7)
+        parties.bid()
+        parties.accept()
+        site.live(until=site.start + 5400)
+        assert (parties.state(), len(parties.offers()[0].deliveries)) == ("ACTIVE", 1)
+        site.live(until=site.start + 7200)
+        assert (parties.state(), len(parties.offers()[0].deliveries)) == ("VERIFIED", 2)
+
+
+class TestLimits:
+    def limits(self, parties):
+        book = parties.site.service._limits.book
+        return book.limits_for_window("village", parties.site.start, parties.site.end)
+
+    def test_what_is_accepted_bounds_the_target_and_what_is_taken_back_does_not(self, parties):
+        baseline = list(parties.ask().baseline_wh)
+        parties.bid()
+        assert self.limits(parties) == ()
+        parties.accept(power_w=400)
+        (limit,) = self.limits(parties)
+        assert (limit.target, [p.upper_w for p in limit.periods]) == (NAME, [wh * 4 - 400 for wh in baseline])
+        assert [p.start for p in limit.periods] == [parties.site.start + 3600, parties.site.start + 4500]
+        assert parties.cancel().state == pb.EVENT_STATE_CANCELLED
+        assert self.limits(parties) == ()
+
+    def test_what_is_accepted_later_comes_on_top(self, parties):
+        baseline = list(parties.ask(direction=pb.DEMAND_DIRECTION_INCREASE).baseline_wh)
+        parties.bid("a", members=members("bob"))
+        parties.bid("b", members=members("eve"))
+        parties.accept("a", power_w=300)
+        parties.accept("b", power_w=200)
+        (limit,) = self.limits(parties)
+        assert [(p.lower_w, p.upper_w) for p in limit.periods] == [(wh * 4 + 500, None) for wh in baseline]
+
+    def test_a_book_that_missed_it_catches_up(self, parties):
+        parties.ask()
+        parties.bid()
+        site = parties.site
+        site.database.run(lambda c: c.execute(schema.demand_offers.update().values(accepted_w=100)))
+        assert self.limits(parties) == ()
+        site.advance()
+        assert [limit.id for limit in self.limits(parties)] == ["demand-response/e/100"]
+        before = len(site.service._limits.book.records())
+        site.advance()
+        assert len(site.service._limits.book.records()) == before
+
+
+class TestBaseline:
+    def test_it_is_what_was_planned_before_anybody_asked(self, parties):
+        record = parties.ask()
+        kept = json.loads(parties.site.rows("demand_events")[0]["baseline"])
+        assert record.baseline_digest == hashlib.sha256(json.dumps(kept, separators=(",", ":")).encode()).digest()
+        assert list(record.baseline_wh) == [sum(column) for column in zip(*kept.values(), strict=True)]
+        plan = json.loads(parties.site.row(1).plan)
+        for energy, net in zip(record.baseline_wh, plan["net_w"][2:4], strict=True):
+            assert abs(energy * 4 - net) <= 6  # three members, each rounded to whole Wh
+
+    def test_of_cleared_windows_it_is_the_position(self, parties):
+        site = parties.site
+        site.live(until=site.start + 3300)
+        parties.ask(offer_deadline=fields.timestamp(site.start + 3600))
+        kept = json.loads(site.rows("demand_events")[0]["baseline"])
+        cleared = {(r["member"], r["mtu_start"]): r["net_wh"] for r in site.of_window("positions", 2)}
+        assert kept == {m: [cleared[m, site.start + 3600], cleared[m, site.start + 4500]] for m in site.members}
+
+    def test_before_anything_is_planned_there_is_none(self, site):
+        parties = Parties(site)
+        request = parties.event_request(event(site))
+        answer = parties.refused(parties.dso.CreateEvent, request)
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "NO_BASELINE")
+
+    def test_nobodys_own_profile_is_shown(self, parties):
+        assert not parties.ask("one", target=members("bob")[0]).baseline_wh
+        parties.ask()
+        assert not parties.get(who=parties.aggregator).baseline_wh
+        assert parties.get(who=parties.stub("auditor/aud")).baseline_wh
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"name": "e"}, "event.name"),
+            ({"power_w": 0}, "event.power_w"),
+            ({"price_cap_micro_per_kwh": -1}, "event.price_cap_micro_per_kwh"),
+            ({"direction": pb.DEMAND_DIRECTION_UNSPECIFIED}, "event.direction"),
+            ({"direction": 7}, "event.direction"),
+            ({"reason": ""}, "event.reason"),
+            ({"offer_deadline": fields.timestamp(1_700_000_000)}, "event.offer_deadline"),
+            ({"offer_deadline": fields.timestamp(1_900_000_000)}, "event.offer_deadline"),
+            ({"interval": fields.interval_message(1_900_000_800, 1_900_000_801)}, "event.interval"),
+            ({"interval": fields.interval_message(1_900_000_800, 1_900_000_800 + 90_000)}, "event.interval"),
+        ],
+    )
+    def test_a_nonsensical_event_is_refused_by_field(self, parties, changes, field):
+        answer = parties.refused(parties.dso.CreateEvent, parties.event_request(event(parties.site, **changes)))
+        assert answer.code in {StatusCode.INVALID_ARGUMENT, StatusCode.OUT_OF_RANGE}
+        assert answer.fields == (field,)
+
+    @pytest.mark.parametrize("target", ["", f"{NAME}/sections/north", "microgrids/hamlet", *members("nobody")])
+    def test_a_target_that_is_not_there_is_not_found(self, parties, target):
+        answer = parties.refused(parties.dso.CreateEvent, parties.event_request(event(parties.site, target=target)))
+        assert answer.code is StatusCode.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"power_w": 2001}, "offer.power_w"),
+            ({"power_w": 0}, "offer.power_w"),
+            ({"price_micro_per_kwh": 500_001}, "offer.price_micro_per_kwh"),
+            ({"members": []}, "offer.members"),
+            ({"members": members("bob", "bob")}, "offer.members[1]"),
+            ({"members": ["bob"]}, "offer.members[0]"),
+        ],
+    )
+    def test_a_nonsensical_offer_is_refused_by_field(self, parties, changes, field):
+        parties.ask()
+        answer = parties.refused(parties.aggregator.SubmitOffer, parties.offer_request(offer(**changes)))
+        assert answer.code in {StatusCode.INVALID_ARGUMENT, StatusCode.OUT_OF_RANGE}
+        assert answer.fields == (field,)
+
+    def test_forged_ones_are_refused(self, parties):
+        request = parties.event_request(event(parties.site))
+        request.event.payload = event(parties.site, power_w=9).SerializeToString()
+        assert parties.refused(parties.dso.CreateEvent, request).reason == "BAD_SIGNATURE"
+        parties.ask()
+        bid = parties.offer_request(offer())
+        bid.offer.payload = offer(power_w=9).SerializeToString()
+        assert parties.refused(parties.aggregator.SubmitOffer, bid).reason == "BAD_SIGNATURE"
+        other = parties.stub("aggregator/other")
+        assert parties.refused(other.SubmitOffer, parties.offer_request(offer())).reason == "BAD_SIGNATURE"
+
+    def test_members_who_gave_no_mandate_are_not_found(self, parties):
+        parties.ask(target=f"{NAME}/sections/west")
+        answer = parties.refused(parties.aggregator.SubmitOffer, parties.offer_request(offer(members=members("bob"))))
+        assert answer.code is StatusCode.NOT_FOUND
+        answer = parties.refused(parties.aggregator.SubmitOffer, parties.offer_request(offer(members=members("x"))))
+        assert answer.code is StatusCode.NOT_FOUND
+
+    def test_late_ones_are_refused(self, parties):
+        site = parties.site
+        parties.ask()
+        parties.bid()
+        parties.ask("none")
+        site.live(until=site.start + 2700)
+        assert parties.state(f"{NAME}/events/none") == "EXPIRED"
+        answer = parties.refused(parties.aggregator.SubmitOffer, parties.offer_request(offer("late")))
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "TOO_LATE")
+        site.live(until=site.start + 3600)
+        answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request())
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+        answer = parties.refused(parties.dso.CancelEvent, pb.CancelEventRequest(name=EVENT, request_id="x"))
+        assert answer.reason == "WRONG_STATE"
+        assert parties.state() == "EXPIRED"
+
+    def test_an_offer_is_accepted_once_and_no_more_than_is_wanted(self, parties):
+        parties.ask()
+        parties.bid()
+        parties.bid("p", members=members("eve"))
+        parties.accept()
+        answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request(power_w=1))
+        assert answer.reason == "ALREADY_ACCEPTED"
+        for power_w in (601, 1401, -1, 0):
+            answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request("p", power_w=power_w))
+            assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("power_w",))
+        assert parties.accept("p", power_w=600).accepted_w == 600
+
+    def test_nobody_is_paid_twice_for_the_same_energy(self, parties):
+        parties.ask()
+        parties.ask("f", first=5, end=8)
+        parties.bid()
+        parties.bid(parent=f"{NAME}/events/f", members=members("ada", "bob"))
+        parties.accept()
+        answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request(parent=f"{NAME}/events/f"))
+        assert (answer.reason, "bob gives for e/o" in answer.message) == ("MEMBER_TAKEN", True)
+
+    def test_who_did_not_ask_cannot_accept_or_cancel(self, parties):
+        parties.ask()
+        parties.bid()
+        other = parties.stub("dso/other")
+        assert parties.refused(other.AcceptOffer, parties.accept_request()).code is StatusCode.NOT_FOUND
+        request = pb.CancelEventRequest(name=EVENT, request_id="x")
+        assert parties.refused(other.CancelEvent, request).code is StatusCode.NOT_FOUND
+
+    def test_names_are_taken_once(self, parties):
+        parties.ask()
+        parties.bid()
+        for call, request in (
+            (parties.dso.CreateEvent, parties.event_request(event(parties.site))),
+            (parties.aggregator.SubmitOffer, parties.offer_request(offer())),
+        ):
+            assert parties.refused(call, request).code is StatusCode.ALREADY_EXISTS
+
+
+def test_an_aggregator_sees_its_own_offers_only(parties):
+    parties.ask()
+    parties.bid()
+    assert len(parties.offers()) == len(parties.offers(parties.aggregator)) == 1
+    assert not parties.offers(parties.stub("aggregator/other"))
+
+
+def test_events_are_listed_in_pages(parties):
+    for id_ in "abc":
+        parties.ask(id_)
+    first = parties.dso.ListEvents(pb.ListEventsRequest(parent=NAME, page_size=2))
+    rest = parties.dso.ListEvents(pb.ListEventsRequest(parent=NAME, page_token=first.next_page_token))
+    assert [e.event.name[-1] for e in (*first.events, *rest.events)] == ["a", "b", "c"]
+
+
+def test_the_envelopes_of_the_dso_are_listed_beside_what_is_accepted(parties):
+    parties.ask()
+    parties.bid()
+    parties.accept()
+    found = parties.site.dso.ListEnvelopes(dso_pb2.ListEnvelopesRequest(parent=NAME)).envelopes
+    assert [(e.envelope.target, e.envelope.reason) for e in found] == [(NAME, "the line is hot")]
