@@ -90,7 +90,7 @@ class Site(Callers, Messages):
                 authority=self.authority.certificate,
                 # The clock leaps from MTU to MTU: streams live through that.
                 lease_s=LEASE_S,
-                limits_journal=self.path.with_suffix(".limits"),
+                limits_journal=None if isinstance(self.path, str) else self.path.with_suffix(".limits"),
             ),
             database=self.database,
             clock=self.clock,
