@@ -17,6 +17,9 @@ from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, S
 Place = tuple[str, Source]
 """A target and a source."""
 
+LONG_OVER_S = 7 * 86_400
+"""Seconds after its end at which an envelope is looked at no more, however a clock was set."""
+
 
 class Area:
     """One microgrid's envelopes and defaults, in the order in which they were accepted.
@@ -45,19 +48,26 @@ class Area:
     def add(self, envelope: Envelope) -> None:
         """Take an envelope in: it supersedes what it overlaps, or is superseded by it."""
         place = envelope.target, envelope.source
-        others = self._by_place.setdefault(place, [])
+        long_over = envelope.created - LONG_OVER_S
+        others = [id_ for id_ in self._by_place.get(place, ()) if self.envelopes[id_].ends > long_over]
+        first, last = envelope.periods[0].start, envelope.ends
+        rivals = [
+            id_
+            for id_ in others
+            if id_ not in self._cancelled
+            and self.envelopes[id_].ends > first
+            and self.envelopes[id_].periods[0].start < last
+        ]
         for side in Side:
             own = segments_of(envelope, side)
-            for id_ in others:
-                if id_ in self._cancelled:
-                    continue
+            for id_ in rivals:
                 # The whole of the other counts, so that what a third one took from it is not given to the newcomer.
                 if envelope.primacy <= self.envelopes[id_].primacy:
                     self._live[id_, side] = without(self._live[id_, side], own)
                 else:
                     own = without(own, segments_of(self.envelopes[id_], side))
             self._live[envelope.id, side] = own
-        others.append(envelope.id)
+        self._by_place[place] = [*others, envelope.id]
         self.envelopes[envelope.id] = envelope
 
     def cancel(self, id_: str) -> None:
@@ -109,10 +119,12 @@ class Area:
         """The instants in ``(start, end)`` at which what holds on a target may change."""
         instants = {
             edge
-            for id_, envelope in self.envelopes.items()
-            if envelope.target == target and id_ not in self._cancelled
+            for place, ids in self._by_place.items()
+            if place[0] == target
+            for id_ in ids
+            if id_ not in self._cancelled and self.envelopes[id_].ends > start
             for side in Side
-            for segment in segments_of(envelope, side)
+            for segment in segments_of(self.envelopes[id_], side)
             for edge in (segment.start, segment.end)
         }
         return sorted(edge for edge in instants if start < edge < end)

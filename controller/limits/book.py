@@ -56,7 +56,8 @@ class LimitsBook:
         self._clock = clock
         self._monotonic = monotonic
         self._timing = Timing() if timing is None else timing
-        self._areas: dict[str, Area] = defaultdict(Area)
+        # Never changed but replaced: windows are frozen in a thread of the database's.
+        self._areas: dict[str, Area] = {}
         self._supervision: dict[tuple[str, str], Supervision] = {}
         self._answers: OrderedDict[tuple[str, str], Answered] = OrderedDict()
         self._listeners: list[Callable[[str], None]] = []
@@ -65,22 +66,25 @@ class LimitsBook:
         self._began = monotonic.now()
         self._offset = clock.now() - self._began
         for record in journal.records():
-            self._apply(record)
+            self._apply(record, self._areas.setdefault(records.microgrid_of(record), Area()))
+
+    def _area(self, microgrid: str) -> Area:
+        return self._areas.get(microgrid) or Area()
 
     # What holds.
 
     def effective(self, microgrid: str, target: str, instant: float | None = None) -> Band:
         """What holds on a target, now or at an instant."""
         at = self._clock.now() if instant is None else instant
-        return self._areas[microgrid].effective(target, at, self.controls(microgrid))
+        return self._area(microgrid).effective(target, at, self.controls(microgrid))
 
     def targets(self, microgrid: str) -> tuple[str, ...]:
         """Everything that is bounded by anything, in order."""
-        return self._areas[microgrid].targets()
+        return self._area(microgrid).targets()
 
     def limits_for_window(self, microgrid: str, start: int, end: int) -> tuple[Limit, ...]:
         """What a window's clearing has to keep from ``start`` to ``end``, as things stand now; in order of ids."""
-        area, controls = self._areas[microgrid], self.controls(microgrid)
+        area, controls = self._area(microgrid), self.controls(microgrid)
         pieces: dict[tuple[str, str], list[Bounds]] = defaultdict(list)
         for target in area.targets():
             edges = [start, *area.changes(target, start, end), end]
@@ -100,38 +104,38 @@ class LimitsBook:
 
     def envelope(self, microgrid: str, id_: str) -> Envelope | None:
         """The envelope of that id."""
-        return self._areas[microgrid].envelopes.get(id_)
+        return self._area(microgrid).envelopes.get(id_)
 
     def envelopes(self, microgrid: str) -> list[Envelope]:
         """All envelopes in order of their ids."""
-        return [envelope for _, envelope in sorted(self._areas[microgrid].envelopes.items())]
+        return [envelope for _, envelope in sorted(self._area(microgrid).envelopes.items())]
 
     def standing(self, envelope: Envelope) -> tuple[Standing, tuple[tuple[int, int], ...]]:
         """Whether an envelope counts, and in which parts of its periods."""
-        area = self._areas[envelope.microgrid]
+        area = self._area(envelope.microgrid)
         return area.standing(envelope.id, self._clock.now()), area.effective_intervals(envelope.id)
 
     def foresee(self, envelope: Envelope) -> tuple[Standing, tuple[tuple[int, int], ...]]:
         """What `standing` would say of an envelope once it was added."""
-        area = self._areas[envelope.microgrid].copy()
+        area = self._area(envelope.microgrid).copy()
         area.add(envelope)
         return area.standing(envelope.id, self._clock.now()), area.effective_intervals(envelope.id)
 
     def defaults(self, microgrid: str) -> list[Default]:
         """All defaults in order of targets and sources."""
-        return [default for _, default in sorted(self._areas[microgrid].defaults.items())]
+        return [default for _, default in sorted(self._area(microgrid).defaults.items())]
 
     def stated(self, microgrid: str, target: str) -> Band:
         """What the defaults on a target come to together."""
-        return self._areas[microgrid].stated(target)
+        return self._area(microgrid).stated(target)
 
     def counter(self, microgrid: str, key_id: str) -> int:
         """The highest counter that a key has signed."""
-        return self._areas[microgrid].counter(key_id)
+        return self._area(microgrid).counter(key_id)
 
     def signed(self, microgrid: str, names: Sequence[str]) -> list[Signature]:
         """What DSOs signed of limits that bind, by the names in a `Band`."""
-        area = self._areas[microgrid]
+        area = self._area(microgrid)
         known = {envelope.name: envelope.signed for envelope in area.envelopes.values()}
         known |= {f"default:{default.source}": default.signed for default in area.defaults.values()}
         return [known[name] for name in dict.fromkeys(names) if name in known and known[name].payload]
@@ -140,7 +144,9 @@ class LimitsBook:
 
     def supervision(self, microgrid: str) -> Mapping[str, Supervision]:
         """How each DSO stands to a microgrid, by the id of its identity."""
-        return {holder: known for (grid, holder), known in sorted(self._supervision.items()) if grid == microgrid}
+        return {
+            holder: known for (grid, holder), known in sorted(self._supervision.copy().items()) if grid == microgrid
+        }
 
     def controls(self, microgrid: str) -> dict[str, Control]:
         """Just the states."""
@@ -188,7 +194,7 @@ class LimitsBook:
         StoreError
             If it cannot be journaled; nothing has changed then.
         """
-        holder = self._areas[microgrid].envelopes[id_].source.holder
+        holder = self._area(microgrid).envelopes[id_].source.holder
         await self._change({"kind": "cancel", "microgrid": microgrid, "id": id_}, answered, restated=holder)
 
     async def set_default(self, default: Default, answered: Answered | None = None) -> None:
@@ -209,7 +215,9 @@ class LimitsBook:
 
     def rate(self, microgrid: str, rating: Mapping[str, Band]) -> None:
         """Bounds of targets that nobody's envelope or default makes, such as connections' ratings."""
-        self._areas[microgrid].rate(rating)
+        area = self._area(microgrid).copy()
+        area.rate(rating)
+        self._areas[microgrid] = area
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call with a microgrid's id whenever what holds there may have changed."""
@@ -244,10 +252,12 @@ class LimitsBook:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, record)
         except RuntimeError as err:
             raise StoreError("limits journal: the service is stopping") from err
-        self._apply(record)
+        microgrid = records.microgrid_of(record)
+        area = self._area(microgrid).copy()
+        self._apply(record, area)
+        self._areas[microgrid] = area
 
-    def _apply(self, record: Record) -> None:
-        area = self._areas[records.microgrid_of(record)]
+    def _apply(self, record: Record, area: Area) -> None:
         match record["kind"]:
             case "envelope":
                 area.add(records.envelope(record["envelope"]))
@@ -270,14 +280,15 @@ class LimitsBook:
     def _step(self, microgrid: str, holder: str, event: Event) -> None:
         was = self._supervision[microgrid, holder]
         now = step(was, event, self._timing)
-        area = self._areas[microgrid]
         if now.control is not was.control:
+            area = self._area(microgrid).copy()
             log.warning("microgrid %s: DSO %s: %s: %s", microgrid, holder, now.control.value, now.reason)
             if now.control is Control.FAILSAFE:
                 # What held by the clock as it was; a clock that was set since must not choose it.
                 area.hold(holder, self.controls(microgrid), event.at + self._offset)
             elif now.control is Control.CONTROLLED:
                 area.release(holder)
+            self._areas[microgrid] = area
         self._supervision[microgrid, holder] = now
         if now.control is not was.control:
             self._tell(microgrid)
