@@ -61,5 +61,5 @@ class MeasuredSolver:
 
 
 def _gap(objective: float, lower_bound: float) -> float:
-    """How far an objective is from its bound, relative to itself."""
-    return (objective - lower_bound) / max(abs(objective), 1e-9)
+    """How far an objective is from its bound, relative to itself; rounding alone is nothing."""
+    return max(0.0, objective - lower_bound) / max(abs(objective), 1e-9)

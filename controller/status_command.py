@@ -88,8 +88,9 @@ def _clearing(clearing: dict[str, Any] | None) -> str:
     state = clearing["state"].removeprefix("WINDOW_STATE_").lower()
     if clearing["failure"]:
         return f"{clearing['window']}: {state}: {clearing['failure']}"
+    trades = "trade" if clearing["trade_count"] == 1 else "trades"
     gap = clearing["certificate"]["gap"] if "certificate" in clearing else 0.0
-    return f"{clearing['window']}: {state}, {clearing['trade_count']} trades, gap {100 * gap:.3g} %"
+    return f"{clearing['window']}: {state}, {clearing['trade_count']} {trades}, gap {100 * gap:.3g} %"
 
 
 def _line(name: str, text: str) -> str:
