@@ -125,6 +125,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.AuditService/ListHeaders": _EVERYONE,
     "/gridpact.v1.AuditService/GetHeader": _EVERYONE,
     "/gridpact.v1.AuditService/GetProof": frozenset({Role.AUDITOR}),
+    "/gridpact.v1.AuditService/ListAccess": frozenset({Role.AUDITOR, Role.OPERATOR, Role.PARTICIPANT}),
     # Registered in development only.
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _EVERYONE,
     "/grpc.health.v1.Health/Check": _EVERYONE,
@@ -167,6 +168,7 @@ OWN: dict[str, Own] = {
     "/gridpact.v1.MeteringService/SubmitReadings": Own.SIGNER,
     "/gridpact.v1.MeteringService/ListReadings": Own.MEMBER,
     "/gridpact.v1.ValidatorService/SubmitAttestation": Own.SIGNER,
+    "/gridpact.v1.AuditService/ListAccess": Own.PART,
 }
 """The matrix, continued: what a method asks for beyond role and grid; without an entry the grid is enough."""
 

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from contracts.anchoring import AnchorProgress
 from contracts.errors import AnchorError
 from controller import demand_limits
+from controller.access_journal import AccessJournal
 from controller.admission import Gate
 from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
@@ -37,7 +38,7 @@ from controller.services.edge import RECHECK_S, Edge
 from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
 from controller.status import StatusBoard
-from controller.store import calls, denied
+from controller.store import accesses, calls, denied
 from controller.store.database import Database
 from controller.window import WindowEngine
 
@@ -245,13 +246,17 @@ class Service:
         )
         denials = Denials(settings.denials)
         denials.restore(database.run(denied.all_denied))
+        self._database = database
+        self._journal = AccessJournal()
         self._edge = Edge(
             Gate(
                 wall=SystemClock() if wall is None else wall,
                 monotonic=time.monotonic,
                 denials=denials,
                 quotas=Quotas() if quotas is None else quotas,
-            )
+            ),
+            journal=self._journal,
+            clock=clock,
         )
         self._rechecking: asyncio.Task[None] | None = None
         self.status = StatusBoard(
@@ -269,6 +274,7 @@ class Service:
             limits=self._limits,
             denials=denials,
             status=self.status,
+            journal=self._journal,
         )
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -353,9 +359,20 @@ class Service:
         for name in ("", *SERVICES):
             await self._health.set(name, status)
 
-    async def flush(self) -> None:
-        """Put what drivers said on disk, and let owners' wishes go on with the time."""
+    async def _flush(self) -> None:
         await self._hub.flush()
+        noted = self._journal.take()
+        if not noted:
+            return
+        try:
+            await self._database.run_async(accesses.append, noted)
+        except StoreError:
+            self._journal.give_back(noted)
+            raise
+
+    async def flush(self) -> None:
+        """Put what drivers said, and who read or was denied what, on disk; let owners' wishes go on with the time."""
+        await self._flush()
 
     async def advance(self) -> int:
         """Let time pass for limits, put what drivers said on disk, and take every step of windows that is due."""
@@ -363,7 +380,7 @@ class Service:
         await self._limits.catch_up()
         await self._follow_demand()
         self._hub.tick()
-        await self._hub.flush()
+        await self._flush()
         return await self._engine.advance()
 
     async def _follow_demand(self) -> None:
@@ -377,7 +394,7 @@ class Service:
         """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""
         await self._limits.catch_up()
         await self._follow_demand()
-        await self._hub.flush()
+        await self._flush()
         await self._engine.start_due()
 
     async def finish(self, seconds: float) -> None:
@@ -418,9 +435,9 @@ class Service:
             await stopped
             self._server = None
         try:
-            await self._hub.flush()
+            await self._flush()
         except StoreError as err:
-            log.error("telemetry of the last moments is lost: %s", err)  # noqa: TRY400  # no fault of ours
+            log.error("telemetry and denials of the last moments are lost: %s", err)  # noqa: TRY400  # no fault of ours
         await self._limits.close()
 
     async def _farewell(self) -> None:

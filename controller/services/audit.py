@@ -4,11 +4,14 @@ import re
 
 from sqlalchemy import Connection
 
+from controller.access import Role
+from controller.access_journal import Entry
 from controller.refusals import not_found
 from controller.services.core import Core, page_of, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.services.proofs import header_message, proof, settled_header
-from controller.store import evidence
+from controller.store import accesses, evidence
 from controller.wire import fields
 from gridpact.v1 import audit_pb2 as pb
 from gridpact.v1 import audit_pb2_grpc, types_pb2
@@ -62,3 +65,36 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             return pb.GetProofResponse(proof=proof(connection, row.name, match[2], int(match[3]), request.name))
 
         return await self._core.database.read_async(read)
+
+    async def ListAccess(self, request: pb.ListAccessRequest, context: Context) -> pb.ListAccessResponse:
+        """The access journal; of it a participant gets what concerns it."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
+        member = caller.id if caller.role is Role.PARTICIPANT else None
+
+        def read(connection: Connection) -> pb.ListAccessResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            after = 0 if page.after is None else int(page.after[0])
+            found = accesses.entries(connection, id_, after=after, count=page.size + 1, member=member)
+            entries, token = page.cut(found, lambda entry: (entry.number,))
+            return pb.ListAccessResponse(accesses=[_access_message(entry) for entry in entries], next_page_token=token)
+
+        return await self._core.database.run_async(read)
+
+
+def _access_message(entry: Entry) -> pb.Access:
+    access = entry.access
+    return pb.Access(
+        number=entry.number,
+        time=fields.timestamp(access.instant),
+        identity=access.identity,
+        method=access.method,
+        resource=access.resource,
+        subject=access.subject,
+        code=access.code,
+        request_digest=access.digest,
+        count=access.count,
+        previous=entry.previous,
+        hash=entry.hash,
+    )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -11,6 +11,7 @@ from controller.errors import StoreError
 from controller.limits.book import Answered
 from controller.limits.directory import Registered
 from controller.refusals import Code, Refusal, conflict, not_found, unavailable
+from controller.services.accessing import access_to
 from controller.services.core import Core, Request
 from controller.signing import verifies
 from controller.wire import fields
@@ -61,6 +62,8 @@ async def once_in_book(
             response = await effect(answered)
         except StoreError as err:
             raise unavailable("LIMITS_JOURNAL", str(err), retry_s=RETRY_S) from err
+    # The database may be stopped: the limits' own journal has the change, this one gets it with the next flush.
+    core.journal.note(access_to(caller, method, cast("Message", request), code="OK", now=core.clock.now()))
     await core.limits.caught_up()
     return response
 

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
 from controller.access import Identity, Role, require_area, require_own
+from controller.access_journal import AccessJournal
 from controller.clock import Clock
 from controller.denials import Denials
 from controller.hub import DriverHub
@@ -16,10 +17,11 @@ from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
 from controller.override_keeper import OverrideKeeper
 from controller.refusals import Code, Refusal, conflict, not_found
+from controller.services.accessing import access_to
 from controller.signing import verifies
 from controller.solving import Solver
 from controller.status import StatusBoard
-from controller.store import calls, market, registry
+from controller.store import accesses, calls, market, registry
 from controller.store.database import Database
 from controller.wire import fields
 from gridpact.v1 import types_pb2
@@ -46,6 +48,7 @@ class Core:
     denials: Denials
     limits: Limits
     status: StatusBoard
+    journal: AccessJournal
 
 
 class Request(Protocol):
@@ -93,6 +96,8 @@ async def once(
             response=response,
             created=int(core.clock.now()),
         )
+        access = access_to(caller, method, cast("Message", request), code="OK", now=core.clock.now())
+        accesses.append(connection, [access])
         return response
 
     response = await core.database.run_async(act)

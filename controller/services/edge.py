@@ -10,10 +10,13 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from controller.access import Identity
+from controller.access_journal import AccessJournal
 from controller.admission import Gate, Peer, identify
+from controller.clock import Clock
 from controller.quotas import Bucket
 from controller.refusals import Code, Refusal, invalid, too_late
 from controller.services import answers
+from controller.services.accessing import ENTERED, PERSONAL, access_to, reads_anothers, refused_access
 from controller.services.allowances import allowance
 from controller.services.answers import answer, translate
 
@@ -61,10 +64,14 @@ class Edge(grpc.aio.ServerInterceptor):
     Parameters
     ----------
     gate : decides who is let in, and who may stay
+    journal : takes denials, and readings of personal data
+    clock : when they were
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, *, journal: AccessJournal, clock: Clock) -> None:
         self._gate = gate
+        self._journal = journal
+        self._clock = clock
         self._streams: set[_Stream] = set()
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -120,7 +127,9 @@ class Edge(grpc.aio.ServerInterceptor):
                 limit = asyncio.timeout(seconds)
                 try:
                     async with limit:
-                        return await behaviour(_readable(request), context)
+                        response = await behaviour(_readable(request), context)
+                        self._note_reading(method, context, request)
+                        return response
                 except TimeoutError as err:
                     if not limit.expired():
                         raise
@@ -128,9 +137,29 @@ class Edge(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as err:
-                await answer(context, translate(err, method))
+                refusal = translate(err, method)
+                self._note_refusal(method, context, request, refusal)
+                await answer(context, refusal)
 
         return guarded
+
+    def _note_reading(self, method: str, context: Context, request: Received) -> None:
+        if method not in PERSONAL:
+            return
+        caller = caller_of(context)
+        access = access_to(caller, method, request.message, code="OK", now=self._clock.now())
+        if reads_anothers(caller, method, access):
+            self._journal.note(access)
+
+    def _note_refusal(self, method: str, context: Context, request: Received | None, refusal: Refusal) -> None:
+        if refusal.code.name not in ENTERED:
+            return
+        try:
+            caller = caller_of(context)
+        except Refusal:
+            return  # nobody that we know: there is no journal of its microgrid
+        message = None if request is None else request.message
+        self._journal.note(refused_access(caller, method, message, code=refusal.code.name, now=self._clock.now()))
 
     def _guard_stream(
         self, method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any] | Awaitable[None]]
@@ -158,7 +187,9 @@ class Edge(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as err:
-                await answer(context, translate(err, method))
+                refusal = translate(err, method)
+                self._note_refusal(method, context, request if single else None, refusal)
+                await answer(context, refusal)
 
         return guarded
 

@@ -7,6 +7,7 @@ migration rebuilds the table, and a table whose triggers are missing must never 
 from sqlalchemy import Connection, text
 
 APPEND_ONLY = (
+    "accesses",
     "attestations",
     "consent_revocations",
     "consents",

@@ -185,6 +185,26 @@ keys = _table(
     ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
 )
 
+accesses = _table(
+    "accesses",
+    _text("microgrid"),
+    _wide("number"),
+    _wide("instant"),
+    _text("identity"),
+    _text("method"),
+    _text("resource"),
+    _text("subject"),
+    _text("code"),
+    _bytes("digest"),
+    _wide("count"),
+    _bytes("previous"),
+    _bytes("hash"),
+    PrimaryKeyConstraint("microgrid", "number"),
+    UniqueConstraint("microgrid", "hash"),
+    CheckConstraint('number > 0 AND "count" > 0', name="counted"),
+)
+"""Who did what, a chain for each microgrid. Append-only."""
+
 denials = _table(
     "denials",
     _text("microgrid"),

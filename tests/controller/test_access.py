@@ -316,6 +316,7 @@ def requests_for(site, grid):
         "auditor/aud /AuditService/ListHeaders": {"parent": name},
         "auditor/aud /AuditService/GetHeader": {"window": window},
         "auditor/aud /AuditService/GetProof": {"name": f"{window}/trades/0"},
+        "auditor/aud /AuditService/ListAccess": {"parent": name},
     }
 
 

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from gridpact.v1 import types_pb2 as types_pb2
 import builtins as builtins
@@ -238,5 +239,121 @@ class GetProofResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Access(message.Message):
+    """One entry of the access journal."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    IDENTITY_FIELD_NUMBER: builtins.int
+    METHOD_FIELD_NUMBER: builtins.int
+    RESOURCE_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """From 1 on, without gaps."""
+    identity: builtins.str
+    """Who, spiffe://GRID/ROLE/ID."""
+    method: builtins.str
+    """Of the API, as /gridpact.v1.AuditService/ListAccess."""
+    resource: builtins.str
+    """What the request named; empty where it named nothing."""
+    subject: builtins.str
+    """Whose data it is: a member's id, * for all members, empty for nobody's."""
+    code: builtins.str
+    """Canonical code of the outcome, as OK or PERMISSION_DENIED. LOST counts accesses that were not entered singly."""
+    request_digest: builtins.bytes
+    """SHA-256 of the request; of the first where there are several."""
+    count: builtins.int
+    """How many equal ones; 1 for a change."""
+    previous: builtins.bytes
+    """Hash of the entry before; 32 zero bytes at the start."""
+    hash: builtins.bytes
+    """SHA-256 over all of the above; docs/security.md says how."""
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When; of the first where there are several."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
+        identity: builtins.str = ...,
+        method: builtins.str = ...,
+        resource: builtins.str = ...,
+        subject: builtins.str = ...,
+        code: builtins.str = ...,
+        request_digest: builtins.bytes = ...,
+        count: builtins.int = ...,
+        previous: builtins.bytes = ...,
+        hash: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "count", b"count", "hash", b"hash", "identity", b"identity", "method", b"method", "number", b"number", "previous", b"previous", "request_digest", b"request_digest", "resource", b"resource", "subject", b"subject", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListAccessRequest(message.Message):
+    """Asks who did what."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    """At most 1000; 100 where 0."""
+    page_token: builtins.str
+    """From an earlier page."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListAccessResponse(message.Message):
+    """A page of the journal."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ACCESSES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def accesses(self) -> containers.RepeatedCompositeFieldContainer[Access]:
+        """In order of their numbers."""
+
+    def __init__(
+        self,
+        *,
+        accesses: abc.Iterable[Access] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accesses", b"accesses", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

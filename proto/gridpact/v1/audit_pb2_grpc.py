@@ -50,6 +50,11 @@ class AuditServiceStub:
                 request_serializer=gridpact_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
                 _registered_method=True)
+        self.ListAccess = channel.unary_unary(
+                '/gridpact.v1.AuditService/ListAccess',
+                request_serializer=gridpact_dot_v1_dot_audit__pb2.ListAccessRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_audit__pb2.ListAccessResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
@@ -75,6 +80,14 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAccess(self, request, context):
+        """The access journal in order: every change, every denial, every reading of another's personal data. A participant gets
+        its own calls and what concerns its own data; then numbers have gaps, and the chain cannot be checked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +105,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetProof,
                     request_deserializer=gridpact_dot_v1_dot_audit__pb2.GetProofRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_audit__pb2.GetProofResponse.SerializeToString,
+            ),
+            'ListAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccess,
+                    request_deserializer=gridpact_dot_v1_dot_audit__pb2.ListAccessRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_audit__pb2.ListAccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +194,33 @@ class AuditService:
             '/gridpact.v1.AuditService/GetProof',
             gridpact_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
             gridpact_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.AuditService/ListAccess',
+            gridpact_dot_v1_dot_audit__pb2.ListAccessRequest.SerializeToString,
+            gridpact_dot_v1_dot_audit__pb2.ListAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

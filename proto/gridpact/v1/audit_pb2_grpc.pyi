@@ -37,6 +37,10 @@ class AuditServiceStub:
     """In the order of the chain: each carries the hash of the one before."""
     GetHeader: grpc.UnaryUnaryMultiCallable[audit_pb2.GetHeaderRequest, audit_pb2.GetHeaderResponse]
     GetProof: grpc.UnaryUnaryMultiCallable[audit_pb2.GetProofRequest, audit_pb2.GetProofResponse]
+    ListAccess: grpc.UnaryUnaryMultiCallable[audit_pb2.ListAccessRequest, audit_pb2.ListAccessResponse]
+    """The access journal in order: every change, every denial, every reading of another's personal data. A participant gets
+    its own calls and what concerns its own data; then numbers have gaps, and the chain cannot be checked.
+    """
 
 @typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -47,6 +51,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """In the order of the chain: each carries the hash of the one before."""
     GetHeader: aio.UnaryUnaryMultiCallable[audit_pb2.GetHeaderRequest, audit_pb2.GetHeaderResponse]  # type: ignore[assignment]
     GetProof: aio.UnaryUnaryMultiCallable[audit_pb2.GetProofRequest, audit_pb2.GetProofResponse]  # type: ignore[assignment]
+    ListAccess: aio.UnaryUnaryMultiCallable[audit_pb2.ListAccessRequest, audit_pb2.ListAccessResponse]  # type: ignore[assignment]
+    """The access journal in order: every change, every denial, every reading of another's personal data. A participant gets
+    its own calls and what concerns its own data; then numbers have gaps, and the chain cannot be checked.
+    """
 
 class AuditServiceServicer(metaclass=abc_1.ABCMeta):
     """For auditors: everything that was anchored, and proofs of it."""
@@ -72,5 +80,15 @@ class AuditServiceServicer(metaclass=abc_1.ABCMeta):
         request: audit_pb2.GetProofRequest,
         context: _ServicerContext,
     ) -> typing.Union[audit_pb2.GetProofResponse, abc.Awaitable[audit_pb2.GetProofResponse]]: ...
+
+    @abc_1.abstractmethod
+    def ListAccess(
+        self,
+        request: audit_pb2.ListAccessRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[audit_pb2.ListAccessResponse, abc.Awaitable[audit_pb2.ListAccessResponse]]:
+        """The access journal in order: every change, every denial, every reading of another's personal data. A participant gets
+        its own calls and what concerns its own data; then numbers have gaps, and the chain cannot be checked.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

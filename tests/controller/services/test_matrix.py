@@ -20,6 +20,7 @@ from gridpact.v1 import (
     participant_pb2,
     validator_pb2,
 )
+from tests.controller.fuzzed_service import Recorder
 from tests.controller.test_access import METHODS, call, requests_for
 
 NAMES = {
@@ -61,12 +62,7 @@ class TestTable:
     def test_a_service_that_it_does_not_fit_does_not_start(self, site, monkeypatch):
         monkeypatch.delitem(access.ALLOWED, "/gridpact.v1.DsoService/GetEnvelope")
         with pytest.raises(ControllerError, match="GetEnvelope: no row"):
-            site.loop.run(start_again(site))
-
-
-async def start_again(site):
-    await site.service.stop()
-    await site.service.start()
+            register.add_servicers(Recorder(), site.service._core)
 
 
 @pytest.fixture
@@ -200,6 +196,7 @@ def test_all_methods_and_roles_are_answered_as_the_matrix_says(peopled):
     order = sorted(
         METHODS, key=lambda path: (path.endswith("DeleteMember"), path.split("/")[-1].startswith(ENDING), path)
     )
+    order = sorted(METHODS, key=lambda path: (path.split("/")[-1].startswith(ENDING), "Operator" in path, path))
     wrong, cells = [], 0
     for path, role in product(order, Role):
         listed = role in ALLOWED[path]

@@ -6,11 +6,12 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
+from controller.access_journal import Access
 from controller.consent import Scope
 from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
 from controller.settlement import Posting
-from controller.store import calls, consents, evidence, guards, market, meters, overrides, schema
+from controller.store import accesses, calls, consents, evidence, guards, market, meters, overrides, schema
 from controller.store.database import Database
 from controller.wishes import Cost, Mode, Step
 
@@ -48,6 +49,10 @@ def filled(village_store):
         overrides.clear(connection, "village", "ada/x", 1, 1)
         report = {"window": WINDOW, "device": "d", "command_id": "c", "state": "APPLIED", "reason": "", "instant": 1}
         market.add_reports(connection, [report])
+        access = Access(
+            microgrid="village", instant=1, identity="i", method="m", resource="", subject="", code="OK", digest=b""
+        )
+        accesses.append(connection, [access])
         connection.execute(schema.limit_records.insert().values(number=0, kind="heartbeat", record="{}"))
         connection.execute(
             schema.headers.insert().values(
