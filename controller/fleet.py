@@ -79,6 +79,11 @@ class FleetDevice:
         """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""
         self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
 
+    def due(self, now: float, *, told: bool) -> bool:
+        """Whether time alone has changed what it is to do: an override is over, or a plan begins of which none was told."""
+        over = self.override is not None and self.override.until <= now
+        return over or (not told and any(start <= now for start in self.planned))
+
     def coming(self, now: float) -> list[Stretch]:
         """What is planned and not over, in order of time; what is over is forgotten."""
         if self.registered is None:

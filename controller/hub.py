@@ -285,6 +285,7 @@ class DriverHub:
         # An older command acts still, though nothing is meant any more.
         acting = told is not None and left > 0 and any(s.start <= now < s.end for s in told.stretches)
         if not meant and not acting:
+            stream.told = None
             return Standing(heartbeat_counter=stream.counter, sequence=0) if owed else None
         same = told is not None and left > 0 and _same(told.stretches, stretches, floor(now), ceil(left))
         if told is not None and same and (not owed or left > max(self._least_left_s, 1.5 * stream.beat_s)):
@@ -386,7 +387,7 @@ class DriverHub:
 
     def tick(self) -> None:
         """Notice what time alone changes: leases and overrides that end, windows that begin, streams gone silent."""
-        instant = self._monotonic.now()
+        now, instant = self._clock.now(), self._monotonic.now()
         for _, id_, device in self._fleet:
             if device.tracked is not None and instant >= device.tracked.expires_at:
                 self._keep(id_, device.tracked, device.tracked.take([CommandState.EXPIRED]))
@@ -401,7 +402,7 @@ class DriverHub:
                 )
                 stream.end(Ending(error=silence))
                 device.stream = None
-            elif device.override is not None or (stream.told is None and device.planned):
+            elif device.due(now, told=stream.told is not None):
                 stream.wake()
 
     async def run(self) -> None:

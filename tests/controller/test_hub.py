@@ -236,6 +236,30 @@ class TestPush:
         assert self.told(hub, stream) is None
         assert values(beat(hub, stream)) == [500, 1000]
 
+    def test_a_window_that_begins_where_nothing_was_meant_is_told(self, hub, times):
+        hub.offer("village", window(), setpoints(BATTERY, 1) + setpoints(BATTERY, 2, start=1800))
+        stream = join(hub)
+        beat(hub, stream)
+        times.pass_(1799)
+        assert beat(hub, stream).sequence == 0
+        stream._wake.clear()
+        hub.tick()
+        assert self.told(hub, stream) is None
+        times.pass_(1)
+        hub.tick()
+        assert values(self.told(hub, stream)) == [2]
+
+    def test_the_end_of_an_override_is_told_where_it_was_not_foreseen(self, hub, times):
+        """The command named its end, but not that a limit would bind what comes then."""
+        stream = join(hub, declared=Declared(failsafe=Target(SetpointKind.POWER, 9)))
+        hub.set_override("village", BATTERY, Target(SetpointKind.POWER, 5), 10)
+        assert values(beat(hub, stream)) == [5]
+        stream._wake.clear()
+        hub.caps = lambda microgrid, device, now: FixedCap(max_consumption_w=7)
+        times.pass_(10)
+        hub.tick()
+        assert values(self.told(hub, stream)) == [7]
+
     def test_of_a_microgrid_all_are_told(self, hub, stream):
         other = join(hub, "ada/battery")
         beat(hub, other)
