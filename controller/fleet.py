@@ -80,7 +80,7 @@ class FleetDevice:
         self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
 
     def due(self, now: float, *, told: bool) -> bool:
-        """Whether time alone has changed what it is to do: an override is over, or a plan begins of which none was told."""
+        """Whether time alone changed what it is to do: an override is over, or a plan begins and nothing was told."""
         over = self.override is not None and self.override.until <= now
         return over or (not told and any(start <= now for start in self.planned))
 
