@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from controller.cli import main
 from controller.pki_files import init
 from controller.wire.community import microgrid_message
-from gridpact.v1 import operator_pb2, operator_pb2_grpc
+from gridpact.v1 import dispatch_pb2, dispatch_pb2_grpc, operator_pb2, operator_pb2_grpc
 from tests.controller.village import calendar
 from tests.integration.served import DEADLINE_S, environment, gridpact, served
 
@@ -68,8 +68,16 @@ def test_it_serves_until_it_is_told_to_stop_and_goes_on_after_a_kill(tmp_path, p
         assert epoch(data) == 2
         watch = health_pb2_grpc.HealthStub(service.channel("dso")).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == SERVING
+        clearings = dispatch_pb2_grpc.DispatchServiceStub(service.channel("aggregator")).WatchClearings(
+            dispatch_pb2.WatchClearingsRequest(parent="microgrids/village"), timeout=DEADLINE_S
+        )
+        assert next(clearings).resume_token
         service.process.send_signal(signal.SIGTERM)
         assert next(watch).status == NOT_SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            list(clearings)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.details() == "the service stops; come back"
         with pytest.raises(grpc.RpcError):
             found(service)
         service.hang_up()
