@@ -151,7 +151,7 @@ class DriverHub:
             for id_, declared in drivers.declarations(connection, microgrid).items():
                 if id_ in known:
                     self._fleet.device(microgrid, id_).declared = declared
-            for row in market.windows(connection, microgrid):
+            for row in market.unfinished(connection, microgrid):
                 if row.state in acting and row.source != PlanSource.FAILSAFE.value:
                     window = Window(name=row.name, start=row.start, end=row.end)
                     told = market.setpoints(connection, row.name)

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from sqlalchemy import Connection
 
+from controller.microgrid import ENDLESS
 from controller.snapshot import Snapshot
 from controller.store import market, registry
 
@@ -28,9 +29,11 @@ class Forecasts:
     def restore(self, connection: Connection) -> None:
         """Take up what the newest snapshot of each microgrid foresaw."""
         for microgrid in registry.microgrid_ids(connection):
-            frozen = [row for row in market.windows(connection, microgrid) if row.snapshot]
-            for row in frozen[-2:]:
-                self.note(Snapshot.from_json(row.snapshot or ""))
+            last = market.newest_with(connection, microgrid, "snapshot", before=ENDLESS)
+            before = None if last is None else market.newest_with(connection, microgrid, "snapshot", before=last.start)
+            for row in (before, last):
+                if row is not None:
+                    self.note(Snapshot.from_json(row.snapshot or ""))
 
     def load_w(self, microgrid: str, member: str, instant: float) -> int | None:
         """What a member is expected to draw beside its devices; None where nobody said."""

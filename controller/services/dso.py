@@ -10,6 +10,7 @@ from controller.access import require_area
 from controller.limits.book import Answered
 from controller.limits.directory import Registered
 from controller.limits.values import Default, Envelope, Standing
+from controller.microgrid import ENDLESS
 from controller.refusals import conflict, not_found, out_of_range
 from controller.services.book_calls import once_in_book, open_signed_by_dso, registered
 from controller.services.core import Core, page_of, require_microgrid
@@ -141,12 +142,12 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
 
         def read(connection: Connection) -> pb.GetPlannedLoadResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            planned = [row for row in market.windows(connection, id_) if row.plan]
-            if not planned:
+            planned = market.newest_with(connection, id_, "plan", before=ENDLESS)
+            if planned is None:
                 return pb.GetPlannedLoadResponse()
-            plan = json.loads(planned[-1].plan or "")
+            plan = json.loads(planned.plan or "")
             return pb.GetPlannedLoadResponse(
-                window=planned[-1].name, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
+                window=planned.name, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
             )
 
         return await self._core.database.read_async(read)
