@@ -227,8 +227,14 @@ _PARTS: Mapping[str, type[Phase | ChargingLevel | ComfortPeriod]] = {
 
 
 def to_plain(flexibility: Flexibility) -> dict[str, Any]:
-    """What JSON can hold, with the kind's name."""
-    return {"kind": type(flexibility).__name__, **asdict(flexibility)}
+    """What JSON can hold, with the kind's name.
+
+    What a later version added is left out where it says nothing: equal inputs keep their digests.
+    """
+    values = {"kind": type(flexibility).__name__, **asdict(flexibility)}
+    if not values.get("hard_minimum_times", True):
+        del values["hard_minimum_times"]
+    return values
 
 
 def from_plain(values: Mapping[str, Any]) -> Flexibility:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -22,3 +23,9 @@ def test_what_an_earlier_version_wrote_is_read_with_defaults():
 
 def test_a_programmes_profile_is_that_of_its_phases_without_the_pauses():
     assert programme(0, 7200).profile_w == (2000, 400, 300)
+
+
+def test_what_a_later_version_added_leaves_the_text_as_it_was_where_it_says_nothing():
+    relay = Relay(rated_w=1, start=2, end=3, required_s=4)
+    assert "hard_minimum_times" not in to_plain(relay)
+    assert to_plain(replace(relay, hard_minimum_times=True))["hard_minimum_times"] is True

@@ -164,3 +164,12 @@ class TestContinued:
         order = replace(self.ORDER, thermal={"tank": ThermalForecast(draw_w=(1, 2, 3, 4))})
         found, _ = continued(order, offset=2, mtus=3, day=96)
         assert found.thermal["tank"] == ThermalForecast(draw_w=(3, 4, 4))
+
+
+def test_equal_inputs_have_the_digests_of_earlier_versions(site):
+    """What was anchored stays provable: a field that says nothing is not in the text."""
+    site.live(until=site.start + 1500)
+    assert [site.row(number).inputs_digest.hex() for number in range(2)] == [
+        "8a9ff29cab1bf17b76ba6ff92a9d49006214a4b414a387737619232fc882660c",
+        "c143d0f2de807a896cff9982b3d6779f9a2264f3acf91f50cc9520a09031305b",
+    ]
