@@ -40,6 +40,7 @@ class Driver:
         self._number = number
         self._counter = 0
         self._power_w = 0
+        self._writing = asyncio.Lock()
         files = read_client(pki, f"driver-{number}")
         credentials = grpc.ssl_channel_credentials(files.authority, files.own.key, files.own.certificate)
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -48,10 +49,14 @@ class Driver:
     async def run(self) -> None:
         """Serve the device for ever, coming back where the stream ends."""
         while True:
+            ended = "ended"
             try:
                 await self._serve()
             except grpc.aio.AioRpcError as err:
-                print(f"{device_id(self._number)}: {err.code().name} {err.details()}", file=sys.stderr, flush=True)
+                ended = f"{err.code().name} {err.details()}"
+            except asyncio.InvalidStateError as err:  # written to while it ended
+                ended = str(err)
+            print(f"{device_id(self._number)}: {ended}", file=sys.stderr, flush=True)
             await asyncio.sleep(2.0)
 
     async def _serve(self) -> None:
@@ -60,14 +65,19 @@ class Driver:
         descriptor.bounds.lower_w, descriptor.bounds.upper_w = 0, power_w(self._number)
         descriptor.failsafe.power_w = 0
         await call.write(driver_pb2.ConnectRequest(descriptor=descriptor))
-        welcome = (await call.read()).welcome
+        answer = await call.read()
+        if not isinstance(answer, driver_pb2.ConnectResponse):
+            await call.code()
+            return
+        welcome = answer.welcome
         say("welcome")
         beating = asyncio.create_task(self._beat(call, welcome))
         try:
             while isinstance(answer := await call.read(), driver_pb2.ConnectResponse):
                 if answer.WhichOneof("message") == "command":
                     await self._follow(call, answer.command)
-            await call.code()
+            if await call.code() is not grpc.StatusCode.OK:
+                print(f"{device_id(self._number)}: {await call.code()} {await call.details()}", file=sys.stderr)
         finally:
             beating.cancel()
 
@@ -76,13 +86,17 @@ class Driver:
         while True:
             self._counter += 1
             await self._measure(call)
-            await call.write(driver_pb2.ConnectRequest(heartbeat=driver_pb2.Heartbeat(counter=self._counter)))
+            await self._write(call, heartbeat=driver_pb2.Heartbeat(counter=self._counter))
             await asyncio.sleep(pause_s)
             pause_s = welcome.heartbeat_interval.ToTimedelta().total_seconds()
 
+    async def _write(self, call, **message: object) -> None:
+        async with self._writing:  # gRPC ends a stream that two write to at once
+            await call.write(driver_pb2.ConnectRequest(**message))
+
     async def _measure(self, call) -> None:
         telemetry = driver_pb2.Telemetry(measure_time=fields.timestamp(int(time.time())), power_w=self._power_w)
-        await call.write(driver_pb2.ConnectRequest(telemetry=telemetry))
+        await self._write(call, telemetry=telemetry)
 
     async def _follow(self, call, command: driver_pb2.Command) -> None:
         arrived = time.monotonic()
@@ -98,7 +112,7 @@ class Driver:
         say(self._number, arrived, self._power_w, command.curtailed_by)
         report = driver_pb2.CommandReport(command_id=command.command_id, state=REPORTED)
         report.observe_time.FromSeconds(int(time.time()))
-        await call.write(driver_pb2.ConnectRequest(report=report))
+        await self._write(call, report=report)
         await self._measure(call)
 
 

@@ -16,7 +16,7 @@ SCALE = float(os.environ.get("GRIDPACT_CAMPAIGN", "1"))
 @pytest.mark.timeout(900)
 def test_a_limit_turns_off_every_device_with_solver_and_database_stopped() -> None:
     drivers = max(10, round(1_000 * SCALE))
-    for found in measure(drivers, 2, say=print):
+    for found in measure(drivers, 1 if SCALE < 1 else 2, say=print):  # the second waits a minute for the way back
         assert found.lost == 0
         assert len(found.arrivals_ms) == drivers
 
