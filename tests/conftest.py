@@ -3,6 +3,12 @@
 import os
 from collections.abc import Iterator
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the processors: threads that spin while they wait would take them from each other. Before numba is
+    # imported anywhere; tests of several threads set their own.
+    for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import pytest
 
 from tests.postgres import Postgres, binaries
