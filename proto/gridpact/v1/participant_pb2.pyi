@@ -1261,7 +1261,9 @@ class Order(message.Message):
     """microgrids/{microgrid}/members/{member}"""
     @builtins.property
     def load_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Consumption that nobody controls, one value for each MTU from the window's start to the horizon's end."""
+        """Consumption that nobody controls, one value for each MTU from the window's start to the horizon's end; in a microgrid
+        without an end for the window at least, and for its planning at most. All series of an order are of one length.
+        """
 
     @builtins.property
     def production(self) -> containers.RepeatedCompositeFieldContainer[ProductionForecast]: ...
