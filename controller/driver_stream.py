@@ -55,6 +55,7 @@ class DriverStream:
         "beat_s",
         "counter",
         "device",
+        "driver",
         "ending",
         "heard_at",
         "heartbeat_at",
@@ -68,6 +69,7 @@ class DriverStream:
         self.microgrid = microgrid
         self.device = device
         self.pushes = pushes
+        self.driver: str | None = None
         self.counter = 0
         self.heartbeat_at = opened_at
         self.beat_s = 0.0

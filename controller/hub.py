@@ -219,6 +219,9 @@ class DriverHub:
         known = self._fleet.device(microgrid, device)
         known.registered = registered
         known.forgotten = False
+        stream = known.stream
+        if stream is not None and stream.driver not in {None, device, registered.gateway}:
+            stream.end(Ending(error=not_found(device)))  # a gateway that is not its any more
         self.push(microgrid, (device,))
 
     def forget(self, microgrid: str, device: str) -> None:
@@ -240,8 +243,10 @@ class DriverHub:
         """Seconds after which a driver may come back; 0 where it is let in now."""
         return self._herd.admit(f"{microgrid}/{device}", self._monotonic.now())
 
-    def join(self, microgrid: str, device: str, *, declared: Declared, pushes: bool) -> DriverStream:
-        """A stream for a device; an older one ends."""
+    def join(
+        self, microgrid: str, device: str, *, declared: Declared, pushes: bool, driver: str | None = None
+    ) -> DriverStream:
+        """A stream for a device, held by the driver of that id; an older one ends."""
         known = self._fleet.device(microgrid, device)
         if known.stream is not None:
             superseded = Refusal(
@@ -253,6 +258,7 @@ class DriverHub:
             self._declared[microgrid][device] = declared
         self._joined += 1
         known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
+        known.stream.driver = driver
         return known.stream
 
     def phase_s(self) -> float:

@@ -97,7 +97,8 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 message=f"too many drivers at once: come back in {wait_s:.1f} s",
                 retry_s=wait_s,
             )
-        return hub.join(microgrid, device, declared=declared, pushes=first.descriptor.accepts_pushes)
+        pushes = first.descriptor.accepts_pushes
+        return hub.join(microgrid, device, declared=declared, pushes=pushes, driver=caller.id)
 
     async def _named(self, caller: Identity, name: str) -> tuple[str, str]:
         """Microgrid and device, where the caller is the driver named after it or its gateway."""

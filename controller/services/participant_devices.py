@@ -57,6 +57,9 @@ class DeviceMethods:
                 overrides.clear_standing(connection, id_, own, int(self._core.clock.now()))
                 changed_kind.append(own)
             registry.put_device(connection, id_, device)
+            if request.HasField("gateway"):
+                gateway = fields.identifier("gateway", request.gateway) if request.gateway else None
+                drivers.set_gateway(connection, id_, device.id, gateway)
             registered[device.id] = drivers.registered_device(connection, id_, device.id)
             return pb.UpdateFlexibilityResponse(flexibility=message, etag=etag(device))
 

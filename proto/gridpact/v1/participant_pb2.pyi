@@ -664,9 +664,14 @@ class UpdateFlexibilityRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     UPDATE_MASK_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
+    GATEWAY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     etag: builtins.str
     """Of the device as the caller knows it; ABORTED where it has changed since. Empty for any."""
+    gateway: builtins.str
+    """The id of a driver that may serve the device beside one of its own name: a gateway for many devices, with the identity
+    spiffe://{microgrid}/driver/{gateway}. Empty: none any more, and its stream ends. Absent: as it was.
+    """
     @builtins.property
     def flexibility(self) -> Flexibility: ...
     @builtins.property
@@ -683,12 +688,15 @@ class UpdateFlexibilityRequest(message.Message):
         request_id: builtins.str = ...,
         update_mask: field_mask_pb2.FieldMask | None = ...,
         etag: builtins.str = ...,
+        gateway: builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["flexibility", b"flexibility", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_gateway", b"_gateway", "flexibility", b"flexibility", "gateway", b"gateway", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["etag", b"etag", "flexibility", b"flexibility", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_gateway", b"_gateway", "etag", b"etag", "flexibility", b"flexibility", "gateway", b"gateway", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__gateway: _TypeAlias = typing.Literal["gateway"]  # noqa: Y015
+    _WhichOneofArgType__gateway: _TypeAlias = typing.Literal["_gateway", b"_gateway"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gateway) -> _WhichOneofReturnType__gateway | None: ...
 
 @typing.final
 class UpdateFlexibilityResponse(message.Message):

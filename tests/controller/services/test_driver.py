@@ -12,9 +12,10 @@ from controller.herd import Herd
 from controller.microgrid import SetpointKind
 from controller.refusals import Refusal
 from controller.services.driver import DriverServicer
-from controller.store import drivers, registry
+from controller.store import registry
 from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import types_pb2
+from gridpact.v1 import participant_pb2, types_pb2
+from tests.controller.village import flexibilities
 from tests.controller.village_site import LEASE_S
 
 DEVICE = "microgrids/village/members/{}/devices/{}"
@@ -589,19 +590,32 @@ class TestDescriptor:
 
     def test_a_gateway_serves_the_devices_that_name_it(self, site, refusal_of):
         name = DEVICE.format("bob", "boiler")
-        assert site.database.run(drivers.set_gateway, "village", "bob/boiler", "cellar")
-
-        async def learn():
-            found = site.database.run(drivers.registered_device, "village", "bob/boiler")
-            site.service._hub.register("village", "bob/boiler", found)
-
-        site.loop.run(learn())
-        assert Stream(site, "cellar", name=name).descriptor().epoch
+        self.name_gateway(site, "cellar")
         assert Stream(site, "bob/boiler", name=name).descriptor().epoch
+        served = Stream(site, "cellar", name=name)
+        assert served.descriptor().epoch
         for driver, device in (("attic", name), ("cellar", DEVICE.format("ada", "pv"))):
             stream = Stream(site, driver, name=device)
             stream.say(descriptor=pb.Descriptor(device=device))
             assert stream.refused(refusal_of).code is StatusCode.NOT_FOUND
+        site.restart()
+        served = Stream(site, "cellar", name=name)
+        assert served.descriptor().epoch
+        self.name_gateway(site, "")
+        assert served.refused(refusal_of).code is StatusCode.NOT_FOUND
+
+    def name_gateway(self, site, gateway):
+        request = participant_pb2.UpdateFlexibilityRequest(
+            flexibility=next(f for f in flexibilities("village") if f.device.endswith("boiler")),
+            gateway=gateway,
+            request_id=site.request_id(),
+        )
+        site.participant("bob").UpdateFlexibility(request)
+
+    def test_a_gateway_has_a_proper_name(self, site, refusal_of):
+        with pytest.raises(RpcError) as caught:
+            self.name_gateway(site, "Cellar/*")
+        assert refusal_of(caught.value).fields == ("gateway",)
 
     def test_an_endless_name_is_invalid(self, site, refusal_of):
         stream = Stream(site, "bob/boiler", name="x" * 10_000)
