@@ -198,7 +198,8 @@ class FuzzedService:
         )
         self._edge = service._edge
         recorder = Recorder()
-        add_servicers(recorder, service._core)
+        self._core = service._core
+        add_servicers(recorder, self._core)
         self._recorder, self._handlers, self._digest = recorder, {}, None
 
     def forget(self) -> None:
@@ -220,10 +221,12 @@ class FuzzedService:
         return self._loop.run_until_complete(self._call(path, uri, list(raws)))
 
     def changed_by(self, path: str, uri: str, raws: Iterable[bytes]) -> tuple[Answer, bool]:
-        """The same, and whether the store is another afterwards."""
+        """The same, and whether the store or the limits' journal is another afterwards."""
         before = self._known_digest()
-        changes = self._changes()
+        changes, limits = self._changes(), self._limits()
         answer = self.call(path, uri, raws)
+        if self._limits() != limits:
+            return answer, True
         if self._changes() == changes:
             return answer, False
         self._digest = None
@@ -260,6 +263,9 @@ class FuzzedService:
         if uri not in self._certificates:
             self._certificates[uri] = self._authority.client(uri).certificate
         return self._certificates[uri]
+
+    def _limits(self) -> int:
+        return len(self._core.limits.book._journal.records())
 
     def _changes(self) -> int:
         return self.database.connection.connection.dbapi_connection.total_changes

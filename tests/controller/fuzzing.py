@@ -12,12 +12,15 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from gridpact.v1 import dso_pb2, metering_pb2, participant_pb2, types_pb2, validator_pb2
+from gridpact.v1 import demand_response_pb2, dso_pb2, metering_pb2, participant_pb2, types_pb2, validator_pb2
 from tests.controller.village import MTU_S, START
 from tests.controller.village_messages import Messages
 
 PAYLOADS: dict[str, tuple[type[Message], str, str]] = {
     "CreateEnvelopeRequest.envelope": (dso_pb2.Envelope, "wires", "envelope-wires"),
+    "SetDefaultEnvelopeRequest.default_envelope": (dso_pb2.DefaultEnvelope, "wires", "envelope-wires"),
+    "CreateVetoRequest.veto": (dso_pb2.Veto, "wires", "envelope-wires"),
+    "CreateEventRequest.event": (demand_response_pb2.DemandEvent, "wires", "envelope-wires"),
     "SubmitOrderRequest.order": (participant_pb2.Order, "ada", "order-ada"),
     "SubmitReadingsRequest.readings": (metering_pb2.ReadingBatch, "gateway", "reading-gateway"),
     "SubmitAttestationRequest.attestation": (validator_pb2.Attestation, "val", "attestation-val"),
