@@ -11,6 +11,7 @@ APPEND_ONLY = (
     "attestations",
     "consent_revocations",
     "consents",
+    "demand_deliveries",
     "headers",
     "limit_records",
     "meter_readings",
@@ -27,7 +28,7 @@ APPEND_ONLY = (
 )
 """Tables whose rows stay as they were written: a correction is a row of its own."""
 
-KEPT = ("controllers", "windows")
+KEPT = ("controllers", "demand_events", "demand_offers", "vetoes", "windows")
 """Tables whose rows change and are never removed."""
 
 REMEMBERED = ("requests",)

@@ -8,12 +8,27 @@ from sqlalchemy import text
 
 from controller.access_journal import Access
 from controller.consent import Scope
+from controller.demand_response import delivery
 from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
 from controller.settlement import Posting
-from controller.store import accesses, calls, consents, evidence, guards, market, meters, overrides, schema
+from controller.store import (
+    accesses,
+    calls,
+    consents,
+    demand,
+    evidence,
+    guards,
+    market,
+    meters,
+    overrides,
+    schema,
+    vetoes,
+)
 from controller.store.database import Database
 from controller.wishes import Cost, Mode, Step
+from tests.controller.store.test_demand import VETO
+from tests.controller.test_demand_response import EVENT, OFFER
 
 WINDOW = "microgrids/village/windows/20260302T060000Z"
 START = 1772431200
@@ -47,6 +62,10 @@ def filled(village_store):
         cost = Cost(cost_micro=0, energy_wh=0, deferred_wh=0)
         overrides.add(connection, "village", "ada/x", mode=Mode.PAUSE, made=1, steps=[step], cost=cost)
         overrides.clear(connection, "village", "ada/x", 1, 1)
+        demand.add_event(connection, "village", EVENT)
+        demand.add_offer(connection, "village", OFFER)
+        demand.add_deliveries(connection, "village", [delivery(EVENT, OFFER, EVENT.start, {"a": 400}, 900)])
+        vetoes.add(connection, "village", VETO)
         report = {"window": WINDOW, "device": "d", "command_id": "c", "state": "APPLIED", "reason": "", "instant": 1}
         market.add_reports(connection, [report])
         access = Access(
