@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -243,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="a JSON object a round instead of a table")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))  # a plain end would leave the processes behind
     rounds = measure(options.drivers, options.rounds, say=lambda text: print(text, file=sys.stderr, flush=True))
     for number, found in enumerate(rounds):
         if options.json:
@@ -253,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(found.lost or not found.arrivals_ms for found in rounds))
 
 
+INTERRUPTED = 143
 SHARES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 if __name__ == "__main__":
