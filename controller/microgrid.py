@@ -354,6 +354,8 @@ class Order:
     production : by device id, what could be produced in each of these MTUs
     partners : by member id, disutility in micro-currency/kWh
     thermal : by device id, what surrounds a thermostat in each of these MTUs
+    offers : Wh to sell and to buy at most in each MTU of the window; empty where nothing is said
+    attributes : disutility in micro-currency/kWh of partners that are not GREEN, or not LOCAL, by these names
     """
 
     window: str
@@ -362,6 +364,8 @@ class Order:
     production: Mapping[str, tuple[int, ...]]
     partners: Mapping[str, int]
     thermal: Mapping[str, ThermalForecast] = field(default_factory=dict)
+    offers: tuple[tuple[int, int], ...] = ()
+    attributes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
-from controller.microgrid import Member
+from controller.microgrid import Member, Order
 from controller.snapshot import Snapshot
 from controller.tasks import devices_of, horizon_of
 from optimization.community import (
@@ -84,29 +84,51 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
     def vetoed(seller: str, buyer: str) -> bool:
         return any(veto.forbids(members[seller], members[buyer]) for veto in snapshot.vetoes)
 
+    green = _green(snapshot)
+
+    def felt(member: str, partner: str) -> int:
+        """What trading with a partner is worth less to a member, by name and by what the partner is."""
+        order = snapshot.orders[member]
+        brown = 0 if partner in green else order.attributes.get("GREEN", 0)
+        local = members[member].section == members[partner].section
+        return order.partners[partner] + brown + (0 if local else order.attributes.get("LOCAL", 0))
+
     can_sell = {d.member for d in snapshot.devices if _feeds_in(d.flexibility)}
     charge = snapshot.microgrid.network_charge_micro_per_kwh
     links = []
     for buyer, order in sorted(snapshot.orders.items()):
         offers = [
-            (other.partners[buyer] + preference, seller)
-            for seller, preference in order.partners.items()
+            (felt(seller, buyer) + felt(buyer, seller), seller)
+            for seller in order.partners
             if seller in can_sell
             and (other := snapshot.orders.get(seller))
             and buyer in other.partners
             and not vetoed(seller, buyer)
+            and _offers(other, 0)
+            and _offers(order, 1)
         ]
         for _, seller in sorted(offers)[:SELLERS_PER_BUYER]:
             links.append(
                 Link(
                     seller=PeerId(seller),
                     buyer=PeerId(buyer),
-                    seller_preference=snapshot.orders[seller].partners[buyer] / MICRO,
-                    buyer_preference=order.partners[seller] / MICRO,
+                    seller_preference=felt(seller, buyer) / MICRO,
+                    buyer_preference=felt(buyer, seller) / MICRO,
                     network_charge=charge / MICRO,
                 )
             )
     return tuple(links)
+
+
+def _green(snapshot: Snapshot) -> frozenset[str]:
+    """The members that have a plant and no generator."""
+    plants = {device.member for device in snapshot.devices if isinstance(device.flexibility, Plant)}
+    return frozenset(plants - {d.member for d in snapshot.devices if isinstance(d.flexibility, Generator)})
+
+
+def _offers(order: Order, side: int) -> bool:
+    """Whether a member sells (0) or buys (1) in the window at all; where it says nothing, it does."""
+    return not order.offers or any(offer[side] for offer in order.offers)
 
 
 def _feeds_in(flexibility: Flexibility) -> bool:

@@ -124,6 +124,10 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
     for name in ("amended", "vetoes"):
         if not values[name]:
             del values[name]
+    for order in values["orders"].values():
+        for name in ("offers", "attributes"):
+            if not order[name]:
+                del order[name]
     for device, source in zip(values["devices"], snapshot.devices, strict=True):
         device["flexibility"] = to_plain(source.flexibility)
     # Left out where there is none, so that the digests of windows without are those of earlier versions.
@@ -144,6 +148,8 @@ def _order(values: dict[str, Any]) -> Order:
             device: ThermalForecast(**{name: tuple(series) for name, series in forecast.items()})
             for device, forecast in values.get("thermal", {}).items()
         },
+        offers=tuple((sell, buy) for sell, buy in values.get("offers", ())),
+        attributes=values.get("attributes", {}),
     )
 
 
@@ -170,6 +176,8 @@ def continued(order: Order, *, offset: int, mtus: int, day: int) -> tuple[Order,
     notes = (f"forecasts: got {mtus - missing} of {mtus} MTUs, went on as the day before",) if missing else ()
     return replace(
         order,
+        # Offers are for the order's own window.
+        offers=() if offset else order.offers,
         load_w=of(order.load_w),
         production={device: of(series) for device, series in order.production.items()},
         thermal={

@@ -12,6 +12,7 @@ from controller.microgrid import Window
 from controller.refusals import invalid, not_found
 from controller.services.core import Core, once, open_signed, page_of, require_member, require_window
 from controller.services.edge import Context, caller_of
+from controller.services.participant_checks import require_kept
 from controller.services.participant_consents import ConsentMethods
 from controller.services.participant_devices import DeviceMethods
 from controller.services.participant_overrides import OverrideMethods
@@ -54,7 +55,7 @@ class ParticipantServicer(
             require_open_gate(row, self._core.clock.now())
             own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
             least, most = order_mtus(microgrid, Window(name=row.name, start=row.start, end=row.end))
-            read_order(
+            order = read_order(
                 payload,
                 mtus=most,
                 least=least,
@@ -63,6 +64,7 @@ class ParticipantServicer(
                 plants=frozenset(device.id for device in own if isinstance(device.flexibility, Plant)),
                 thermostats=frozenset(device.id for device in own if isinstance(device.flexibility, Thermostat)),
             )
+            require_kept(connection, microgrid, row, order, own)
             digest = hashlib.sha256(payload).digest()
             market.add_order(
                 connection,

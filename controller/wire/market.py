@@ -15,6 +15,10 @@ from controller.wire.flexibility import MAX_PERFORMANCE_PPM, MILLI_C
 from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2, types_pb2
 
 PARTNERS = 6
+ATTRIBUTES: dict[int, str] = {
+    participant_pb2.PARTNER_ATTRIBUTE_GREEN: "GREEN",
+    participant_pb2.PARTNER_ATTRIBUTE_LOCAL: "LOCAL",
+}
 
 
 def read_order(
@@ -65,7 +69,37 @@ def read_order(
         production=production,
         partners=_read_partners(message.partners, microgrid, member),
         thermal=_read_thermal(message.thermal, mtus, thermostats),
+        offers=_read_offers(message.offers, mtus),
+        attributes=_read_attributes(message.attribute_preferences),
     )
+
+
+def _read_offers(messages: Sequence[participant_pb2.EnergyOffer], mtus: int) -> tuple[tuple[int, int], ...]:
+    if len(messages) > mtus:
+        raise invalid("order.offers", got=f"{len(messages)} offers", wanted=f"at most {mtus}, one for each MTU")
+    return tuple(
+        (
+            fields.number(f"order.offers[{k}].sell_wh", offer.sell_wh, upper=fields.MAX_CONNECTION_W),
+            fields.number(f"order.offers[{k}].buy_wh", offer.buy_wh, upper=fields.MAX_CONNECTION_W),
+        )
+        for k, offer in enumerate(messages)
+    )
+
+
+def _read_attributes(messages: Sequence[participant_pb2.AttributePreference]) -> dict[str, int]:
+    attributes: dict[str, int] = {}
+    for k, message in enumerate(messages):
+        at = f"order.attribute_preferences[{k}]"
+        name = ATTRIBUTES.get(message.attribute)
+        if name is None or name in attributes:
+            wanted = f"each of {', '.join(ATTRIBUTES.values())} at most once"
+            raise invalid(f"{at}.attribute", got=str(message.attribute), wanted=wanted)
+        attributes[name] = fields.number(
+            f"{at}.preference_micro_per_kwh",
+            message.preference_micro_per_kwh,
+            upper=fields.MAX_PRICE_MICRO_PER_KWH,
+        )
+    return attributes
 
 
 def _length(got: int, least: int, most: int) -> int:

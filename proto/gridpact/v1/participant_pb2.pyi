@@ -27,6 +27,29 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _PartnerAttribute:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PartnerAttributeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PartnerAttribute.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    PARTNER_ATTRIBUTE_UNSPECIFIED: _PartnerAttribute.ValueType  # 0
+    """Not said; refused."""
+    PARTNER_ATTRIBUTE_GREEN: _PartnerAttribute.ValueType  # 1
+    """It has a plant (power envelope based control) and no generator."""
+    PARTNER_ATTRIBUTE_LOCAL: _PartnerAttribute.ValueType  # 2
+    """Its meter hangs on the same feeder section."""
+
+class PartnerAttribute(_PartnerAttribute, metaclass=_PartnerAttributeEnumTypeWrapper):
+    """What a partner is."""
+
+PARTNER_ATTRIBUTE_UNSPECIFIED: PartnerAttribute.ValueType  # 0
+"""Not said; refused."""
+PARTNER_ATTRIBUTE_GREEN: PartnerAttribute.ValueType  # 1
+"""It has a plant (power envelope based control) and no generator."""
+PARTNER_ATTRIBUTE_LOCAL: PartnerAttribute.ValueType  # 2
+"""Its meter hangs on the same feeder section."""
+
 class _ConsentScope:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1263,6 +1286,8 @@ class Order(message.Message):
     PRODUCTION_FIELD_NUMBER: builtins.int
     PARTNERS_FIELD_NUMBER: builtins.int
     THERMAL_FIELD_NUMBER: builtins.int
+    OFFERS_FIELD_NUMBER: builtins.int
+    ATTRIBUTE_PREFERENCES_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     member: builtins.str
@@ -1281,6 +1306,19 @@ class Order(message.Message):
 
     @builtins.property
     def thermal(self) -> containers.RepeatedCompositeFieldContainer[ThermalForecast]: ...
+    @builtins.property
+    def offers(self) -> containers.RepeatedCompositeFieldContainer[EnergyOffer]:
+        """Empty, or one for each MTU of the window: what the member can sell and wants to buy at most. More than its devices
+        can deliver or take is refused, with the first MTU and what would be possible. A member that offers nothing to sell
+        sells to nobody in this window, one that offers nothing to buy buys from nobody; amounts are no bounds beyond that.
+        """
+
+    @builtins.property
+    def attribute_preferences(self) -> containers.RepeatedCompositeFieldContainer[AttributePreference]:
+        """What partners are worth by what they are, on top of what each is worth by name; each attribute once. Of the named
+        partners only: a link comes about where both name each other.
+        """
+
     def __init__(
         self,
         *,
@@ -1290,10 +1328,60 @@ class Order(message.Message):
         production: abc.Iterable[ProductionForecast] | None = ...,
         partners: abc.Iterable[Partner] | None = ...,
         thermal: abc.Iterable[ThermalForecast] | None = ...,
+        offers: abc.Iterable[EnergyOffer] | None = ...,
+        attribute_preferences: abc.Iterable[AttributePreference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["load_w", b"load_w", "member", b"member", "partners", b"partners", "production", b"production", "thermal", b"thermal", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attribute_preferences", b"attribute_preferences", "load_w", b"load_w", "member", b"member", "offers", b"offers", "partners", b"partners", "production", b"production", "thermal", b"thermal", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class EnergyOffer(message.Message):
+    """What a member can sell and wants to buy at most in one MTU, as its meter sees it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SELL_WH_FIELD_NUMBER: builtins.int
+    BUY_WH_FIELD_NUMBER: builtins.int
+    sell_wh: builtins.int
+    """What it can give."""
+    buy_wh: builtins.int
+    """What it can take."""
+    def __init__(
+        self,
+        *,
+        sell_wh: builtins.int = ...,
+        buy_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["buy_wh", b"buy_wh", "sell_wh", b"sell_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AttributePreference(message.Message):
+    """Disutility of trading with a partner that has not got an attribute; felt, never paid."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ATTRIBUTE_FIELD_NUMBER: builtins.int
+    PREFERENCE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    attribute: PartnerAttribute.ValueType
+    """Which."""
+    preference_micro_per_kwh: builtins.int
+    """Not negative; added to the partner's own."""
+    def __init__(
+        self,
+        *,
+        attribute: PartnerAttribute.ValueType = ...,
+        preference_micro_per_kwh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attribute", b"attribute", "preference_micro_per_kwh", b"preference_micro_per_kwh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

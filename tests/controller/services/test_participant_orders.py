@@ -4,7 +4,9 @@ import json
 import pytest
 from grpc import StatusCode
 
-from gridpact.v1 import participant_pb2
+from controller import problem
+from controller.snapshot import Snapshot
+from gridpact.v1 import operator_pb2, participant_pb2
 
 NAME = "microgrids/village"
 
@@ -136,6 +138,11 @@ class TestSubmitOrder:
 
     def test_six_partners_are_allowed_and_seven_are_not(self, site):
         partners = [partner(f"{NAME}/members/m{number}") for number in range(7)]
+        for one in partners:
+            member = operator_pb2.Member(name=one.member, section="east")
+            site.operator.CreateMember(
+                operator_pb2.CreateMemberRequest(parent=NAME, member=member, request_id=site.request_id())
+            )
         assert self.submit(site, "ada", partners=partners[:6]).digest
         answer = self.refused(site, "ada", partners=partners)
         assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("order.partners",))
@@ -182,3 +189,117 @@ class TestSubmitOrder:
             order=site.signed("ada", "order-ada", order), request_id=site.request_id()
         )
         assert site.refused(site.participant("ada").SubmitOrder, request).code is StatusCode.NOT_FOUND
+
+    def test_a_partner_that_is_no_member_is_not_found(self, site):
+        answer = self.refused(site, "ada", partners=[partner(f"{NAME}/members/zoe")])
+        assert (answer.code, "zoe" in answer.message) == (StatusCode.NOT_FOUND, True)
+
+
+def offer(*pairs):
+    return [participant_pb2.EnergyOffer(sell_wh=sell, buy_wh=buy) for sell, buy in pairs]
+
+
+def prefers(attribute, preference):
+    kind = participant_pb2.PartnerAttribute.Value(f"PARTNER_ATTRIBUTE_{attribute}")
+    return participant_pb2.AttributePreference(attribute=kind, preference_micro_per_kwh=preference)
+
+
+class TestOffers:
+    """eve: a battery of 3001 Wh that holds 1000 Wh, gives 1800 W at 93 %, takes 2000 W at 95 %, and a load of 707 W."""
+
+    def submit(self, site, member, **changes):
+        return site.participant(member).SubmitOrder(site.order_request(member, **changes))
+
+    def refused(self, site, member, number=0, **changes):
+        request = site.order_request(member, number, **changes)
+        return site.refused(site.participant(member).SubmitOrder, request)
+
+    def links(self, site):
+        site.advance(site.start - 300)
+        community = problem.build(Snapshot.from_json(site.row(0).snapshot))
+        return {(link.seller, link.buyer): link for link in community.links}
+
+    def test_what_the_battery_holds_and_its_power_can_be_sold(self, site):
+        most = (1800 - 707) // 4  # in a quarter of an hour, beside the load
+        assert self.submit(site, "eve", offers=offer((most, 0), (most, 0))).digest
+        answer = self.refused(site, "eve", offers=offer((most, 0), (most + 1, 0)))
+        assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("order.offers[1].sell_wh",))
+        assert f"at most {most}" in answer.descriptions[0]
+
+    def test_what_the_battery_does_not_hold_cannot(self, site):
+        control = participant_pb2.FillRateBasedControl(
+            max_charge_w=2000,
+            max_discharge_w=4000,
+            capacity_wh=3001,
+            stored_wh=1000,
+            charge_efficiency_ppm=950_000,
+            discharge_efficiency_ppm=930_000,
+        )
+        flexibility = participant_pb2.Flexibility(device=f"{NAME}/members/eve/devices/battery", fill_rate=control)
+        site.participant("eve").UpdateFlexibility(
+            participant_pb2.UpdateFlexibilityRequest(flexibility=flexibility, request_id=site.request_id())
+        )
+        # 930 Wh of the 1000 Wh reach the terminals; the load takes 176.75 Wh of them in each MTU.
+        assert self.submit(site, "eve", offers=offer((700, 0), (0, 0))).digest
+        answer = self.refused(site, "eve", offers=offer((700, 0), (100, 0)))
+        assert answer.descriptions == (
+            "got '100', wanted at most 0: what forecasts, ratings and stored energy allow beside the other offers",
+        )
+
+    def test_more_than_devices_can_take_cannot_be_bought(self, site):
+        most = (707 + 2000) // 4
+        assert self.submit(site, "eve", offers=offer((0, most), (0, most))).digest
+        answer = self.refused(site, "eve", offers=offer((0, most + 1), (0, 0)))
+        assert answer.fields == ("order.offers[0].buy_wh",)
+
+    def test_a_plant_sells_what_is_forecast_at_most_its_rating(self, site):
+        # 3001 W and 4003 W are forecast in the next window, of which the plant can 4000 W; the load is 301 W.
+        wanted = offer(((3001 - 301) // 4, 0), ((4000 - 301) // 4, 0))
+        request = site.order_request("ada", 1, offers=wanted)
+        assert site.participant("ada").SubmitOrder(request).digest
+        answer = self.refused(site, "ada", 1, offers=offer((0, 0), ((4000 - 301) // 4 + 1, 0)))
+        assert answer.fields == ("order.offers[1].sell_wh",)
+
+    @pytest.mark.parametrize(
+        ("offers", "code", "field"),
+        [
+            (offer((0, 0)), StatusCode.INVALID_ARGUMENT, "order.offers"),
+            (offer(*[(0, 0)] * 3), StatusCode.INVALID_ARGUMENT, "order.offers"),
+            (offer(*[(0, 0)] * 9), StatusCode.INVALID_ARGUMENT, "order.offers"),
+            (offer((-1, 0), (0, 0)), StatusCode.OUT_OF_RANGE, "order.offers[0].sell_wh"),
+            (offer((0, 0), (0, 2**62)), StatusCode.OUT_OF_RANGE, "order.offers[1].buy_wh"),
+        ],
+    )
+    def test_offers_that_are_none_are_named(self, site, offers, code, field):
+        answer = self.refused(site, "eve", offers=offers)
+        assert (answer.code, answer.fields) == (code, (field,))
+
+    def test_who_offers_nothing_to_sell_sells_to_nobody_in_that_window(self, site):
+        assert {seller for seller, _ in self.links(site)} == {"ada", "eve"}
+        other = site.order_request("eve", 1, offers=offer((0, 100), (0, 100)))
+        site.participant("eve").SubmitOrder(other)
+        site.live(until=site.start + 3300)
+        for number, sellers in ((1, {"ada"}), (2, {"ada", "eve"})):
+            community = problem.build(Snapshot.from_json(site.row(number).snapshot))
+            assert {link.seller for link in community.links} == sellers
+
+    def test_partners_are_liked_for_what_they_are(self, site):
+        """bob (east) prefers the green and the local: ada is both, eve neither."""
+        wanted = [prefers("GREEN", 7000), prefers("LOCAL", 500)]
+        self.submit(site, "bob", attribute_preferences=wanted)
+        links = self.links(site)
+        assert links["ada", "bob"].buyer_preference == pytest.approx(0.001)
+        assert links["eve", "bob"].buyer_preference == pytest.approx(0.002 + 0.0075)
+        assert links["eve", "bob"].seller_preference == pytest.approx(0.002)
+
+    @pytest.mark.parametrize(
+        ("wanted", "field"),
+        [
+            ([prefers("GREEN", 1)] * 2, "order.attribute_preferences[1].attribute"),
+            ([prefers("UNSPECIFIED", 1)], "order.attribute_preferences[0].attribute"),
+            ([prefers("LOCAL", -1)], "order.attribute_preferences[0].preference_micro_per_kwh"),
+            ([prefers("LOCAL", 10**9 + 1)], "order.attribute_preferences[0].preference_micro_per_kwh"),
+        ],
+    )
+    def test_a_wrong_preference_is_named(self, site, wanted, field):
+        assert self.refused(site, "bob", attribute_preferences=wanted).fields == (field,)

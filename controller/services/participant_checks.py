@@ -1,0 +1,107 @@
+"""Whether a member can keep what its order says: partners that there are, its connection, what its devices can do."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from controller.capability import Means, Store, first_excess
+from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.freezing import states_at
+from controller.microgrid import Device, DeviceState, Microgrid, Order
+from controller.refusals import invalid, not_found, out_of_range
+from controller.store import registry
+from controller.store.market import WindowRow
+
+
+def require_kept(
+    connection: Connection, microgrid: Microgrid, row: WindowRow, order: Order, own: Sequence[Device]
+) -> None:
+    """Refuse an order that its member cannot keep.
+
+    Raises
+    ------
+    Refusal
+        NOT_FOUND for a partner that is no member; INVALID_ARGUMENT for offers that are not one for each MTU;
+        OUT_OF_RANGE for an offer above what the connection or the devices can do, with what would be possible.
+    """
+    members = {member.id: member for member in registry.members(connection, microgrid.id)}
+    for partner in order.partners:
+        if partner not in members:
+            raise not_found(f"{microgrid.name}/members/{partner}")
+    if not order.offers:
+        return
+    starts = microgrid.mtus(row.start, row.end)
+    if len(order.offers) != len(starts):
+        wanted = f"{len(starts)}, one for each MTU of the window"
+        raise invalid("order.offers", got=f"{len(order.offers)} offers", wanted=wanted)
+    ratings = members[order.member].feed_in_w, members[order.member].connection_w
+    for side, (name, rating) in enumerate(zip(("sell_wh", "buy_wh"), ratings, strict=True)):
+        most = None if rating is None else rating * microgrid.mtu_seconds // 3600
+        for k, offer in enumerate(order.offers):
+            if most is not None and offer[side] > most:
+                wanted = f"at most {most}: what the connection's {rating} W carry"
+                raise out_of_range(f"order.offers[{k}].{name}", got=str(offer[side]), wanted=wanted)
+    states = states_at(connection, microgrid, row.start)
+    excess = first_excess(order.offers, _means(microgrid, starts, order, own, states))
+    if excess is not None:
+        got = str(order.offers[excess.mtu][0 if excess.side == "sell_wh" else 1])
+        wanted = (
+            f"at most {excess.possible_wh}: what forecasts, ratings and stored energy allow beside the other offers"
+        )
+        raise out_of_range(f"order.offers[{excess.mtu}].{excess.side}", got=got, wanted=wanted)
+
+
+def _means(
+    microgrid: Microgrid, starts: Sequence[int], order: Order, own: Sequence[Device], states: dict[str, DeviceState]
+) -> Means:
+    """What the member has in each MTU of the window."""
+    produced, flexible = [0] * len(starts), [0] * len(starts)
+    stores = []
+    for device in own:
+        state = states.get(device.id)
+        stored = None if state is None else state.stored_wh
+        match device.flexibility:
+            case Plant(rated_w=rated_w):
+                forecast = order.production.get(device.id, ())
+                for k in range(min(len(starts), len(forecast))):
+                    produced[k] += min(forecast[k], rated_w)
+            case Generator(max_w=max_w):
+                produced = [power + max_w for power in produced]
+            case Storage() as storage:
+                stores.append(
+                    Store(
+                        charge_w=[storage.max_charge_w] * len(starts),
+                        discharge_w=[storage.max_discharge_w] * len(starts),
+                        stored_wh=storage.stored_wh if stored is None else stored,
+                        floor_wh=storage.reserve_wh,
+                        capacity_wh=storage.capacity_wh,
+                        charge_efficiency_ppm=storage.charge_efficiency_ppm,
+                        discharge_efficiency_ppm=storage.discharge_efficiency_ppm,
+                    )
+                )
+            case Vehicle() as vehicle:
+                there = [
+                    start < vehicle.departure and start + microgrid.mtu_seconds > vehicle.arrival for start in starts
+                ]
+                stores.append(
+                    Store(
+                        charge_w=[vehicle.levels[-1].upper_w * at for at in there],
+                        discharge_w=[vehicle.max_discharge_w * at for at in there],
+                        stored_wh=vehicle.stored_wh if stored is None else stored,
+                        floor_wh=vehicle.reserve_wh,
+                        capacity_wh=vehicle.capacity_wh,
+                        charge_efficiency_ppm=vehicle.charge_efficiency_ppm,
+                        discharge_efficiency_ppm=vehicle.discharge_efficiency_ppm,
+                    )
+                )
+            case Relay(rated_w=rated_w) | Thermostat(rated_w=rated_w):
+                flexible = [power + rated_w for power in flexible]
+            case Programme() as programme:
+                flexible = [power + max(programme.profile_w) for power in flexible]
+    return Means(
+        mtu_s=microgrid.mtu_seconds,
+        load_w=order.load_w[: len(starts)],
+        produced_w=produced,
+        flexible_w=flexible,
+        stores=stores,
+    )
