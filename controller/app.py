@@ -390,6 +390,12 @@ class Service:
         except StoreError as err:
             log.warning("demand response: %s", err)
 
+    async def forget_calls(self, *, older_s: float) -> None:
+        """Remove the answers to calls that are older: repeating one of those acts anew."""
+        before = int(self._clock.now() - older_s)
+        if forgotten := await self._core.database.run_async(calls.forget, before):
+            log.info("forgot the answers to %d calls", forgotten)
+
     async def start_due(self) -> None:
         """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""
         await self._limits.catch_up()

@@ -324,6 +324,14 @@ class ServeConfig(BaseSettings):
     tick_s: Annotated[
         float, Field(ge=0.05, le=60, description="s between two looks at which steps of windows are due.")
     ] = 1.0
+    keep_answers_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3650,
+            description="Days for which a repeated call gets the answer of the first; older answers are removed.",
+        ),
+    ] = 30
     stop_s: Annotated[
         float,
         Field(

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_S = 1.0
 """Between two writings of what drivers said."""
+DAY_S = 86_400
+FORGETTING_S = 3600.0
+"""Between two removals of answers that are too old."""
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -186,10 +189,14 @@ async def serve(config: ServeConfig, parts: Parts) -> None:
         parts.metrics.round_ended(timer, seconds, failed=error is not None)
         service.status.round_ended(timer, error)
 
+    async def forget() -> None:
+        await service.forget_calls(older_s=config.keep_answers_days * DAY_S)
+
     timers = [
         Timer("windows", service.start_due, period_s=config.tick_s, on_round=told),
         Timer("telemetry", service.flush, period_s=FLUSH_S, on_round=told),
         Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_round=told),
+        Timer("forgetting", forget, period_s=FORGETTING_S, on_round=told),
     ]
     tasks = [asyncio.create_task(timer.run(stop)) for timer in timers]
     warming = asyncio.create_task(warm_up()) if kernels_missing() else None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from controller.store import schema
 
@@ -40,3 +40,9 @@ def remember(
             created=created,
         )
     )
+
+
+def forget(connection: Connection, before: int) -> int:
+    """Remove the answers to calls from before an instant; returns how many. Of undated ones nobody knows their age."""
+    table = schema.requests
+    return connection.execute(delete(table).where(table.c.created > 0, table.c.created < before)).rowcount

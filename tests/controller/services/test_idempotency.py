@@ -273,3 +273,16 @@ def test_a_call_whose_transaction_fails_is_no_acknowledged_one(site, refusal_of)
     site.restart()
     assert site.participant("ada").SubmitOrder(request).digest
     assert site.rows("orders") == after["orders"]
+
+
+def test_answers_are_forgotten_when_they_are_old(site):
+    before = len(site.rows("requests"))
+    site.clock.set(site.clock.now() + 1000)
+    request = site.order_request("ada", 1)
+    site.participant("ada").SubmitOrder(request)
+    site.loop.run(site.service.forget_calls(older_s=2000))
+    assert len(site.rows("requests")) == before + 1
+    site.loop.run(site.service.forget_calls(older_s=500))
+    assert [row["request_id"] for row in site.rows("requests")] == [request.request_id]
+    site.participant("ada").SubmitOrder(request)
+    assert len(site.rows("requests")) == 1
