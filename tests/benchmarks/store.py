@@ -1,7 +1,7 @@
 """How many calls a second are on disk: one caller after the other, and many who share commits.
 
-``python -m tests.benchmarks.store [--seconds S] [--url URL]`` prints calls a second with 1, 16 and 64 callers, and their
-ratio to one caller's, in one run on one disk.
+``python -m tests.benchmarks.store [--seconds S] [--url URL]`` prints calls a second with 1, 16 and 64 callers, and
+their ratio to one caller's, in one run on one disk.
 """
 
 import argparse
