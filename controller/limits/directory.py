@@ -28,12 +28,14 @@ class Registered:
     microgrid : its calendar and tariff
     members, devices : in order of their ids
     keys : DSOs' signing keys, by key id
+    gateways : the ids of meter gateways whose keys are registered
     """
 
     microgrid: Microgrid
     members: tuple[Member, ...]
     devices: tuple[Device, ...]
     keys: Mapping[str, SigningKey]
+    gateways: frozenset[str] = frozenset()
 
     def targets(self) -> frozenset[str]:
         """What can be limited: the connection point, the transformer, sections and members."""
@@ -85,13 +87,15 @@ def _read(connection: Connection, id_: str) -> Registered | None:
     microgrid = registry.microgrid(connection, id_)
     if microgrid is None:
         return None
+    keys = registry.keys(connection, id_)
     return Registered(
         microgrid=microgrid,
         members=tuple(registry.members(connection, id_)),
         devices=tuple(registry.devices(connection, id_)),
         keys={
             row.key_id: SigningKey(purpose=row.purpose, holder=row.holder, public_key=row.public_key)
-            for row in registry.keys(connection, id_)
+            for row in keys
             if row.purpose == "ENVELOPE"
         },
+        gateways=frozenset(row.holder for row in keys if row.purpose == "READING"),
     )

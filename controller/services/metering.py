@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from controller.access import Identity, Role
 from controller.consent import Scope
 from controller.microgrid import MeterReading
-from controller.refusals import conflict, invalid, not_found, out_of_range
+from controller.refusals import conflict, denied, invalid, not_found, out_of_range
 from controller.services.book_calls import registered
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
@@ -73,6 +73,8 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
         known = registered(self._core, caller, id_, request.parent)
+        if caller.id not in known.gateways:
+            raise denied(f"{request.parent}: a gateway reports powers once a READING key of it is registered")
         targets = known.targets()
         if not 1 <= len(request.samples) <= SAMPLES:
             raise invalid("samples", got=f"{len(request.samples)} samples", wanted=f"1 to {SAMPLES}")

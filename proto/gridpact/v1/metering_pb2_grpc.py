@@ -71,7 +71,8 @@ class MeteringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportPower(self, request, context):
-        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before.
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
+        of which a READING key is registered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

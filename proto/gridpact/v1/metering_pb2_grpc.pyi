@@ -39,7 +39,9 @@ class MeteringServiceStub:
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
     ReportPower: grpc.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]
-    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
+    of which a READING key is registered.
+    """
 
 @typing.type_check_only
 class MeteringServiceAsyncStub(MeteringServiceStub):
@@ -52,7 +54,9 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
     ReportPower: aio.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]  # type: ignore[assignment]
-    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
+    of which a READING key is registered.
+    """
 
 class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     """For meter gateways, and for those who may read a meter."""
@@ -80,6 +84,8 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         request: metering_pb2.ReportPowerRequest,
         context: _ServicerContext,
     ) -> typing.Union[metering_pb2.ReportPowerResponse, abc.Awaitable[metering_pb2.ReportPowerResponse]]:
-        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before."""
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
+        of which a READING key is registered.
+        """
 
 def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -9,7 +9,7 @@ from grpc import RpcError, StatusCode
 
 from controller.errors import StoreUnavailableError
 from controller.signing import verifies
-from gridpact.v1 import driver_pb2, dso_pb2, metering_pb2
+from gridpact.v1 import driver_pb2, dso_pb2, metering_pb2, metering_pb2_grpc
 
 NAME = "microgrids/village"
 STATE = dso_pb2.SupervisionState
@@ -284,6 +284,12 @@ class TestReportPower:
         now = site.clock.now()
         request = self.report(site, *((target, now + ahead, power) for target, ahead, power in samples))
         assert site.refused(site.gateway.ReportPower, request).code is code
+        assert site.service._limits.live.fresh("village", NAME) is None
+
+    def test_a_gateway_that_nobody_registered_loosens_nothing(self, site):
+        stranger = site.stub(metering_pb2_grpc.MeteringServiceStub, "meter/stranger")
+        refused = site.refused(stranger.ReportPower, self.report(site, (NAME, site.clock.now(), -9000)))
+        assert refused.code is StatusCode.PERMISSION_DENIED
         assert site.service._limits.live.fresh("village", NAME) is None
 
     def test_an_older_sample_replaces_nothing(self, site):
