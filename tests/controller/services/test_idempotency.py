@@ -71,6 +71,37 @@ def changes(site):
     def override(mode, device="eve/devices/battery"):
         return participant_pb2.SetOverrideRequest(device=f"{NAME}/members/{device}", mode=mode)
 
+    def veto(id_):
+        stopped = dso_pb2.Veto(
+            name=f"{NAME}/vetoes/{id_}",
+            member=f"{NAME}/members/ada",
+            interval=fields.interval_message(site.start + 5400, site.end),
+            reason="works",
+        )
+        return dso_pb2.CreateVetoRequest(parent=NAME, veto=site.signed("wires", "envelope-wires", stopped))
+
+    old_veto = veto("old")
+    old_veto.request_id = "kept"
+    site.dso.CreateVeto(old_veto)
+
+    def moved(section):
+        bob = operator_pb2.Member(name=f"{NAME}/members/bob", section=section)
+        return operator_pb2.UpdateMemberRequest(member=bob, update_mask={"paths": ["section"]})
+
+    def charged(micro):
+        grid = operator_pb2.Microgrid(name=NAME, network_charge_micro_per_kwh=micro)
+        return operator_pb2.UpdateMicrogridRequest(
+            microgrid=grid, update_mask={"paths": ["network_charge_micro_per_kwh"]}
+        )
+
+    def priced(micro):
+        period = operator_pb2.TariffPeriod(
+            interval=fields.interval_message(site.end - 900, site.end),
+            import_price_micro_per_kwh=micro,
+            export_price_micro_per_kwh=0,
+        )
+        return operator_pb2.UpdateTariffRequest(parent=NAME, periods=[period])
+
     rest = override(participant_pb2.OVERRIDE_MODE_NOT_TODAY, "bob/devices/boiler")
     rest.request_id = "kept"
     bob, eve = site.participant("bob"), site.participant("eve")
@@ -86,6 +117,20 @@ def changes(site):
             participant_pb2.RevokeConsentRequest(name=f"{NAME}/members/ada/consents/c1"),
             participant_pb2.RevokeConsentRequest(name=f"{NAME}/members/ada/consents/c2"),
         ),
+        "CreateVeto": (site.dso.CreateVeto, veto("new"), veto("other")),
+        "CancelVeto": (
+            site.dso.CancelVeto,
+            dso_pb2.CancelVetoRequest(name=f"{NAME}/vetoes/old"),
+            dso_pb2.CancelVetoRequest(name=f"{NAME}/vetoes/new"),
+        ),
+        "UpdateMember": (site.operator.UpdateMember, moved("west"), moved("north")),
+        "DeleteMember": (
+            site.operator.DeleteMember,
+            operator_pb2.DeleteMemberRequest(name=f"{NAME}/members/bob"),
+            operator_pb2.DeleteMemberRequest(name=f"{NAME}/members/eve"),
+        ),
+        "UpdateMicrogrid": (site.operator.UpdateMicrogrid, charged(1), charged(2)),
+        "UpdateTariff": (site.operator.UpdateTariff, priced(1), priced(2)),
         "CreateMember": (site.operator.CreateMember, member("dan"), member("fay")),
         "RegisterKey": (site.operator.RegisterKey, key("one"), key("two")),
         "CreateEnvelope": (
@@ -150,6 +195,12 @@ METHODS = (
     "SubmitAttestation",
     "DenyIdentity",
     "AllowIdentity",
+    "CreateVeto",
+    "CancelVeto",
+    "UpdateMember",
+    "DeleteMember",
+    "UpdateMicrogrid",
+    "UpdateTariff",
 )
 
 
