@@ -170,6 +170,8 @@ def _serve(pipe: Connection, memory_bytes: int | None) -> None:
     Matrices are too small for several threads to pay: they would spin, and take processors from the kernels that share
     their work themselves.
     """
+    # numba makes a lock for processes. Under "spawn" it would have a name that outlives a process which is killed.
+    multiprocessing.set_start_method("fork", force=True)
     threadpool_limits(limits=1, user_api="blas")
     # A person's interrupt reaches the whole group: the service answers it, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

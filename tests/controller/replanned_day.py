@@ -14,6 +14,7 @@ from controller.demo.world import failsafe_of
 from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.microgrid import Device, DeviceSetpoint, DeviceState, Member, SetpointKind
 from controller.sealing import seeded_salts
+from controller.snapshot import Limit
 from controller.store import market, registry
 from controller.store.database import Database
 from controller.window import WindowEngine
@@ -70,6 +71,7 @@ class Day:
     stuck: tuple[str, int] = ("", 0)
     missed_mtus: int = 0
     devices: dict[str, object] = field(default_factory=lambda: dict(DEVICES))
+    limits: list[Limit] = field(default_factory=list)
     powers: dict[str, list[float]] = field(default_factory=dict)
     stored: dict[tuple[str, int], int] = field(default_factory=dict)
     temperatures: dict[str, list[float]] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class Day:
             clock=self.clock,
             solver=InProcess(self.answer),
             salts=seeded_salts(b"village"),
+            limits=lambda *_: tuple(self.limits),
+            on_frozen=lambda _: None,
             on_setpoints=lambda *_: None,
         )
         self.known = {id_: Device(id=id_, member=id_.split("/")[0], flexibility=f) for id_, f in self.devices.items()}

@@ -18,15 +18,13 @@ from controller.flexibility import Flexibility, Phase, Plant, Programme, Relay
 from controller.microgrid import (
     Bounds,
     Device,
-    EnvelopeRecord,
-    EnvelopeState,
     Member,
     MeterReading,
     Microgrid,
     TariffPeriod,
 )
 from controller.sealing import seeded_salts
-from controller.snapshot import Snapshot
+from controller.snapshot import Limit, Snapshot
 from controller.solving import Solver
 from controller.store import evidence, market, meters, registry
 from controller.store.database import Database
@@ -129,6 +127,14 @@ class Plain:
         return await Planner().solve(community)
 
 
+LIMIT = Limit(
+    id="transformer",
+    target=GRID.name,
+    periods=(Bounds(start=START, end=at(MTUS), lower_w=-LIMIT_W, upper_w=LIMIT_W),),
+    digest="",
+)
+
+
 @dataclass
 class Day:
     """The village's day: everybody's forecasts hold, and devices do what they are told."""
@@ -144,6 +150,8 @@ class Day:
             clock=self.clock,
             solver=self.solver,
             salts=seeded_salts(b"village"),
+            limits=lambda *_: (LIMIT,),
+            on_frozen=lambda _: None,
             on_setpoints=lambda *_: None,
         )
         self.database.run(registry.add_microgrid, GRID)
@@ -152,18 +160,6 @@ class Day:
         for id_, flexibility in DEVICES.items():
             device = Device(id=id_, member=id_.split("/", maxsplit=1)[0], flexibility=flexibility)
             self.database.run(registry.put_device, "village", device)
-        limit = EnvelopeRecord(
-            id="transformer",
-            target=GRID.name,
-            periods=(Bounds(start=START, end=at(MTUS), lower_w=-LIMIT_W, upper_w=LIMIT_W),),
-            reason="",
-            state=EnvelopeState.ACTIVE,
-            created=START,
-            payload=b"",
-            signature=b"",
-            key_id="k",
-        )
-        self.database.run(registry.add_envelope, "village", limit)
 
     def live(self) -> "Day":
         first = GRID.windows()[0].name
