@@ -96,22 +96,25 @@ def shortfall_of(
     return {device: amount for device, amount in short.items() if amount > NEGLIGIBLE}
 
 
-def shortfall_cost(community: Community, shortfall: Mapping[DeviceId, float]) -> float:
-    """Currency that the objective counts for what devices fall short by, in the units of ``Clearing.shortfall``.
+def shortfall_price(community: Community, device: Device) -> float:
+    """Currency that the objective counts for each unit of ``Clearing.shortfall`` that a device falls short by.
 
     That each MTU outside its band costs an on/off thermostat something beside the kelvins is left out.
     """
-    cost = 0.0
-    for _, device in community.devices():
-        match device:
-            case Thermostatic():
-                price = device.discomfort_cost
-            case Interruptible():
-                price = community.shortfall_price * device.power_kw * community.horizon.hours
-            case _:
-                price = community.shortfall_price
-        cost += price * shortfall.get(device.id, 0.0)
-    return cost
+    match device:
+        case Thermostatic():
+            return device.discomfort_cost
+        case Interruptible():
+            return community.shortfall_price * device.power_kw * community.horizon.hours
+        case Battery() | ElectricVehicle() | Programme():
+            return community.shortfall_price
+        case FixedLoad() | Curtailable() | Generator():
+            return 0.0
+
+
+def shortfall_cost(community: Community, shortfall: Mapping[DeviceId, float]) -> float:
+    """Currency that the objective counts for what devices fall short by, by their `shortfall_price`."""
+    return sum(shortfall_price(community, device) * shortfall.get(device.id, 0.0) for _, device in community.devices())
 
 
 def _shortfall(device: Device, power: Floats, states: States, horizon: Horizon) -> float:

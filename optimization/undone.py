@@ -11,20 +11,10 @@ import numpy as np
 from optimization.community import Community
 from optimization.decomposition.master import Prices
 from optimization.decomposition.problem import Problem
-from optimization.devices import (
-    Battery,
-    Curtailable,
-    Device,
-    ElectricVehicle,
-    FixedLoad,
-    Generator,
-    Interruptible,
-    Programme,
-    Thermostatic,
-)
+from optimization.devices import Device, Thermostatic
 from optimization.devices.thermal_lattice import TOLERANCE_K
 from optimization.quantities import DeviceId, Floats
-from optimization.states import shortfall_of
+from optimization.states import shortfall_of, shortfall_price
 
 
 def undone_costs(community: Community, device_kw: Mapping[DeviceId, Floats]) -> Floats:
@@ -56,14 +46,9 @@ def undone_at(problem: Problem, prices: Prices) -> Floats:
 
 def _undone_cost(device: Device, amount: float, power_kw: Floats, community: Community) -> float:
     """Currency for an amount by which a device falls short, in the units of ``Clearing.shortfall``."""
-    match device:
-        case Thermostatic():
-            reached = device.temperature_c(power_kw, community.horizon)
-            outside = np.maximum(device.lower_c - reached, reached - device.upper_c) > TOLERANCE_K
-            return device.discomfort_cost * amount + device.outside_cost * int(np.count_nonzero(outside))
-        case Interruptible():
-            return community.shortfall_price * device.power_kw * community.horizon.hours * amount
-        case Battery() | ElectricVehicle() | Programme():
-            return community.shortfall_price * amount
-        case FixedLoad() | Curtailable() | Generator():
-            return 0.0
+    cost = shortfall_price(community, device) * amount
+    if isinstance(device, Thermostatic):
+        reached = device.temperature_c(power_kw, community.horizon)
+        outside = np.maximum(device.lower_c - reached, reached - device.upper_c) > TOLERANCE_K
+        cost += device.outside_cost * int(np.count_nonzero(outside))
+    return cost
