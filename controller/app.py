@@ -27,6 +27,7 @@ from controller.limits.journal import FileJournal, Journal, MemoryJournal, Timed
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
 from controller.live_figures import LiveFigures
+from controller.microgrid import DeviceSetpoint, Window
 from controller.override_keeper import OverrideKeeper
 from controller.pki import Credentials
 from controller.quotas import Quotas
@@ -242,7 +243,7 @@ class Service:
             salts=salts,
             limits=self._limits.book.limits_for_window,
             on_frozen=forecasts.note,
-            on_setpoints=self._hub.offer,
+            on_setpoints=self._offer,
         )
         denials = Denials(settings.denials)
         denials.restore(database.run(denied.all_denied))
@@ -319,6 +320,13 @@ class Service:
                 self.control()
             except Exception:
                 log.exception("keeping limits")
+
+    def _offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
+        """Let drivers have a window's setpoints, under what limits leave to them as of now."""
+        self._hub.offer(microgrid, window, setpoints)
+        if self._enforcer is not None:
+            # Before the streams, which were woken, have their turn.
+            self._enforcer.enforce(microgrid)
 
     def control(self) -> None:
         """Notice who is silent, and what limits now leave to devices; those whose share changed are told at once."""

@@ -10,8 +10,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import Postgres, binaries
+
+# No test asserts a time, on whatever machine it runs.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -101,6 +101,7 @@ class _Area:
     kept: dict[str, Kept] = field(default_factory=dict)
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     at: float | None = None
+    carried_w: float = 0.0
 
 
 class Enforcer:
@@ -166,13 +167,19 @@ class Enforcer:
     def enforce_all(self) -> None:
         """Look at every microgrid; what goes wrong in one keeps no other from its turn."""
         for microgrid in self._directory.microgrids():
-            try:
-                self.enforce(microgrid)
-            except Exception:
-                log.exception("limits of microgrid %s", microgrid)
+            self.enforce(microgrid)
 
     def enforce(self, microgrid: str) -> None:
-        """Decide anew what devices may do, and have those told for whom it changed."""
+        """Decide anew what devices may do, and have those told for whom it changed.
+
+        What goes wrong is in the log and tried again at the next look: a limit that was taken is acknowledged.
+        """
+        try:
+            self._enforce(microgrid)
+        except Exception:
+            log.exception("limits of microgrid %s", microgrid)
+
+    def _enforce(self, microgrid: str) -> None:
         known = self._directory.get(microgrid)
         area = self._areas.setdefault(microgrid, _Area())
         if known is None or not (self._book.targets(microgrid) or area.caps):
@@ -184,9 +191,10 @@ class Enforcer:
         now = self._monotonic.now()
         elapsed = RETURN_S if area.at is None else now - area.at
         total = sum(device.ability.max_consumption_w + device.ability.max_production_w for device in situation.devices)
-        caps = spread(
-            area.caps, found.caps, situation.devices, rise_w=int(total * min(1.0, elapsed / RETURN_S)), salt=window
-        )
+        # What is less than a watt waits, or looks in quick succession would hold everything down.
+        rise_w = total * min(1.0, elapsed / RETURN_S) + area.carried_w
+        area.carried_w = rise_w - int(rise_w)
+        caps = spread(area.caps, found.caps, situation.devices, rise_w=int(rise_w), salt=window)
         changed = frozenset(id_ for id_ in {*caps, *area.caps} if caps.get(id_) != area.caps.get(id_))
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
         excess = self._failsafe_excess(known, situation, declared)

@@ -265,6 +265,16 @@ def test_the_return_is_spread_over_a_minute_and_tightening_is_not(two):
     assert two.allowed() == 100
 
 
+def test_looks_in_quick_succession_do_not_hold_the_return_up(two):
+    two.limit(0)
+    two.limit(6000)
+    for _ in range(2000):
+        two.wait(RETURN_S / 2000)
+        for id_ in two.drivers.plans:
+            two.see(id_, 0)
+    assert two.allowed() == 6000
+
+
 def test_failsafes_that_do_not_fit_together_are_told(two):
     asyncio.run(
         two.book.set_default(
