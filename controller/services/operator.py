@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from controller.access import identity, require_area
 from controller.denials import subject
 from controller.refusals import conflict, invalid, not_found, out_of_range
+from controller.services.book_calls import registered
 from controller.services.core import Core, once, page_of, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.operator_calendar import CalendarMethods
@@ -48,11 +49,11 @@ class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.Operato
         return await once(self._core, caller, "CreateMicrogrid", request, pb.CreateMicrogridResponse, effect)
 
     async def GetMicrogrid(self, request: pb.GetMicrogridRequest, context: Context) -> pb.GetMicrogridResponse:
-        """The microgrid's calendar and tariff."""
+        """The microgrid's calendar and tariff; from memory, so that it is there while the database is not."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("name", request.name)
-        found = await self._core.database.read_async(require_microgrid, caller, id_, request.name)
-        return pb.GetMicrogridResponse(microgrid=community.microgrid_message(found))
+        found = registered(self._core, caller, id_, request.name)
+        return pb.GetMicrogridResponse(microgrid=community.microgrid_message(found.microgrid))
 
     async def RegisterKey(self, request: pb.RegisterKeyRequest, context: Context) -> pb.RegisterKeyResponse:
         """Let a holder's signatures count."""
