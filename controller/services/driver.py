@@ -150,7 +150,7 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 hub.observe(stream, state)
             case "report":
                 states, instant = read_report(request.report, self._core.clock.now())
-                reason = request.report.reason[:MAX_REASON]
+                reason = fields.told(request.report.reason, most=MAX_REASON)
                 hub.report(stream, request.report.command_id, states, reason=reason, instant=instant)
             case kind:
                 raise _unwelcome(str(kind))

@@ -39,6 +39,11 @@ def words(field: str, value: str, *, most: int = 500) -> str:
     return value
 
 
+def told(value: str, *, most: int = 500) -> str:
+    """What somebody says beside the matter, as far as it can be shown: cut, and without what cannot be printed."""
+    return "".join(char for char in value[:most] if char.isprintable() or char == "\n")
+
+
 def request_id(value: str) -> str:
     """A request id: 1 to 64 printable characters."""
     if not REQUEST_ID.fullmatch(value):

@@ -12,8 +12,6 @@ from gridpact.v1 import dso_pb2, types_pb2
 
 MAX_PRIMACY = 255
 MAX_PERIODS = 10_000
-REASON = 500
-"""Characters of a reason that are kept."""
 
 
 def read_envelope(signed: types_pb2.Signed, *, microgrid: str, mtu_seconds: int, holder: str, now: int) -> Envelope:
@@ -48,7 +46,7 @@ def read_envelope(signed: types_pb2.Signed, *, microgrid: str, mtu_seconds: int,
         primacy=fields.number("envelope.primacy", message.primacy, upper=MAX_PRIMACY),
         counter=fields.number("envelope.counter", message.counter, upper=2**62),
         expires=expires,
-        reason=message.reason[:REASON],
+        reason=fields.told(message.reason),
         created=now,
         signed=Signature(payload=signed.payload, signature=signed.signature, key_id=signed.key_id),
     )
@@ -72,7 +70,7 @@ def read_default(signed: types_pb2.Signed, *, microgrid: str, holder: str) -> De
         lower_w=lower,
         upper_w=upper,
         counter=fields.number(f"{field}.counter", message.counter, upper=2**62),
-        reason=message.reason[:REASON],
+        reason=fields.told(message.reason),
         signed=Signature(payload=signed.payload, signature=signed.signature, key_id=signed.key_id),
     )
 

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import pairwise
 
 from google.protobuf.message import DecodeError
 
-from controller.microgrid import Bounds, EnvelopeRecord, EnvelopeState, Order, ThermalForecast, Trade
+from controller.microgrid import Order, ThermalForecast, Trade
 from controller.refusals import invalid, not_found
 from controller.uplifts import from_json
 from controller.wire import fields
 from controller.wire.flexibility import MAX_PERFORMANCE_PPM, MILLI_C
-from gridpact.v1 import dispatch_pb2, dso_pb2, participant_pb2, types_pb2
+from gridpact.v1 import dispatch_pb2, participant_pb2, types_pb2
 
 PARTNERS = 6
 ATTRIBUTES: dict[int, str] = {
@@ -153,37 +152,6 @@ def _read_partners(messages: Sequence[participant_pb2.Partner], microgrid: str, 
     return partners
 
 
-def read_envelope(payload: bytes, *, microgrid: str, mtu_seconds: int) -> tuple[str, str, tuple[Bounds, ...], str]:
-    """Id, target, periods and reason of an envelope's payload."""
-    try:
-        message = dso_pb2.Envelope.FromString(payload)
-    except DecodeError as err:
-        raise invalid("envelope.payload", got=f"{len(payload)} bytes", wanted="a gridpact.v1.Envelope") from err
-    grid, envelope = fields.resource("envelope.name", message.name, "microgrids", "envelopes")
-    if grid != microgrid or message.target.split("/")[:2] != ["microgrids", microgrid]:
-        raise not_found(message.target if grid == microgrid else message.name)
-    if not message.periods:
-        raise invalid("envelope.periods", got="none", wanted="at least one")
-    periods = tuple(_read_period(f"envelope.periods[{k}]", period) for k, period in enumerate(message.periods))
-    for k, (first, second) in enumerate(pairwise(periods)):
-        if second.start < first.end:
-            raise invalid(f"envelope.periods[{k + 1}]", got="an overlap", wanted="periods in order of time")
-    for k, period in enumerate(periods):
-        if period.start % mtu_seconds or period.end % mtu_seconds:
-            raise invalid(
-                f"envelope.periods[{k}].interval",
-                got="a part of an MTU",
-                wanted=f"multiples of {mtu_seconds} s",
-            )
-    return envelope, message.target, periods, message.reason[:500]
-
-
-def _read_period(field: str, message: dso_pb2.EnvelopePeriod) -> Bounds:
-    start, end = fields.interval(f"{field}.interval", message.interval)
-    lower, upper = read_bounds(f"{field}.bounds", message.bounds)
-    return Bounds(start=start, end=end, lower_w=lower, upper_w=upper)
-
-
 def read_bounds(field: str, bounds: types_pb2.PowerBounds) -> tuple[int | None, int | None]:
     """Lower and upper W, at least one of them."""
     lower = bounds.lower_w if bounds.HasField("lower_w") else None
@@ -196,20 +164,6 @@ def read_bounds(field: str, bounds: types_pb2.PowerBounds) -> tuple[int | None, 
     if lower is not None and upper is not None and lower > upper:
         raise invalid(field, got=f"lower {lower} above upper {upper}", wanted="lower <= upper")
     return lower, upper
-
-
-def envelope_message(record: EnvelopeRecord) -> dso_pb2.EnvelopeRecord:
-    """The message of an envelope as it is held."""
-    state = {
-        EnvelopeState.ACTIVE: dso_pb2.ENVELOPE_STATE_ACTIVE,
-        EnvelopeState.CANCELLED: dso_pb2.ENVELOPE_STATE_CANCELLED,
-    }[record.state]
-    return dso_pb2.EnvelopeRecord(
-        envelope=dso_pb2.Envelope.FromString(record.payload),
-        state=state,
-        create_time=fields.timestamp(record.created),
-        signed_envelope=types_pb2.Signed(payload=record.payload, signature=record.signature, key_id=record.key_id),
-    )
 
 
 def trade_message(window: str, index: int, trade: Trade, mtu_seconds: int) -> dispatch_pb2.Trade:
