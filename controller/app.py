@@ -408,7 +408,11 @@ class Service:
         """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""
         await self._limits.catch_up()
         await self._follow_demand()
-        await self._flush()
+        try:
+            await self._flush()
+        except StoreError as err:
+            # Windows do not wait for what was said: it is tried again the next time.
+            log.warning("telemetry and accesses: %s", err)
         await self._engine.start_due()
 
     async def finish(self, seconds: float) -> None:

@@ -17,6 +17,11 @@ SOURCE = "demand-response"
 
 async def follow(database: Database, book: LimitsBook, now: float) -> int:
     """Let the book hold what is accepted, and nothing of what was taken back; returns how much had to be changed."""
+    async with book.following:
+        return await _follow(database, book, now)
+
+
+async def _follow(database: Database, book: LimitsBook, now: float) -> int:
     changed = 0
     for microgrid, event, accepted_w, mtu_seconds in await database.read_async(_accepted, now):
         known = book.envelope(microgrid, _id(event, accepted_w))

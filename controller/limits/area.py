@@ -7,12 +7,12 @@ While a DSO has no control its default holds beside its envelopes; without a def
 Sources hold at once. So nothing but the source's own word ever ends in no limit.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.limits.segments import Segment, segments_of, without
 from controller.limits.supervision import Control
-from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, Source, Standing
+from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, Signature, Source, Standing
 
 Place = tuple[str, Source]
 """A target and a source."""
@@ -35,6 +35,8 @@ class Area:
         self._live: dict[tuple[str, Side], tuple[Segment, ...]] = {}
         self._by_place: dict[Place, list[str]] = {}
         self._held: dict[Place, Band] = {}
+        self._counters: dict[str, int] = {}
+        self._places: dict[str, tuple[Place, ...]] = {}
 
     def copy(self) -> "Area":
         """An area that can be changed without changing this one."""
@@ -43,6 +45,7 @@ class Area:
         other._rating, other._held = dict(self._rating), dict(self._held)
         other._cancelled, other._live = set(self._cancelled), dict(self._live)
         other._by_place = {place: list(ids) for place, ids in self._by_place.items()}
+        other._counters, other._places = dict(self._counters), dict(self._places)
         return other
 
     def add(self, envelope: Envelope) -> None:
@@ -69,6 +72,8 @@ class Area:
             self._live[envelope.id, side] = own
         self._by_place[place] = [*others, envelope.id]
         self.envelopes[envelope.id] = envelope
+        self._count(envelope)
+        self._note_place(place)
 
     def cancel(self, id_: str) -> None:
         """Let an envelope count no more; what it superseded stays superseded."""
@@ -78,11 +83,14 @@ class Area:
 
     def set_default(self, default: Default) -> None:
         """Replace a source's default on a target."""
-        self.defaults[default.target, default.source] = default
+        place = default.target, default.source
+        self.defaults[place] = default
+        self._count(default)
+        self._note_place(place)
 
     def hold(self, holder: str, controls: Mapping[str, Control], instant: float) -> None:
         """Remember what a DSO's envelopes come to now, for a failsafe without defaults."""
-        for place in self._places():
+        for place in [place for places in self._places.values() for place in places]:
             if place[1].holder == holder:
                 self._held[place] = self._of_place(place, instant, controls.get(holder, Control.INIT))
 
@@ -96,15 +104,14 @@ class Area:
 
     def targets(self) -> tuple[str, ...]:
         """Everything that is bounded by anything, in order."""
-        return tuple(sorted({target for target, _ in self._places()} | set(self._rating)))
+        return tuple(sorted({*self._places, *self._rating}))
 
     def effective(self, target: str, instant: float, controls: Mapping[str, Control]) -> Band:
         """What holds on a target at an instant."""
         band = self._rating.get(target, UNBOUNDED)
-        for place in self._places():
-            if place[0] == target:
-                control = controls.get(place[1].holder, Control.INIT)
-                band = self._of_place(place, instant, control).meet(band)
+        for place in self._places.get(target, ()):
+            control = controls.get(place[1].holder, Control.INIT)
+            band = self._of_place(place, instant, control).meet(band)
         return band
 
     def stated(self, target: str) -> Band:
@@ -149,12 +156,24 @@ class Area:
         return tuple(merged)
 
     def counter(self, key_id: str) -> int:
-        """The highest counter that a key has signed."""
-        signed: Iterable[Envelope | Default] = (*self.envelopes.values(), *self.defaults.values())
-        return max((item.counter for item in signed if item.signed.key_id == key_id), default=0)
+        """The highest counter that a key has signed, of what was replaced since, too."""
+        return self._counters.get(key_id, 0)
 
-    def _places(self) -> list[Place]:
-        return sorted({*self._by_place, *self.defaults})
+    def signed(self, name: str) -> Signature | None:
+        """What was signed of a limit that binds, by its name in a `Band`."""
+        envelope = self.envelopes.get(name.rpartition("/envelopes/")[2])
+        if envelope is not None and envelope.name == name:
+            return envelope.signed
+        stated = (default for default in self.defaults.values() if f"default:{default.source}" == name)
+        return next((default.signed for default in stated), None)
+
+    def _count(self, item: Envelope | Default) -> None:
+        self._counters[item.signed.key_id] = max(item.counter, self._counters.get(item.signed.key_id, 0))
+
+    def _note_place(self, place: Place) -> None:
+        known = self._places.get(place[0], ())
+        if place not in known:
+            self._places[place[0]] = tuple(sorted((*known, place)))
 
     def _of_place(self, place: Place, instant: float, control: Control) -> Band:
         """What one source makes of a target."""

@@ -49,6 +49,10 @@ class LimitsBook:
     clock : the wall clock, by which periods are meant
     monotonic : a clock that nobody sets, by which silence is measured
     timing : of heartbeats
+
+    Attributes
+    ----------
+    following : for who takes over into the book what another place says, so that two do not do so at once
     """
 
     def __init__(self, journal: Journal, *, clock: Clock, monotonic: Monotonic, timing: Timing | None = None) -> None:
@@ -62,6 +66,7 @@ class LimitsBook:
         self._answers: OrderedDict[tuple[str, str], Answered] = OrderedDict()
         self._listeners: list[Callable[[str], None]] = []
         self._changing = asyncio.Lock()
+        self.following = asyncio.Lock()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="limits")
         self._began = monotonic.now()
         self._offset = clock.now() - self._began
@@ -136,9 +141,7 @@ class LimitsBook:
     def signed(self, microgrid: str, names: Sequence[str]) -> list[Signature]:
         """What DSOs signed of limits that bind, by the names in a `Band`."""
         area = self._area(microgrid)
-        known = {envelope.name: envelope.signed for envelope in area.envelopes.values()}
-        known |= {f"default:{default.source}": default.signed for default in area.defaults.values()}
-        return [known[name] for name in dict.fromkeys(names) if name in known and known[name].payload]
+        return [signed for name in dict.fromkeys(names) if (signed := area.signed(name)) and signed.payload]
 
     # Who has control.
 
@@ -237,6 +240,10 @@ class LimitsBook:
         self._journal.close()
 
     async def _change(self, record: dict[str, Any], answered: Answered | None, *, restated: str) -> None:
+        # What was begun is ended, also where the caller no longer waits: what is on disk is in force.
+        await asyncio.shield(asyncio.ensure_future(self._journal_and_apply(record, answered, restated=restated)))
+
+    async def _journal_and_apply(self, record: dict[str, Any], answered: Answered | None, *, restated: str) -> None:
         if answered is not None:
             response = base64.b64encode(answered.response).decode()
             record["answered"] = asdict(answered) | {"response": response}

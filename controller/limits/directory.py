@@ -1,5 +1,6 @@
 """What has to be known to take a limit while the database is stopped: microgrids, members, DSOs' keys; in memory."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class Directory:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, Registered] = {}
+        self._refreshing = asyncio.Lock()
 
     def load(self) -> None:
         """Read all microgrids."""
@@ -65,6 +67,10 @@ class Directory:
 
     async def refresh(self, microgrid: str) -> None:
         """Read one microgrid again."""
+        async with self._refreshing:  # else an older answer could take the place of a newer one
+            await self._read_again(microgrid)
+
+    async def _read_again(self, microgrid: str) -> None:
         found = await self._database.read_async(_read, microgrid)
         if found is not None:
             self._known[microgrid] = found

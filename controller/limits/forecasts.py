@@ -15,6 +15,7 @@ class Forecasts:
     def __init__(self) -> None:
         self._load_w: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
         self._mtu_s: dict[str, int] = {}
+        self._most_w: dict[tuple[str, str], int] = {}
 
     def note(self, snapshot: Snapshot) -> None:
         """Remember a window's forecasts, and forget what is over."""
@@ -22,6 +23,8 @@ class Forecasts:
         self._mtu_s[microgrid.id] = microgrid.mtu_seconds
         for member, order in snapshot.orders.items():
             known = self._load_w[microgrid.id, member]
+            place = microgrid.id, member
+            self._most_w[place] = max(order.load_w, default=self._most_w.get(place, 0))
             for past in [start for start in known if start < snapshot.window.start - microgrid.mtu_seconds]:
                 del known[past]
             known.update(zip(snapshot.mtus(), order.load_w, strict=False))
@@ -36,8 +39,12 @@ class Forecasts:
                     self.note(Snapshot.from_json(row.snapshot or ""))
 
     def load_w(self, microgrid: str, member: str, instant: float) -> int | None:
-        """What a member is expected to draw beside its devices; None where nobody said."""
+        """What a member is expected to draw beside its devices; None where it never said.
+
+        Where no forecast reaches, the most that its last one had: that time passes makes no room.
+        """
         mtu = self._mtu_s.get(microgrid)
         if mtu is None:
             return None
-        return self._load_w[microgrid, member].get(int(instant) // mtu * mtu)
+        known = self._load_w[microgrid, member].get(int(instant) // mtu * mtu)
+        return self._most_w.get((microgrid, member)) if known is None else known

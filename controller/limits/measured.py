@@ -38,10 +38,13 @@ class LivePowers:
         self._newest: dict[tuple[str, str], Measured] = {}
 
     def observe(self, microgrid: str, target: str, power_w: int, instant: int) -> None:
-        """Note a measurement; an older one than is known changes nothing."""
+        """Note a measurement; an older one than is known changes nothing, and one of the same instant is no fresher."""
         known = self._newest.get((microgrid, target))
-        if known is None or known.instant <= instant:
-            self._newest[microgrid, target] = Measured(power_w=power_w, instant=instant, arrived=self._monotonic.now())
+        if known is not None and known.instant > instant:
+            return
+        again = known is not None and known.instant == instant
+        arrived = known.arrived if known is not None and again else self._monotonic.now()
+        self._newest[microgrid, target] = Measured(power_w=power_w, instant=instant, arrived=arrived)
 
     def fresh(self, microgrid: str, target: str) -> Measured | None:
         """A target's measurement; None where there is none or it is old."""

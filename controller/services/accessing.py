@@ -4,6 +4,7 @@ from google.protobuf.message import Message
 
 from controller.access import Identity, Role
 from controller.access_journal import EVERYBODY, Access, access_of
+from controller.wire import fields
 
 SHOWN = 200
 DEPTH = 3
@@ -25,7 +26,7 @@ def resource_of(message: Message, depth: int = 0) -> str:
     """The first resource name in a request; empty where there is none."""
     for _, value in message.ListFields():
         if isinstance(value, str) and value.startswith("microgrids/"):
-            return value[:SHOWN]
+            return fields.told(value, most=SHOWN)  # as far as a database can hold it
         if isinstance(value, Message) and depth < DEPTH:
             found = resource_of(value, depth + 1)
             if found:

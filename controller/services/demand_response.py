@@ -1,5 +1,6 @@
 """For the DSO and aggregators: demand response, from the request to the payment."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -7,7 +8,7 @@ from sqlalchemy import Connection
 from controller import baseline, demand_limits
 from controller.access import Identity, Role, require_area
 from controller.consent import Scope
-from controller.demand_response import DemandEvent, DemandOffer, EventState, state
+from controller.demand_response import Delivery, DemandEvent, DemandOffer, EventState, state
 from controller.microgrid import Microgrid
 from controller.refusals import conflict, not_found, not_now, out_of_range
 from controller.services.core import Core, once, open_signed, require_microgrid
@@ -145,7 +146,7 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
             if len(known) >= OFFERS:
                 raise not_now("TOO_MANY_OFFERS", f"{request.parent}: has {OFFERS} offers already")
             demand.add_offer(connection, id_, offer)
-            return pb.SubmitOfferResponse(offer=offer_message(event, offer, (), mtu_seconds=microgrid.mtu_seconds))
+            return pb.SubmitOfferResponse(offer=self._offer(connection, caller, microgrid, event, offer))
 
         return await once(self._core, caller, "SubmitOffer", request, pb.SubmitOfferResponse, effect)
 
@@ -167,7 +168,7 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
             found, token = page.cut(offers, lambda offer: (offer.id,))
             deliveries = demand.deliveries(connection, id_, event_id)
             return pb.ListOffersResponse(
-                offers=[offer_message(event, offer, deliveries, mtu_seconds=microgrid.mtu_seconds) for offer in found],
+                offers=[self._offer(connection, caller, microgrid, event, offer, deliveries) for offer in found],
                 next_page_token=token,
             )
 
@@ -194,9 +195,10 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
             if power_w > left:
                 raise out_of_range("power_w", got=f"{power_w} W", wanted=f"at most the {left} W that are still wanted")
             _require_free(connection, id_, event, offer)
+            self._require_mandates(connection, id_, offer)
             demand.accept_offer(connection, id_, event_id, offer_id, power_w)
             accepted = replace(offer, accepted_w=power_w)
-            return pb.AcceptOfferResponse(offer=offer_message(event, accepted, (), mtu_seconds=microgrid.mtu_seconds))
+            return pb.AcceptOfferResponse(offer=self._offer(connection, caller, microgrid, event, accepted))
 
         answer = await once(self._core, caller, "AcceptOffer", request, pb.AcceptOfferResponse, effect)
         await self._follow()
@@ -204,6 +206,33 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
 
     async def _follow(self) -> None:
         await demand_limits.follow(self._core.database, self._core.limits.book, self._core.clock.now())
+
+    def _require_mandates(self, connection: Connection, microgrid: str, offer: DemandOffer) -> None:
+        """Refuse an offer of members who have taken their mandate back since."""
+        aggregator = Identity(grid=microgrid, role=Role.AGGREGATOR, id=offer.aggregator)
+        now = self._core.clock.now()
+        for member in offer.members:
+            if not consents.allows(connection, microgrid, member, caller=aggregator, scope=Scope.DISPATCH, now=now):
+                raise not_now(
+                    "MANDATE_REVOKED", f"members/{member}: no longer lets {offer.aggregator} plan its devices"
+                )
+
+    def _offer(
+        self,
+        connection: Connection,
+        caller: Identity,
+        microgrid: Microgrid,
+        event: DemandEvent,
+        offer: DemandOffer,
+        deliveries: Sequence[Delivery] = (),
+    ) -> pb.DemandOfferRecord:
+        """An offer; what its members plan and meter only for who may read that of all of them."""
+        now = self._core.clock.now()
+        metered = caller.role is Role.AUDITOR or all(
+            consents.allows(connection, microgrid.id, member, caller=caller, scope=Scope.METER_DATA, now=now)
+            for member in offer.members
+        )
+        return offer_message(event, offer, deliveries, mtu_seconds=microgrid.mtu_seconds, metered=metered)
 
     def _state(self, connection: Connection, microgrid: str, event: DemandEvent) -> tuple[EventState, int]:
         offers = demand.offers(connection, microgrid, event.id)
@@ -229,7 +258,7 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
     ) -> pb.DemandEventRecord:
         stands, accepted_w = self._state(connection, microgrid, event)
         shown = caller.role is not Role.AGGREGATOR
-        if shown and caller.role is Role.DSO and "/members/" in event.target:
+        if shown and caller.role is Role.DSO and len(event.baseline) == 1:
             (member,) = event.baseline
             now = self._core.clock.now()
             shown = consents.allows(connection, microgrid, member, caller=caller, scope=Scope.METER_DATA, now=now)

@@ -1,6 +1,7 @@
 """For meter gateways, and for those who may read a meter: readings."""
 
 import re
+from bisect import bisect_left, insort
 from collections import defaultdict
 
 from sqlalchemy import Connection
@@ -151,20 +152,24 @@ class _Registers:
     def __init__(self, connection: Connection, microgrid: str) -> None:
         self._connection = connection
         self._microgrid = microgrid
-        self._newest = meters.newest_readings(connection, microgrid)
-        self._accepted: dict[str, list[MeterReading]] = defaultdict(list)
+        self._newest: dict[str, MeterReading | None] = {}
+        self._accepted: dict[str, dict[int, MeterReading]] = defaultdict(dict)
+        self._instants: dict[str, list[int]] = defaultdict(list)
 
     def accept(self, field: str, reading: MeterReading, *, now: float) -> None:
         """Take a reading into account, or refuse it."""
         if reading.instant > now + FUTURE_S:
             raise out_of_range(f"{field}.instant", got=str(reading.instant), wanted=f"at most {now + FUTURE_S:.0f}")
-        newest = self._newest.get(reading.member)
+        if reading.member not in self._newest:
+            self._newest[reading.member] = meters.last_reading(self._connection, self._microgrid, reading.member)
+        newest = self._newest[reading.member]
         if newest is None or reading.instant > newest.instant:
             before, after = newest, None
             self._newest[reading.member] = reading
         else:
             before, after = self._neighbours(field, reading)
-        self._accepted[reading.member].append(reading)
+        self._accepted[reading.member][reading.instant] = reading
+        insort(self._instants[reading.member], reading.instant)
         for name in ("import_wh", "export_wh"):
             value = getattr(reading, name)
             if before is not None:
@@ -181,10 +186,16 @@ class _Registers:
 
     def _neighbours(self, field: str, reading: MeterReading) -> tuple[MeterReading | None, MeterReading | None]:
         """The known readings of the same meter just before and just after."""
-        stored = meters.readings_of(self._connection, self._microgrid, reading.member)
-        known = {r.instant: r for r in (*stored, *self._accepted[reading.member])}
-        if reading.instant in known:
-            raise invalid(f"{field}.instant", got=f"{reading.instant} twice", wanted="an instant once")
-        before = max((at for at in known if at < reading.instant), default=None)
-        after = min((at for at in known if at > reading.instant), default=None)
-        return (None if before is None else known[before]), (None if after is None else known[after])
+        at, meter = reading.instant, (self._connection, self._microgrid, reading.member)
+        accepted, instants = self._accepted[reading.member], self._instants[reading.member]
+        place = bisect_left(instants, at)
+        before = [accepted[instant] for instant in instants[max(0, place - 1) : place]]
+        after = [accepted[instant] for instant in instants[place : place + 1]]
+        before += [found for found in [meters.last_reading(*meter, until=at)] if found is not None]
+        after += [found for found in [meters.next_reading(*meter, after=at)] if found is not None]
+        if any(known.instant == at for known in (*before, *after)):
+            raise invalid(f"{field}.instant", got=f"{at} twice", wanted="an instant once")
+        return (
+            max(before, key=lambda known: known.instant, default=None),
+            min(after, key=lambda known: known.instant, default=None),
+        )

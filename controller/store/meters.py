@@ -57,30 +57,28 @@ def count_readings(connection: Connection, microgrid_id: str, start: int, end: i
     ).scalar_one()
 
 
-def newest_readings(connection: Connection, microgrid_id: str) -> dict[str, MeterReading]:
-    """Each member's newest reading."""
+def last_reading(
+    connection: Connection, microgrid_id: str, member: str, *, until: int | None = None
+) -> MeterReading | None:
+    """A member's newest reading, or the newest that is not after an instant."""
     table = schema.meter_readings
-    newest = (
-        select(table.c.member, func.max(table.c.instant).label("instant"))
-        .where(table.c.microgrid == microgrid_id)
-        .group_by(table.c.member)
-        .subquery()
-    )
-    rows = connection.execute(
+    query = select(table).where(table.c.microgrid == microgrid_id, table.c.member == member)
+    if until is not None:
+        query = query.where(table.c.instant <= until)
+    found = connection.execute(query.order_by(table.c.instant.desc()).limit(1)).first()
+    return None if found is None else _reading(found)
+
+
+def next_reading(connection: Connection, microgrid_id: str, member: str, *, after: int) -> MeterReading | None:
+    """A member's first reading after an instant."""
+    table = schema.meter_readings
+    found = connection.execute(
         select(table)
-        .join(newest, (table.c.member == newest.c.member) & (table.c.instant == newest.c.instant))
-        .where(table.c.microgrid == microgrid_id)
-    )
-    return {r.member: _reading(r) for r in rows}
-
-
-def readings_of(connection: Connection, microgrid_id: str, member: str) -> list[MeterReading]:
-    """All readings of a member's meter by instant."""
-    table = schema.meter_readings
-    rows = connection.execute(
-        select(table).where(table.c.microgrid == microgrid_id, table.c.member == member).order_by(table.c.instant)
-    )
-    return [_reading(r) for r in rows]
+        .where(table.c.microgrid == microgrid_id, table.c.member == member, table.c.instant > after)
+        .order_by(table.c.instant)
+        .limit(1)
+    ).first()
+    return None if found is None else _reading(found)
 
 
 def readings_page(

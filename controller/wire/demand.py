@@ -64,7 +64,7 @@ def read_event(signed: types_pb2.Signed, *, microgrid: str, mtu_seconds: int, ho
             "event.price_cap_micro_per_kwh", message.price_cap_micro_per_kwh, upper=fields.MAX_PRICE_MICRO_PER_KWH
         ),
         offer_deadline=deadline,
-        reason=message.reason,
+        reason=fields.words("event.reason", message.reason),
         holder=holder,
         created=int(now),
         baseline={},
@@ -131,19 +131,20 @@ def event_message(event: DemandEvent, state: EventState, *, accepted_w: int, bas
 
 
 def offer_message(
-    event: DemandEvent, offer: DemandOffer, found: Sequence[Delivery], *, mtu_seconds: int
+    event: DemandEvent, offer: DemandOffer, found: Sequence[Delivery], *, mtu_seconds: int, metered: bool
 ) -> pb.DemandOfferRecord:
-    """The message of an offer as it is held, with what it delivered."""
+    """The message of an offer with what it delivered; what its members plan and meter only where that may be seen."""
     return pb.DemandOfferRecord(
         offer=pb.DemandOffer.FromString(offer.payload),
         aggregator=offer.aggregator,
         create_time=fields.timestamp(offer.created),
         accepted_w=offer.accepted_w,
         signed_offer=types_pb2.Signed(payload=offer.payload, signature=offer.signature, key_id=offer.key_id),
-        baseline_wh=event.of(offer.members),
+        baseline_wh=event.of(offer.members) if metered else (),
         deliveries=[
             pb.DemandDelivery(
-                interval=fields.interval_message(one.mtu_start, one.mtu_start + mtu_seconds), **_amounts(one)
+                interval=fields.interval_message(one.mtu_start, one.mtu_start + mtu_seconds),
+                **_amounts(one, metered=metered),
             )
             for one in found
             if one.offer == offer.id
@@ -151,10 +152,9 @@ def offer_message(
     )
 
 
-def _amounts(one: Delivery) -> Mapping[str, int]:
-    return {
-        "baseline_wh": one.baseline_wh,
-        "metered_wh": one.metered_wh,
+def _amounts(one: Delivery, *, metered: bool) -> Mapping[str, int]:
+    seen = {"baseline_wh": one.baseline_wh, "metered_wh": one.metered_wh} if metered else {}
+    return seen | {
         "delivered_wh": one.delivered_wh,
         "paid_wh": one.paid_wh,
         "amount_micro": one.amount_micro,

@@ -40,7 +40,7 @@ def read_veto(payload: bytes, *, microgrid: str, mtu_seconds: int, now: float) -
         **_target(message, microgrid),
         start=start,
         end=end,
-        reason=message.reason,
+        reason=fields.words("veto.reason", message.reason),
         digest=hashlib.sha256(payload).hexdigest(),
     )
 

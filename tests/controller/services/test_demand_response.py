@@ -7,7 +7,7 @@ from grpc import StatusCode
 from controller.store import schema
 from controller.wire import fields
 from gridpact.v1 import demand_response_pb2 as pb
-from gridpact.v1 import demand_response_pb2_grpc, dso_pb2
+from gridpact.v1 import demand_response_pb2_grpc, dso_pb2, participant_pb2
 from tests.controller.village import NET_WH
 
 NAME = "microgrids/village"
@@ -116,7 +116,10 @@ class TestWholeEvent:
         assert parties.state() == "ACTIVE"
         site.live(until=site.start + 5400)
         assert parties.state() == "VERIFIED"
-        (kept,) = parties.offers()
+        (seen,) = parties.offers()
+        assert not [d for d in seen.deliveries if d.metered_wh or d.baseline_wh], "bob consented to nothing"
+        assert [d.paid_wh for d in seen.deliveries] == [250, 250]
+        (kept,) = parties.offers(who=parties.stub("auditor/aud"))
         assert [d.metered_wh for d in kept.deliveries] == list(NET_WH["bob"][4:6])
         assert [d.baseline_wh for d in kept.deliveries] == list(kept.baseline_wh)
         for one in kept.deliveries:
@@ -127,13 +130,25 @@ class TestWholeEvent:
         assert sum(amount for _, _, amount in site.postings(2)) == 0
         assert not [p for n in (0, 1) for p in site.postings(n) if p[1] == "DEMAND_RESPONSE"]
 
+    def test_who_took_its_mandate_back_is_bound_by_nobody(self, parties):
+        parties.ask()
+        parties.bid()
+        parties.site.clock.set(parties.site.clock.now() + 1)
+        bob = parties.site.participant("bob")
+        name = "microgrids/village/members/bob"
+        for consent in bob.ListConsents(participant_pb2.ListConsentsRequest(parent=name)).consents:
+            request_id = parties.site.request_id()
+            bob.RevokeConsent(participant_pb2.RevokeConsentRequest(name=consent.name, request_id=request_id))
+        refused = parties.refused(parties.dso.AcceptOffer, parties.accept_request())
+        assert (refused.code, refused.reason) == (StatusCode.FAILED_PRECONDITION, "MANDATE_REVOKED")
+
     def test_less_than_accepted_is_paid_as_it_was(self, parties):
         site = parties.site
         parties.ask()
         parties.bid(members=members("eve"), power_w=2000)
         parties.accept()
         site.live(until=site.start + 5400)
-        (kept,) = parties.offers()
+        (kept,) = parties.offers(who=parties.stub("auditor/aud"))
         found = [d.delivered_wh for d in kept.deliveries]
         assert found == [max(0, b - m) for b, m in zip(kept.baseline_wh, NET_WH["eve"][4:6], strict=True)]
         assert [d.paid_wh for d in kept.deliveries] == found

@@ -261,8 +261,12 @@ class TestFaults:
 
     def ask(self, site, refusal_of):
         with pytest.raises(grpc.RpcError) as caught:
-            operator(site).GetMicrogrid(GET)
+            operator(site).ListMembers(operator_pb2.ListMembersRequest(parent=NAME))
         return refusal_of(caught.value)
+
+    def test_what_is_in_memory_is_answered_while_the_store_is_not_there(self, site, failing):
+        failing(StoreUnavailableError("database: gone"))
+        assert operator(site).GetMicrogrid(GET).microgrid.name == NAME
 
     def test_of_ours_the_caller_learns_an_incident_and_nothing_else(self, site, failing, refusal_of, caplog):
         failing(RuntimeError("the password is 1234"))

@@ -1,6 +1,11 @@
+import base64
+import hashlib
+
 import pytest
 from grpc import StatusCode
 
+from controller.refusals import Code, Refusal
+from controller.services import paging
 from controller.wire import fields
 from gridpact.v1 import dispatch_pb2, dispatch_pb2_grpc, participant_pb2
 from tests.controller.village_site import mandate
@@ -174,3 +179,13 @@ class TestPageTokens:
         settled.restart()
         every = list(settled.aggregator.ListTrades(trades()).trades)
         assert list(settled.aggregator.ListTrades(trades(page_token=token, page_size=1)).trades) == every[2:3]
+
+
+@pytest.mark.parametrize("body", [b"x", b"5", b"\xff\xfe", b'["\\u0000"]', b"[1e30]", b"[" + b"9" * 30 + b"]", b"{}"])
+@pytest.mark.parametrize("kinds", [(str,), (int,)])
+def test_a_token_that_a_caller_made_itself_is_refused(body, kinds):
+    question = b"question"
+    made = hashlib.sha256(question + body).digest()[: paging.DIGEST_BYTES] + body
+    with pytest.raises(Refusal) as caught:
+        paging.open_sealed("page_token", base64.urlsafe_b64encode(made).decode().rstrip("="), question, kinds)
+    assert caught.value.code is Code.INVALID_ARGUMENT

@@ -6,7 +6,16 @@ import pytest
 from controller.access_journal import verify
 from controller.errors import StoreError
 from controller.store import accesses
-from gridpact.v1 import audit_pb2, audit_pb2_grpc, metering_pb2, metering_pb2_grpc, operator_pb2
+from gridpact.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    dispatch_pb2,
+    dispatch_pb2_grpc,
+    metering_pb2,
+    metering_pb2_grpc,
+    operator_pb2,
+    participant_pb2,
+)
 
 NAME = "microgrids/village"
 
@@ -126,3 +135,15 @@ def test_what_the_store_does_not_take_waits_for_the_next_flush(site, monkeypatch
     flush(site)
     assert last(site)[1] == "ListReadings"
     assert last(site)[5] == 1
+
+
+def test_a_name_that_no_database_holds_keeps_nothing_from_being_entered(site):
+    ada = site.stub(dispatch_pb2_grpc.DispatchServiceStub, "participant/ada")
+    with pytest.raises(grpc.RpcError):
+        ada.ListPrices(dispatch_pb2.ListPricesRequest(parent="microgrids/\0"))
+    with pytest.raises(grpc.RpcError):
+        site.participant("ada").GetTradeProof(participant_pb2.GetTradeProofRequest(name="microgrids/\0x"))
+    flush(site)
+    assert last(site)[1:3] == ("GetTradeProof", "microgrids/x")
+    site.live(until=site.start)
+    assert site.states()[0] == "DELIVERING"

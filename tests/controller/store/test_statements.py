@@ -197,7 +197,12 @@ def test_the_newest_reading_of_each_meter_is_its_own(run):
     later = replace(READING, instant=READING.instant + 900, import_wh=5)
     other = replace(READING, member="bob")
     run(meters.add_batch, "village", "gateway", 1, **signed, readings=[READING, other, later])
-    assert run(meters.newest_readings, "village") == {"ada": later, "bob": other}
+    assert run(meters.last_reading, "village", "ada") == later
+    assert run(meters.last_reading, "village", "bob") == other
+    assert run(meters.last_reading, "village", "ada", until=later.instant - 1) != later
+    assert run(meters.next_reading, "village", "ada", after=later.instant - 1) == later
+    assert run(meters.next_reading, "village", "ada", after=later.instant) is None
+    assert run(meters.last_reading, "village", "zoe") is None
     assert run(meters.meter_readings, "village", READING.instant, READING.instant) == [READING, other]
     assert run(meters.newest_sequence, "village", "gateway") == 1
     assert run(meters.newest_sequence, "village", "another") == 0
