@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import pytest
@@ -27,10 +26,10 @@ from tests.controller.village_messages import Messages
 from tests.controller.village_site import found
 from tests.crash.invariants import broken
 from tests.crash.zygote import INSTANT
+from tests.integration.served import ROOT, environment
 
 KILLS = 300
 MANY_KILLS = 30
-ROOT = Path(__file__).parents[2]
 CALL_S = 20
 SETTLED_S = 120
 GATE_S = 300
@@ -81,7 +80,7 @@ class Village(Callers, Messages):
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
+            env=environment(),
             text=True,
         )
 
