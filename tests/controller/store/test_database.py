@@ -1,14 +1,17 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 from controller.errors import ControllerError, StoreError
-from controller.store import calls, schema
+from controller.store import calls, migrating, schema
 from controller.store.database import Database
 
 
@@ -55,6 +58,16 @@ class TestMigrations:
             wanted = shape(connection)
         assert database.run(shape) == wanted
         assert set(wanted) == set(schema.metadata.tables)
+
+    def test_they_are_a_chain_in_the_order_of_their_files(self):
+        """By which a database is known to be at the newest version without reading them."""
+        folder = Path(migrating.__file__).parent / "migrations"
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        scripts = ScriptDirectory.from_config(config)
+        chain = [script.revision for script in scripts.walk_revisions()][::-1]
+        assert chain == sorted(path.name[:4] for path in (folder / "versions").glob("*.py"))
+        assert scripts.get_heads() == [chain[-1]] == [migrating.newest(folder)]
 
     def test_every_table_is_strict(self, database):
         rows = database.run(lambda connection: connection.execute(text("PRAGMA table_list")).mappings().all())
