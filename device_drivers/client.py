@@ -274,8 +274,8 @@ class DriverClient:
         """Send what the device does, where it says."""
         self._runtime.tick()
         reading = self._runtime.reading()
-        if reading is not None:
-            telemetry = _write_telemetry(reading, self._clock.utc(), failsafe=self._runtime.failsafe_active)
+        if reading is not None and reading.power_w is not None:  # what is not told counts at its worst case
+            telemetry = _write_telemetry(reading, reading.power_w, self._clock.utc(), self._runtime.failsafe_active)
             await self._send(driver_pb2.ConnectRequest(telemetry=telemetry))
 
     async def _exchange(self) -> Answer:
@@ -457,10 +457,10 @@ def _write_failsafe(target: Target) -> types_pb2.Failsafe:
             assert_never(never)
 
 
-def _write_telemetry(reading: Reading, measured_at: datetime, *, failsafe: bool) -> driver_pb2.Telemetry:
+def _write_telemetry(reading: Reading, power_w: int, measured_at: datetime, failsafe: bool) -> driver_pb2.Telemetry:
     return driver_pb2.Telemetry(
         measure_time=_write_instant(measured_at),
-        power_w=reading.power_w,
+        power_w=power_w,
         relay_closed=reading.relay_closed,
         closed_duration=Duration(seconds=reading.closed_s),
         stored_wh=reading.stored_wh,

@@ -15,8 +15,8 @@ class Reading:
 
     Attributes
     ----------
-    power_w : int
-        W, consumption positive.
+    power_w : int or None
+        W, consumption positive; None where it is not measured.
     relay_closed : bool or None
         None when there is no relay.
     closed_s : int
@@ -31,7 +31,7 @@ class Reading:
         How often it was switched on since midnight in the microgrid's time zone; None when it does not know.
     """
 
-    power_w: int
+    power_w: int | None
     relay_closed: bool | None
     closed_s: int
     stored_wh: int | None
@@ -62,14 +62,14 @@ class Device(Protocol):
         """
 
 
-def obeys(reading: Reading, target: Target) -> bool:
-    """Whether a device that reads so does what the target says."""
+def obeys(reading: Reading, target: Target) -> bool | None:
+    """Whether a device that reads so does what the target says; None where the reading cannot tell."""
     match target:
         case RelayState(closed=closed):
-            return reading.relay_closed is closed
+            return None if reading.relay_closed is None else reading.relay_closed is closed
         case Power(power_w=power_w):
-            return abs(reading.power_w - power_w) <= ROUNDING_W
+            return None if reading.power_w is None else abs(reading.power_w - power_w) <= ROUNDING_W
         case ProductionLimit(limit_w=limit_w):
-            return reading.power_w >= -limit_w - ROUNDING_W
+            return None if reading.power_w is None else reading.power_w >= -limit_w - ROUNDING_W
         case never:
             assert_never(never)

@@ -168,7 +168,7 @@ class DeviceRuntime:
         """
         target = self._choose()
         try:
-            if self._told != target or not obeys(self._device.read(), target):
+            if self._told != target or obeys(self._device.read(), target) is False:
                 self._apply(target)
         except DeviceError as err:
             self._retreat(err)
@@ -221,9 +221,13 @@ class DeviceRuntime:
         self._fault = None
         if self._failsafe_active:
             return self._report(command, ReportState.APPLIED, "no setpoint holds now: failsafe")
-        if obeys(reading, target):
-            return self._report(command, ReportState.VERIFIED)
-        return self._report(command, ReportState.DIVERGED, f"told {target}, read back {reading}")
+        match obeys(reading, target):
+            case True:
+                return self._report(command, ReportState.VERIFIED)
+            case False:
+                return self._report(command, ReportState.DIVERGED, f"told {target}, read back {reading}")
+            case None:
+                return self._report(command, ReportState.APPLIED, "the device says nothing to verify it by")
 
     def _retreat(self, err: DeviceError) -> None:
         """Fall to the failsafe; where the device refuses even that, the next tick tries again."""

@@ -226,7 +226,7 @@ class Conductor:
             await _each(self._drivers.values(), lambda driver: driver.sync())
             for id_, runtime in self._world.runtimes.items():
                 reading = runtime.reading()
-                self.diary.acted_w[id_, instant] = 0 if reading is None else reading.power_w
+                self.diary.acted_w[id_, instant] = 0 if reading is None else reading.power_w or 0
         await self._service.anchor()
         await self._attest(instant)
 

@@ -1,6 +1,7 @@
 """What all simulated devices share: the course of time, the register of energy, the faults."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import Generic, TypeVar
 
 from device_drivers.clock import Clock
@@ -31,6 +32,7 @@ class SimulatedDevice(ABC, Generic[Setting]):
         self._at_s = clock.now()
         self._energy_ws = 0.0
         self._fault: Fault | None = None
+        self._revert: tuple[float, Target] | None = None
 
     def fail(self, fault: Fault | None) -> None:
         """Misbehave so from now on; None behaves again."""
@@ -50,6 +52,23 @@ class SimulatedDevice(ABC, Generic[Setting]):
         setting = self._setting_for(target)
         if self._fault is not Fault.LYING:
             self._setting = setting
+
+    def arm(self, target: Target, at_s: float) -> None:
+        """Go to a target by itself at an instant of the clock, unless `disarm` or another one comes before.
+
+        Raises
+        ------
+        DeviceError
+            If the device cannot do it.
+        """
+        self._advance()
+        copy(self)._setting_for(target)  # it may note when it was switched, which it is not yet
+        self._revert = (at_s, target)
+
+    def disarm(self) -> None:
+        """Let the device's own timer end in nothing."""
+        self._advance()
+        self._revert = None
 
     def read(self) -> Reading:
         """What the device does now.
@@ -71,6 +90,12 @@ class SimulatedDevice(ABC, Generic[Setting]):
 
     def _advance(self) -> None:
         now = self._clock.now()
+        if self._revert is not None and self._revert[0] <= now:
+            (at_s, target), self._revert = self._revert, None
+            at_s = max(at_s, self._at_s)
+            self._energy_ws += self._pass_time(self._at_s, at_s)
+            self._at_s = at_s
+            self._setting = self._setting_for(target)
         self._energy_ws += self._pass_time(self._at_s, now)
         self._at_s = now
 

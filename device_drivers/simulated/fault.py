@@ -12,3 +12,5 @@ class Fault(Enum):
     """It says no to every target, and can be read."""
     LYING = "lying"
     """It says yes to every target and does not switch; what it reads is true."""
+    SLOW = "slow"
+    """It does what it is told and answers late, as a connection to it says; the device itself is as ever."""
