@@ -233,6 +233,7 @@ class Service:
             self._limits.keeper = self._enforcer
             self._hub.caps = self._enforcer.caps
             self._hub.limits_of = self._enforcer.limits_of
+            self._hub.limited = self._enforcer.limited
         self._clock = clock
         self._overrides = OverrideKeeper(self._hub)
         self._overrides.restore(database, clock.now())
@@ -304,6 +305,7 @@ class Service:
             raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?") from err
         if port == 0:
             raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?")
+        self.control()  # whoever comes first finds limits in force
         await server.start()
         self._server = server
         self._rechecking = asyncio.create_task(self._recheck())

@@ -90,7 +90,7 @@ class DriverStream:
 
     def wake(self) -> None:
         """Something may have changed for the device."""
-        if self.pushes and self.counter:
+        if self.counter and (self.pushes or self.owed):
             self._wake.set()
 
     def end(self, ending: Ending) -> None:

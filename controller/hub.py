@@ -80,6 +80,12 @@ def no_cap(microgrid: str, device: str, now: float) -> Cap | None:
     return None
 
 
+def nowhere_limited(microgrid: str) -> bool:
+    """No limit in any microgrid."""
+    del microgrid
+    return False
+
+
 def no_limits(microgrid: str, device: str) -> Sequence[SignedLimit]:
     """No limits."""
     del microgrid, device
@@ -104,6 +110,8 @@ class DriverHub:
     ----------
     caps : what a device may consume and produce at most; None binds nothing. Asked whenever a device is told something
     limits_of : the limits behind it, asked where one made something smaller
+    limited : whether anything in a microgrid is limited: there, a device that joined, or for which something else was
+        decided, is told nothing until `looked` says that `caps` knows of it
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class DriverHub:
         self.heartbeat_s = max(1, lease_s // 3)
         self.caps: Callable[[str, str, float], Cap | None] = no_cap
         self.limits_of: Callable[[str, str], Sequence[SignedLimit]] = no_limits
+        self.limited: Callable[[str], bool] = nowhere_limited
         self._silence_s = SILENCE_INTERVALS * self.heartbeat_s if silence_s is None else silence_s
         self._least_left_s = lease_s * (1.0 - renew_share)
         self._database = database
@@ -131,6 +140,7 @@ class DriverHub:
         self._fleet = Fleet()
         self._herd = Herd(connects_per_s)
         self._joined = 0
+        self._unseen: defaultdict[str, set[str]] = defaultdict(set)
         self._observed: defaultdict[str, dict[str, Observed]] = defaultdict(dict)
         self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
         self._declared: dict[str, dict[str, Declared]] = defaultdict(dict)
@@ -163,12 +173,14 @@ class DriverHub:
             device = self._fleet.device(microgrid, setpoint.device)
             if not device.forgotten:  # else a window that was frozen before the device was forgotten
                 device.plan(window, setpoint)
+                self._unseen[microgrid].add(setpoint.device)
         self.push(microgrid, {setpoint.device for setpoint in setpoints})
 
     def set_override(self, microgrid: str, device: str, target: Target | None, until: int) -> None:
         """Let a device do what its owner wants until an instant (Unix seconds); None ends that. Limits stay above."""
         override = None if target is None else Override(target=target, until=until)
         self._fleet.device(microgrid, device).override = override
+        self._unseen[microgrid].add(device)
         self.push(microgrid, (device,))
 
     def push(self, microgrid: str, devices: Iterable[str] | None = None) -> None:
@@ -219,6 +231,7 @@ class DriverHub:
         known = self._fleet.device(microgrid, device)
         known.registered = registered
         known.forgotten = False
+        self._unseen[microgrid].add(device)
         stream = known.stream
         if stream is not None and stream.driver not in {None, device, registered.gateway}:
             stream.end(Ending(error=not_found(device)))  # a gateway that is not its any more
@@ -257,6 +270,7 @@ class DriverHub:
             known.declared = declared
             self._declared[microgrid][device] = declared
         self._joined += 1
+        self._unseen[microgrid].add(device)
         known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
         known.stream.driver = driver
         return known.stream
@@ -281,6 +295,9 @@ class DriverHub:
         now, instant = self._clock.now(), self._monotonic.now()
         if not stream.counter or (not owed and instant >= stream.heartbeat_at + self.lease_s):
             return None
+        if stream.device in self._unseen[stream.microgrid] and self.limited(stream.microgrid):
+            stream.owed = owed  # nobody has said yet what limits leave to it
+            return None
         known = self._fleet.device(stream.microgrid, stream.device)
         cap = self.caps(stream.microgrid, stream.device, now)
         stretches = self._composed(known, floor(now), cap=cap)
@@ -297,6 +314,13 @@ class DriverHub:
         if told is not None and same and (not owed or left > max(self._least_left_s, 1.5 * stream.beat_s)):
             return Standing(heartbeat_counter=stream.counter, sequence=told.sequence) if owed else None
         return self._issue(stream, known, stretches, renews=same)
+
+    def looked(self, microgrid: str) -> None:
+        """Let whoever waited for it be answered: `caps` has seen a microgrid as it is now."""
+        for device in self._unseen.pop(microgrid, ()):
+            stream = self._fleet.device(microgrid, device).stream
+            if stream is not None:
+                stream.wake()
 
     def _composed(self, known: FleetDevice, now: int, *, cap: Cap | None) -> tuple[Stretch, ...]:
         if known.override is not None and known.override.until <= now:

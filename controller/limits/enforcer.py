@@ -92,6 +92,9 @@ class Drivers(Protocol):
     def push(self, microgrid: str, devices: frozenset[str]) -> None:
         """Tell devices at once what changed for them."""
 
+    def looked(self, microgrid: str) -> None:
+        """Answer who waited to be told until it was decided what limits leave to it."""
+
 
 @dataclass(slots=True)
 class _Area:
@@ -145,6 +148,10 @@ class Enforcer:
         area = self._areas.get(microgrid)
         return None if area is None else area.caps.get(device)
 
+    def limited(self, microgrid: str) -> bool:
+        """Whether anything in a microgrid is limited."""
+        return bool(self._book.targets(microgrid))
+
     def limits_of(self, microgrid: str, device: str) -> list[SignedLimit]:
         """The limits behind a device's cap: their names, and what the DSO signed."""
         area = self._areas.get(microgrid)
@@ -176,6 +183,7 @@ class Enforcer:
         """
         try:
             self._enforce(microgrid)
+            self._drivers.looked(microgrid)
         except Exception:
             log.exception("limits of microgrid %s", microgrid)
 

@@ -276,6 +276,39 @@ class TestLimits:
             SignedLimit(name="microgrids/village/envelopes/e", payload=b"p", signature=b"s", key_id="k"),
         )
 
+    @pytest.mark.parametrize("pushes", [True, False])
+    def test_who_joins_under_limits_is_answered_once_they_were_looked_at(self, hub, pushes):
+        hub.offer("village", window(), setpoints(BATTERY, 1000))
+        hub.looked("village")
+        hub.limited = lambda microgrid: microgrid == "village"
+        stream = join(hub, pushes=pushes)
+        assert beat(hub, stream) is None
+        stream._wake.clear()
+        self.limit(hub, max_consumption_w=400)
+        hub.looked("village")
+        assert stream._wake.is_set()
+        assert values(hub.answer(stream)) == [400]
+        assert isinstance(beat(hub, stream), Standing)
+
+    def test_what_is_decided_anew_under_limits_waits_for_a_look_too(self, hub):
+        hub.limited = lambda microgrid: True
+        stream = join(hub)
+        hub.heartbeat(stream, 1)
+        for change in (
+            lambda: hub.offer("village", window(), setpoints(BATTERY, 1000)),
+            lambda: hub.set_override("village", BATTERY, Target(SetpointKind.POWER, 2000), 600),
+            lambda: hub.register("village", BATTERY, Registered(mtu_seconds=MTU_S)),
+        ):
+            change()
+            assert hub.answer(stream) is None
+            hub.looked("village")
+            hub.answer(stream)
+
+    def test_limits_of_one_microgrid_delay_nobody_in_another(self, hub):
+        hub.limited = lambda microgrid: microgrid == "hamlet"
+        hub.offer("village", window(), setpoints(BATTERY, 1000))
+        assert values(beat(hub, join(hub))) == [1000]
+
     def test_a_cap_shrinks_what_is_told_and_says_by_what(self, hub):
         hub.offer("village", window(), setpoints(BATTERY, 1000, 100))
         self.limit(hub, max_consumption_w=400)

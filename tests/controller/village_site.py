@@ -163,6 +163,7 @@ class Site(Callers, Messages):
         hub = self.service._hub
         stream = hub.join("village", device, declared=Declared(), pushes=False)
         hub.heartbeat(stream, 1)
+        self.loop.call(self.service.control)
         answer = hub.answer(stream)
         hub.leave(stream)
         return [s.target.value for s in answer.setpoints] if isinstance(answer, LeasedCommand) else None

@@ -45,6 +45,7 @@ class Drivers:
     seen: dict = field(default_factory=dict)
     declared: dict = field(default_factory=dict)
     told: list = field(default_factory=list)
+    looks: int = 0
 
     def planned(self, microgrid, device):
         return self.plans.get(device)
@@ -60,6 +61,9 @@ class Drivers:
 
     def push(self, microgrid, devices):
         self.told.append(set(devices))
+
+    def looked(self, microgrid):
+        self.looks += 1
 
 
 class Scene:

@@ -139,6 +139,20 @@ def test_a_measured_load_leaves_less_to_devices(running):
     assert setpoint.power_w == before["eve/battery"] - 60
 
 
+def test_who_comes_back_under_a_limit_is_told_nothing_beyond_it(running):
+    site, drivers = running
+    before = settle_in(site, drivers)
+    assert before["eve/battery"] > 100, "else the case shows nothing"
+    drivers["eve/battery"].answers.cancel()
+    while "eve/battery" in site.loop.call(lambda: site.service._hub.connected("village")):
+        pass
+    tight = site.envelope("tight", (0, 8, None, 707 + 100), target=f"{NAME}/members/eve")
+    site.dso.CreateEnvelope(site.envelope_request(tight))
+    for _ in range(2):  # the second time without a look in between: what was decided stands
+        answer = Driver(site, "eve/battery").beat(0)
+        assert answer.command.setpoints[0].power_w == 100
+
+
 def test_limits_survive_a_restart_by_their_journal_alone(site):
     site.dso.CreateEnvelope(site.envelope_request(site.envelope("day", (0, 8, None, 900))))
     site.dso.SetDefaultEnvelope(site.default_request(upper_w=400))
