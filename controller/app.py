@@ -20,6 +20,7 @@ from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
 from controller.denials import Denials
 from controller.errors import ControllerError, StoreError
+from controller.following import Follower
 from controller.hub import DriverHub
 from controller.limits.enforcer import Enforcer
 from controller.limits.forecasts import Forecasts
@@ -272,7 +273,7 @@ class Service:
             clock=clock,
             solver=solver,
             hub=self._hub,
-            overrides=self._overrides,
+            following=Follower(hub=self._hub, keeper=self._overrides, denials=denials, clock=clock),
             limits=self._limits,
             denials=denials,
             status=self.status,

@@ -34,10 +34,12 @@ class Ending:
     ----------
     error : what ends the stream: a refusal, or a fault of ours; None where it ends well
     come_back_s : s after which the driver may connect again; None where it is not told
+    last_word : whether the driver is told before an error what it shall do from now on
     """
 
     error: Exception | None = None
     come_back_s: float | None = None
+    last_word: bool = False
 
 
 class DriverStream:

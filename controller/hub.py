@@ -238,7 +238,7 @@ class DriverHub:
         self.push(microgrid, (device,))
 
     def forget(self, microgrid: str, device: str) -> None:
-        """Tell a device nothing more: its stream ends, its lease runs out, and it goes to its failsafe."""
+        """Tell a device to go to its failsafe, then nothing more: its stream ends, and no lease of it is renewed."""
         known = self._fleet.device(microgrid, device)
         known.forgotten = True
         known.registered = None
@@ -248,7 +248,12 @@ class DriverHub:
         self._states[microgrid].pop(device, None)
         self._observed[microgrid].pop(device, None)
         if known.stream is not None:
-            known.stream.end(Ending(error=not_found(device)))
+            known.stream.end(Ending(error=not_found(device), last_word=known.stream.pushes))
+
+    def forgotten(self, microgrid: str, device: str) -> bool:
+        """Whether a device was registered and is no more: what was read of it before does not count."""
+        known = self._fleet.of(microgrid).get(device)
+        return known is not None and known.forgotten
 
     # Streams.
 

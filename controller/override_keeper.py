@@ -30,7 +30,16 @@ class OverrideKeeper:
         """Let an override count from now on, instead of the device's earlier one."""
         if override.state(now) is OverrideState.ACTIVE:
             self._kept[microgrid, override.device] = (override, None)
-            self.tick(now)
+            self._tell(microgrid, override.device, now)
+
+    def keep(self, microgrid: str, device: str, override: Override | None, now: float) -> None:
+        """Let a device's newest override count where it is in force, and otherwise its plan."""
+        if override is None or override.state(now) is not OverrideState.ACTIVE:
+            self.drop(microgrid, device)
+            return
+        known = self._kept.get((microgrid, device))
+        if known is None or known[0] != override:
+            self.put(microgrid, override, now)
 
     def drop(self, microgrid: str, device: str) -> None:
         """Let the plan count again."""
@@ -39,14 +48,18 @@ class OverrideKeeper:
 
     def tick(self, now: float) -> None:
         """Tell what changes with the time: the next step of each override, and the end of those that are over."""
-        for (microgrid, device), (override, told) in list(self._kept.items()):
-            step = step_at(override.steps, now)
-            if now >= override.until:
-                self.drop(microgrid, device)
-            elif step is not None and step != told:
-                self._kept[microgrid, device] = (override, step)
-                target = Target(kind=step.kind, value=step.value)
-                self._hub.set_override(microgrid, device, target, step.end)
+        for microgrid, device in list(self._kept):
+            self._tell(microgrid, device, now)
+
+    def _tell(self, microgrid: str, device: str, now: float) -> None:
+        override, told = self._kept[microgrid, device]
+        step = step_at(override.steps, now)
+        if now >= override.until:
+            self.drop(microgrid, device)
+        elif step is not None and step != told:
+            self._kept[microgrid, device] = (override, step)
+            target = Target(kind=step.kind, value=step.value)
+            self._hub.set_override(microgrid, device, target, step.end)
 
 
 def _standing(connection: Connection) -> list[tuple[str, Override]]:

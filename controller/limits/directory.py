@@ -1,14 +1,18 @@
 """What has to be known to take a limit while the database is stopped: microgrids, members, DSOs' keys; in memory."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from controller.errors import StoreError
 from controller.microgrid import Device, Member, Microgrid
 from controller.store import registry
 from controller.store.database import Database
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +64,49 @@ class Directory:
         self._database = database
         self._known: dict[str, Registered] = {}
         self._refreshing = asyncio.Lock()
+        self._stale: set[str] = set()
+        self._renewing: set[asyncio.Task[None]] = set()
 
     def load(self) -> None:
         """Read all microgrids."""
         self._known = self._database.run(_read_all)
 
-    async def refresh(self, microgrid: str) -> None:
-        """Read one microgrid again."""
-        async with self._refreshing:  # else an older answer could take the place of a newer one
-            await self._read_again(microgrid)
+    def touch(self, microgrid: str) -> None:
+        """One microgrid has changed: it is read again, whoever waits for that. Called on the loop's thread."""
+        self._stale.add(microgrid)
+        task = asyncio.get_running_loop().create_task(self._renew(microgrid))
+        self._renewing.add(task)
+        task.add_done_callback(self._renewing.discard)
 
-    async def _read_again(self, microgrid: str) -> None:
-        found = await self._database.read_async(_read, microgrid)
-        if found is not None:
-            self._known[microgrid] = found
+    async def refresh(self, microgrid: str) -> None:
+        """Wait until a microgrid is known as it was when it was touched last."""
+        async with self._refreshing:  # else an older answer could take the place of a newer one
+            if microgrid not in self._stale:
+                return
+            self._stale.discard(microgrid)
+            try:
+                found = await self._database.read_async(_read, microgrid)
+            except BaseException:  # cancelled, too: it is as stale as it was
+                self._stale.add(microgrid)
+                raise
+            if found is not None:
+                self._known[microgrid] = found
+
+    async def catch_up(self) -> None:
+        """Read again what could not be read when it changed."""
+        for microgrid in tuple(self._stale):
+            await self._renew(microgrid)
+
+    def close(self) -> None:
+        """Read no more."""
+        for task in tuple(self._renewing):
+            task.cancel()
+
+    async def _renew(self, microgrid: str) -> None:
+        try:
+            await self.refresh(microgrid)
+        except StoreError as err:
+            log.warning("limits: %s: what is registered cannot be read again yet: %s", microgrid, err)
 
     def microgrids(self) -> tuple[str, ...]:
         """All ids in order."""

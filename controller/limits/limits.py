@@ -78,6 +78,7 @@ class Limits:
                 await self._database.run_async(statements.catch_up, self.book.records())
             except StoreError as err:
                 log.warning("limits: the database is behind their journal: %s", err)
+        await self.directory.catch_up()
 
     async def caught_up(self) -> None:
         """Wait until the database has caught up, but not for long: an acknowledgement does not hang on it."""
@@ -104,6 +105,7 @@ class Limits:
         """Let the database catch up a last time, where it answers, and let go of the journal."""
         for task in list(self._behind):
             task.cancel()
+        self.directory.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_PATIENCE_S):
                 await self.catch_up()

@@ -8,14 +8,14 @@ from typing import Protocol, TypeVar, cast
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
-from controller.access import Identity, Role, require_area, require_own
+from controller.access import Identity, require_area, require_own
 from controller.access_journal import AccessJournal
 from controller.clock import Clock
 from controller.denials import Denials
+from controller.following import Apply, Follower
 from controller.hub import DriverHub
 from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
-from controller.override_keeper import OverrideKeeper
 from controller.refusals import Code, Refusal, conflict, not_found
 from controller.services.accessing import access_to
 from controller.signing import verifies
@@ -29,8 +29,20 @@ from gridpact.v1 import types_pb2
 FUTURE_S = 120
 """How far a caller's clock may be ahead of ours."""
 
-REGISTERING = frozenset({Role.OPERATOR, Role.PARTICIPANT})
-"""Roles whose calls change what is registered: members, keys, devices."""
+REGISTERING = frozenset(
+    {
+        "CreateMicrogrid",
+        "UpdateMicrogrid",
+        "UpdateTariff",
+        "CreateMember",
+        "UpdateMember",
+        "DeleteMember",
+        "RegisterKey",
+        "UpdateFlexibility",
+        "DeleteDevice",
+    }
+)
+"""Methods that change what limits are taken by: microgrids, members, keys, devices."""
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
@@ -44,7 +56,7 @@ class Core:
     clock: Clock
     solver: Solver
     hub: DriverHub
-    overrides: OverrideKeeper
+    following: Follower
     denials: Denials
     limits: Limits
     status: StatusBoard
@@ -69,8 +81,13 @@ async def once(
     request: Request,
     answer: type[R],
     effect: Callable[[Connection], R],
+    *,
+    follow: Callable[[Connection], Apply] | None = None,
 ) -> R:
     """The answer of ``effect``, which acts once for a request id, in the transaction that remembers the answer.
+
+    ``follow`` reads in the same transaction what memory shall have of it, also where the call is a repeated one; that
+    is applied once it is on disk, whether the caller waits or not.
 
     Raises
     ------
@@ -80,7 +97,11 @@ async def once(
     fields.request_id(request.request_id)
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
-    def act(connection: Connection) -> bytes:
+    def act(connection: Connection) -> tuple[bytes, Apply | None]:
+        response = answered(connection)
+        return response, None if follow is None else follow(connection)
+
+    def answered(connection: Connection) -> bytes:
         known = calls.recall(connection, str(caller), request.request_id)
         if known is not None:
             if (known.method, known.digest) != (method, digest):
@@ -100,9 +121,17 @@ async def once(
         accesses.append(connection, [access])
         return response
 
-    response = await core.database.run_async(act)
-    if caller.role in REGISTERING and method != "SubmitOrder":
-        # Limits are taken while the database is stopped: what they need to know is kept at hand.
+    # Limits are taken while the database is stopped: what they need to know is kept at hand.
+    registers = method in REGISTERING
+
+    def committed(done: tuple[bytes, Apply | None]) -> None:
+        if registers:
+            core.limits.directory.touch(caller.grid)
+        if done[1] is not None:
+            done[1]()
+
+    response, _ = await core.database.run_then(act, committed)
+    if registers:
         await core.limits.directory.refresh(caller.grid)
     return answer.FromString(response)
 

@@ -58,12 +58,14 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 await stream.woken()
                 # What the driver is still owed is said before the stream ends, but for one that is refused.
                 ending = stream.ending
-                if ending is not None and ending.error is not None:
+                if ending is not None and ending.error is not None and not ending.last_word:
                     raise ending.error
                 answer = hub.answer(stream)
                 if answer is not None:
                     yield _response(answer)
                 if ending is not None:
+                    if ending.error is not None:
+                        raise ending.error
                     if ending.come_back_s is not None:
                         yield pb.ConnectResponse(come_back=pb.ComeBack(after=duration(ending.come_back_s)))
                     return
@@ -108,7 +110,11 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
         known = self._core.hub.registered(microgrid, device)
         if known is None:
             known = await self._core.database.run_async(_look_up, caller, microgrid, device, name)
-            if known is not None:
+            # What was registered, or deleted, while it was looked up is newer.
+            newer = self._core.hub.registered(microgrid, device)
+            if newer is not None or self._core.hub.forgotten(microgrid, device):
+                known = newer
+            elif known is not None:
                 self._core.hub.register(microgrid, device, known)
         if known is None or caller.id not in {device, known.gateway}:
             raise not_found(name)

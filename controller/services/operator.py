@@ -95,9 +95,8 @@ class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.Operato
             denied.deny(connection, id_, denial)
             return pb.DenyIdentityResponse(denial=_denial_message(denial))
 
-        answer = await once(self._core, caller, "DenyIdentity", request, pb.DenyIdentityResponse, effect)
-        self._core.denials.restore(await self._core.database.run_async(denied.all_denied))
-        return answer
+        follow = self._core.following.denied
+        return await once(self._core, caller, "DenyIdentity", request, pb.DenyIdentityResponse, effect, follow=follow)
 
     async def AllowIdentity(self, request: pb.AllowIdentityRequest, context: Context) -> pb.AllowIdentityResponse:
         """Let somebody in again."""
@@ -111,9 +110,8 @@ class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.Operato
                 raise not_found(name)
             return pb.AllowIdentityResponse()
 
-        answer = await once(self._core, caller, "AllowIdentity", request, pb.AllowIdentityResponse, effect)
-        self._core.denials.restore(await self._core.database.run_async(denied.all_denied))
-        return answer
+        follow = self._core.following.denied
+        return await once(self._core, caller, "AllowIdentity", request, pb.AllowIdentityResponse, effect, follow=follow)
 
     async def ListDenials(self, request: pb.ListDenialsRequest, context: Context) -> pb.ListDenialsResponse:
         """Who is shut out, in order of the subjects."""

@@ -60,7 +60,7 @@ class MemberMethods:
         return await once(self._core, caller, "UpdateMember", request, pb.UpdateMemberResponse, effect)
 
     async def DeleteMember(self, request: pb.DeleteMemberRequest, context: Context) -> pb.DeleteMemberResponse:
-        """Let a member go, from the next gate closure on."""
+        """Let a member go: its devices are told nothing more, and no window that is frozen from now on has it."""
         caller = caller_of(context)
         id_, member_id = fields.resource("name", request.name, "microgrids", "members")
 
@@ -70,7 +70,15 @@ class MemberMethods:
             registry.let_go(connection, id_, member_id, instant=floor(self._core.clock.now()))
             return pb.DeleteMemberResponse()
 
-        return await once(self._core, caller, "DeleteMember", request, pb.DeleteMemberResponse, effect)
+        return await once(
+            self._core,
+            caller,
+            "DeleteMember",
+            request,
+            pb.DeleteMemberResponse,
+            effect,
+            follow=lambda connection: self._core.following.member(connection, id_, member_id),
+        )
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         """All members in order of their ids."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from controller.fleet import Registered
 from controller.flexibility import Programme
 from controller.microgrid import Device
 from controller.refusals import changed, invalid, not_found, not_now
@@ -34,8 +33,6 @@ class DeviceMethods:
         caller = caller_of(context)
         name = request.flexibility.device
         id_, member, own = fields.device_id("flexibility.device", name)
-        registered: dict[str, Registered | None] = {}
-        changed_kind: list[str] = []
 
         def effect(connection: Connection) -> pb.UpdateFlexibilityResponse:
             microgrid = require_member(connection, caller, id_, member, name)
@@ -55,22 +52,21 @@ class DeviceMethods:
             if known is not None and type(known.flexibility) is not type(device.flexibility):
                 # What was wanted of it was wanted of something else.
                 overrides.clear_standing(connection, id_, own, int(self._core.clock.now()))
-                changed_kind.append(own)
             registry.put_device(connection, id_, device)
             if request.HasField("gateway"):
                 gateway = fields.identifier("gateway", request.gateway) if request.gateway else None
                 drivers.set_gateway(connection, id_, device.id, gateway)
-            registered[device.id] = drivers.registered_device(connection, id_, device.id)
             return pb.UpdateFlexibilityResponse(flexibility=message, etag=etag(device))
 
-        answer = await once(self._core, caller, "UpdateFlexibility", request, pb.UpdateFlexibilityResponse, effect)
-        # A repeated call registers nothing: the device may have been forgotten since.
-        for device in changed_kind:
-            self._core.overrides.drop(id_, device)
-        for device, known in registered.items():
-            if known is not None:
-                self._core.hub.register(id_, device, known)
-        return answer
+        return await once(
+            self._core,
+            caller,
+            "UpdateFlexibility",
+            request,
+            pb.UpdateFlexibilityResponse,
+            effect,
+            follow=lambda connection: self._core.following.device(connection, id_, own),
+        )
 
     async def GetDevice(self, request: pb.GetDeviceRequest, context: Context) -> pb.GetDeviceResponse:
         """One of the caller's devices."""
@@ -102,10 +98,9 @@ class DeviceMethods:
         return await self._core.database.read_async(read)
 
     async def DeleteDevice(self, request: pb.DeleteDeviceRequest, context: Context) -> pb.DeleteDeviceResponse:
-        """Forget one of the caller's devices; its lease runs out into its failsafe."""
+        """Forget one of the caller's devices; it goes to its failsafe."""
         caller = caller_of(context)
         id_, member, own = fields.device_id("name", request.name)
-        forgotten: list[str] = []
 
         def effect(connection: Connection) -> pb.DeleteDeviceResponse:
             require_member(connection, caller, id_, member, request.name)
@@ -115,15 +110,17 @@ class DeviceMethods:
             _check_etag(request.etag, known, request.name)
             overrides.clear_standing(connection, id_, own, int(self._core.clock.now()))
             registry.remove_device(connection, id_, own)
-            forgotten.append(own)
             return pb.DeleteDeviceResponse()
 
-        answer = await once(self._core, caller, "DeleteDevice", request, pb.DeleteDeviceResponse, effect)
-        # A repeated call forgets nothing: the device may have been registered anew since.
-        for device in forgotten:
-            self._core.overrides.drop(id_, device)
-            self._core.hub.forget(id_, device)
-        return answer
+        return await once(
+            self._core,
+            caller,
+            "DeleteDevice",
+            request,
+            pb.DeleteDeviceResponse,
+            effect,
+            follow=lambda connection: self._core.following.device(connection, id_, own),
+        )
 
 
 def _check_etag(wanted: str, known: Device | None, name: str) -> None:

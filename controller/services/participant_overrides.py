@@ -46,8 +46,7 @@ class OverrideMethods:
         """Let a device do what its owner wants; the limits stay above it."""
         caller = caller_of(context)
         fields.request_id(request.request_id)
-        id_, _, _ = fields.device_id("device", request.device)
-        made: list[Override] = []
+        id_, _, device = fields.device_id("device", request.device)
 
         def effect(connection: Connection) -> pb.SetOverrideResponse:
             place = self._place(connection, caller, request.device)
@@ -58,22 +57,24 @@ class OverrideMethods:
                 message.ClearField("name")
                 return pb.SetOverrideResponse(override=message)
             kept = overrides.add(connection, id_, place.device.id, mode=mode, made=place.now, steps=steps, cost=cost)
-            made.append(kept)
             return pb.SetOverrideResponse(override=override_message(id_, kept, now=place.now))
 
         if request.validate_only:
             return await self._core.database.read_async(effect)
-        answer = await once(self._core, caller, "SetOverride", request, pb.SetOverrideResponse, effect)
-        # A repeated call sets nothing: the override may have been cleared since.
-        for override in made:
-            self._core.overrides.put(id_, override, self._core.clock.now())
-        return answer
+        return await once(
+            self._core,
+            caller,
+            "SetOverride",
+            request,
+            pb.SetOverrideResponse,
+            effect,
+            follow=lambda connection: self._core.following.device(connection, id_, device),
+        )
 
     async def ClearOverride(self, request: pb.ClearOverrideRequest, context: Context) -> pb.ClearOverrideResponse:
         """Let the plan decide again."""
         caller = caller_of(context)
         id_, device, number = override_name(request.name)
-        cleared: list[str] = []
 
         def effect(connection: Connection) -> pb.ClearOverrideResponse:
             place = self._place(connection, caller, fields.device_name(id_, device), missing=request.name)
@@ -89,14 +90,18 @@ class OverrideMethods:
                 if stopped is not None:
                     raise _forbidden(request.name, stopped)
             overrides.clear(connection, id_, device, number, place.now)
-            cleared.append(device)
             kept = next(one for one in overrides.of_device(connection, id_, device) if one.number == number)
             return pb.ClearOverrideResponse(override=override_message(id_, kept, now=place.now))
 
-        answer = await once(self._core, caller, "ClearOverride", request, pb.ClearOverrideResponse, effect)
-        for one in cleared:
-            self._core.overrides.drop(id_, one)
-        return answer
+        return await once(
+            self._core,
+            caller,
+            "ClearOverride",
+            request,
+            pb.ClearOverrideResponse,
+            effect,
+            follow=lambda connection: self._core.following.device(connection, id_, device),
+        )
 
     async def ListOverrides(self, request: pb.ListOverridesRequest, context: Context) -> pb.ListOverridesResponse:
         """All overrides that there ever were of one of the caller's devices, oldest first."""

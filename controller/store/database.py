@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 from alembic.util import CommandError
@@ -84,6 +85,23 @@ class Database:
     async def run_async(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
         """The same from a coroutine, which waits for a while only; what had begun by then may still be committed."""
         return await self._wait(self._writer.submit(lambda connection: statement(connection, *args, **kwargs)))
+
+    async def run_then(self, statement: Callable[[Connection], R], then: Callable[[R], None]) -> R:
+        """The same, and ``then`` is called on the loop's thread with what was returned, once that is on disk.
+
+        It is called in the order of the commits and before the caller goes on; also where the caller has gone
+        meanwhile, or waits no longer.
+        """
+        loop = asyncio.get_running_loop()
+        answer: Future[R] = self._writer.submit(statement)
+
+        def committed(done: "Future[R]") -> None:
+            if not done.cancelled() and done.exception() is None:
+                with suppress(RuntimeError):  # the loop has ended, and with it what would be told
+                    loop.call_soon_threadsafe(then, done.result())
+
+        answer.add_done_callback(committed)
+        return await self._wait(answer)
 
     def read(self, statement: "Statement[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:
         """What a statement returns that writes nothing: it sees one state, and everything that was acknowledged."""

@@ -15,13 +15,13 @@ from controller.store.rows import upsert_all
 
 
 def registered_devices(connection: Connection, microgrid_id: str) -> dict[str, Registered]:
-    """How the devices of a microgrid are registered, by id."""
+    """How the devices of those who are members of a microgrid are registered, by id."""
     rows = connection.execute(_registered().where(schema.devices.c.microgrid == microgrid_id))
     return {row.id: _to_registered(row) for row in rows}
 
 
 def registered_device(connection: Connection, microgrid_id: str, device: str) -> Registered | None:
-    """How a device is registered; None where it is not."""
+    """How a device is registered; None where it is not, or its member has left."""
     table = schema.devices
     row = connection.execute(_registered().where(table.c.microgrid == microgrid_id, table.c.id == device)).first()
     return None if row is None else _to_registered(row)
@@ -70,9 +70,12 @@ def declarations(connection: Connection, microgrid_id: str) -> dict[str, Declare
 
 
 def _registered() -> Select[Any]:
-    devices, microgrids = schema.devices, schema.microgrids
-    return select(devices.c.id, devices.c.flexibility, devices.c.gateway, microgrids.c.mtu_minutes).join(
-        microgrids, microgrids.c.id == devices.c.microgrid
+    devices, microgrids, owners = schema.devices, schema.microgrids, schema.members
+    return (
+        select(devices.c.id, devices.c.flexibility, devices.c.gateway, microgrids.c.mtu_minutes)
+        .join(microgrids, microgrids.c.id == devices.c.microgrid)
+        .join(owners, (owners.c.microgrid == devices.c.microgrid) & (owners.c.id == devices.c.member))
+        .where(owners.c.gone.is_(None))
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from controller.store import schema
 from controller.wishes import Cost, Mode, Override, OverrideState, Step, from_plain, to_plain
@@ -55,6 +55,12 @@ def of_device(connection: Connection, microgrid: str, device: str) -> list[Overr
     return [_override(row, newest=row is rows[-1]) for row in rows]
 
 
+def newest(connection: Connection, microgrid: str, device: str) -> Override | None:
+    """The newest override of a device, whether it counts or not; None where there was none."""
+    row = connection.execute(_statement(microgrid, device).order_by(schema.overrides.c.number.desc()).limit(1)).first()
+    return None if row is None else _override(row)
+
+
 def standing(connection: Connection, microgrid: str) -> list[Override]:
     """Of each device the newest override, where it was not taken back; its time may be over."""
     newest = {row.device: row for row in _rows(connection, microgrid, None)}
@@ -62,13 +68,18 @@ def standing(connection: Connection, microgrid: str) -> list[Override]:
 
 
 def _rows(connection: Connection, microgrid: str, device: str | None) -> list[Row[Any]]:
+    table = schema.overrides
+    return list(connection.execute(_statement(microgrid, device).order_by(table.c.device, table.c.number)))
+
+
+def _statement(microgrid: str, device: str | None) -> Select[Any]:
     table, ends = schema.overrides, schema.override_ends
     same = and_(ends.c.microgrid == table.c.microgrid, ends.c.device == table.c.device, ends.c.number == table.c.number)
     statement = select(table, ends.c.instant.label("cleared")).select_from(table.outerjoin(ends, same))
     statement = statement.where(table.c.microgrid == microgrid)
     if device is not None:
         statement = statement.where(table.c.device == device)
-    return list(connection.execute(statement.order_by(table.c.device, table.c.number)))
+    return statement
 
 
 def _override(row: Row[Any], *, newest: bool = True) -> Override:

@@ -215,6 +215,13 @@ def devices(connection: Connection, microgrid_id: str) -> list[Device]:
     return [Device(id=r.id, member=r.member, flexibility=from_plain(json.loads(r.flexibility))) for r in rows]
 
 
+def device_ids(connection: Connection, microgrid_id: str, member: str) -> list[str]:
+    """The ids of a member's devices, in order; of one that has left those that it had."""
+    table = schema.devices
+    statement = select(table.c.id).where(table.c.microgrid == microgrid_id, table.c.member == member)
+    return list(connection.execute(statement.order_by(table.c.id)).scalars())
+
+
 def remove_device(connection: Connection, microgrid_id: str, device: str) -> None:
     """Forget a device and what it said; what was decided about it stays."""
     devices_, states = schema.devices, schema.device_states

@@ -50,6 +50,11 @@ class ForgettingDatabase(Database):
     async def run_async(self, statement, *args, **kwargs):
         return self.run(statement, *args, **kwargs)
 
+    async def run_then(self, statement, then):
+        result = self.run(statement)
+        then(result)
+        return result
+
     async def read_async(self, statement, *args, **kwargs):
         return self.run(statement, *args, **kwargs)
 

@@ -37,6 +37,12 @@ class FragileDatabase(Database):
         self._stop_after(watched)
         return result
 
+    async def run_then(self, statement, then):
+        watched = _Watched(statement, (), {})
+        result = await super().run_then(watched, then)
+        self._stop_after(watched)
+        return result
+
     def _stop_after(self, watched):
         if watched.changed and self.commits_left is not None:
             self.commits_left -= 1

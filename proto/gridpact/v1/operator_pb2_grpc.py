@@ -191,8 +191,8 @@ class OperatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMember(self, request, context):
-        """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
-        again.
+        """Lets a member go: windows whose gate is still open are without it, and its devices are told nothing more, as with
+        DeleteDevice. What was settled stays, and its id is not given again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,8 +55,8 @@ class OperatorServiceStub:
     UpdateMember: grpc.UnaryUnaryMultiCallable[operator_pb2.UpdateMemberRequest, operator_pb2.UpdateMemberResponse]
     """Changes a member's section or ratings, from the next gate closure on."""
     DeleteMember: grpc.UnaryUnaryMultiCallable[operator_pb2.DeleteMemberRequest, operator_pb2.DeleteMemberResponse]
-    """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
-    again.
+    """Lets a member go: windows whose gate is still open are without it, and its devices are told nothing more, as with
+    DeleteDevice. What was settled stays, and its id is not given again.
     """
     DenyIdentity: grpc.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
@@ -94,8 +94,8 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     UpdateMember: aio.UnaryUnaryMultiCallable[operator_pb2.UpdateMemberRequest, operator_pb2.UpdateMemberResponse]  # type: ignore[assignment]
     """Changes a member's section or ratings, from the next gate closure on."""
     DeleteMember: aio.UnaryUnaryMultiCallable[operator_pb2.DeleteMemberRequest, operator_pb2.DeleteMemberResponse]  # type: ignore[assignment]
-    """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
-    again.
+    """Lets a member go: windows whose gate is still open are without it, and its devices are told nothing more, as with
+    DeleteDevice. What was settled stays, and its id is not given again.
     """
     DenyIdentity: aio.UnaryUnaryMultiCallable[operator_pb2.DenyIdentityRequest, operator_pb2.DenyIdentityResponse]  # type: ignore[assignment]
     """Shuts an identity or a certificate out of the microgrid, although the certificate is valid: its calls are refused
@@ -202,8 +202,8 @@ class OperatorServiceServicer(metaclass=abc_1.ABCMeta):
         request: operator_pb2.DeleteMemberRequest,
         context: _ServicerContext,
     ) -> typing.Union[operator_pb2.DeleteMemberResponse, abc.Awaitable[operator_pb2.DeleteMemberResponse]]:
-        """Lets a member go: windows whose gate is still open are without it. What was settled stays, and its id is not given
-        again.
+        """Lets a member go: windows whose gate is still open are without it, and its devices are told nothing more, as with
+        DeleteDevice. What was settled stays, and its id is not given again.
         """
 
     @abc_1.abstractmethod

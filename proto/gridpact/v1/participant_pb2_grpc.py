@@ -143,8 +143,8 @@ class ParticipantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDevice(self, request, context):
-        """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
-        ends.
+        """Forgets a device: it is planned no more. Its driver is told to go to the failsafe where it reads at any time, else
+        its lease runs out; then its stream ends with NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,8 @@ class ParticipantServiceStub:
     ListDevices: grpc.UnaryUnaryMultiCallable[participant_pb2.ListDevicesRequest, participant_pb2.ListDevicesResponse]
     """The caller's devices in order of their names."""
     DeleteDevice: grpc.UnaryUnaryMultiCallable[participant_pb2.DeleteDeviceRequest, participant_pb2.DeleteDeviceResponse]
-    """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
-    ends.
+    """Forgets a device: it is planned no more. Its driver is told to go to the failsafe where it reads at any time, else
+    its lease runs out; then its stream ends with NOT_FOUND.
     """
     GetMember: grpc.UnaryUnaryMultiCallable[participant_pb2.GetMemberRequest, participant_pb2.GetMemberResponse]
     """The caller as the operator registered it."""
@@ -88,8 +88,8 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
     ListDevices: aio.UnaryUnaryMultiCallable[participant_pb2.ListDevicesRequest, participant_pb2.ListDevicesResponse]  # type: ignore[assignment]
     """The caller's devices in order of their names."""
     DeleteDevice: aio.UnaryUnaryMultiCallable[participant_pb2.DeleteDeviceRequest, participant_pb2.DeleteDeviceResponse]  # type: ignore[assignment]
-    """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
-    ends.
+    """Forgets a device: it is planned no more. Its driver is told to go to the failsafe where it reads at any time, else
+    its lease runs out; then its stream ends with NOT_FOUND.
     """
     GetMember: aio.UnaryUnaryMultiCallable[participant_pb2.GetMemberRequest, participant_pb2.GetMemberResponse]  # type: ignore[assignment]
     """The caller as the operator registered it."""
@@ -157,8 +157,8 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         request: participant_pb2.DeleteDeviceRequest,
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.DeleteDeviceResponse, abc.Awaitable[participant_pb2.DeleteDeviceResponse]]:
-        """Forgets a device: it is planned no more, and is told nothing more, so that it goes to its failsafe when its lease
-        ends.
+        """Forgets a device: it is planned no more. Its driver is told to go to the failsafe where it reads at any time, else
+        its lease runs out; then its stream ends with NOT_FOUND.
         """
 
     @abc_1.abstractmethod

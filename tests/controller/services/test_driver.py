@@ -643,3 +643,17 @@ async def silence(site):
     with pytest.raises(Refusal) as caught:
         await anext(servicer.Connect(nothing(), context))
     assert caught.value.reason == "NO_DESCRIPTOR"
+
+
+class TestDeleted:
+    def test_its_driver_is_sent_to_the_failsafe_then_away(self, settled, refusal_of):
+        stream = Stream(settled, "eve/battery")
+        stream.descriptor(accepts_pushes=True)
+        assert setpoints(stream.beat().command)
+        request = participant_pb2.DeleteDeviceRequest(name=stream.name, request_id=settled.request_id())
+        settled.participant("eve").DeleteDevice(request)
+        assert setpoints(stream.hear().command) == []
+        assert stream.refused(refusal_of).code is StatusCode.NOT_FOUND
+        again = Stream(settled, "eve/battery")
+        again.say(descriptor=pb.Descriptor(device=again.name))
+        assert again.refused(refusal_of).code is StatusCode.NOT_FOUND
