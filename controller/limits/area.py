@@ -3,7 +3,7 @@
 Of a source, on a target and on each side (lower, upper) apart, at every instant the envelope with the lowest primacy
 counts, of equal ones the newest; what it supersedes stays superseded, also when it is cancelled. Where none counts the
 source's default holds; where there is no default, everything superseded that was not cancelled itself holds again.
-While a DSO has no control its default holds beside its envelopes; without a default, in failsafe, what held last does.
+While a DSO has no control its default holds beside its envelopes; without a default, what held when it lost control.
 Sources hold at once. So nothing but the source's own word ever ends in no limit.
 """
 
@@ -88,11 +88,20 @@ class Area:
         self._count(default)
         self._note_place(place)
 
-    def hold(self, holder: str, controls: Mapping[str, Control], instant: float) -> None:
-        """Remember what a DSO's envelopes come to now, for a failsafe without defaults."""
-        for place in [place for places in self._places.values() for place in places]:
-            if place[1].holder == holder:
-                self._held[place] = self._of_place(place, instant, controls.get(holder, Control.INIT))
+    def holding(self, holder: str, controls: Mapping[str, Control], instant: float) -> dict[Place, Band]:
+        """What a DSO's envelopes come to at an instant, where that bounds anything."""
+        places = [place for places in self._places.values() for place in places if place[1].holder == holder]
+        control = controls.get(holder, Control.INIT)
+        found = {place: self._of_place(place, instant, control) for place in places}
+        return {place: band for place, band in found.items() if band.lower_w is not None or band.upper_w is not None}
+
+    def hold(self, bands: Mapping[Place, Band]) -> None:
+        """Remember what held when control was lost, for a failsafe without defaults."""
+        self._held |= bands
+
+    def holds(self, holder: str) -> bool:
+        """Whether anything of a DSO is held."""
+        return any(place[1].holder == holder for place in self._held)
 
     def release(self, holder: str) -> None:
         """Forget what was held: the DSO has control again."""
@@ -189,7 +198,8 @@ class Area:
                 band = band.meet(_one_sided(side, value, name))
             if has_default and (control is not Control.CONTROLLED or not counting):
                 band = band.meet(_only(stated, side))
-        if control is Control.FAILSAFE and (held := self._held.get(place)) is not None:
+        # After a restart what was held before it still is.
+        if control is not Control.CONTROLLED and (held := self._held.get(place)) is not None:
             # Of a side with a default the default is the failsafe; what was held stands in for a missing one.
             name = f"held:{place[1]}"
             kept = replace(

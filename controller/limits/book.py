@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import logging
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -66,6 +66,8 @@ class LimitsBook:
         self._answers: OrderedDict[tuple[str, str], Answered] = OrderedDict()
         self._listeners: list[Callable[[str], None]] = []
         self._changing = asyncio.Lock()
+        self._unwritten: deque[Record] = deque()
+        self._settling: asyncio.Task[None] | None = None
         self.following = asyncio.Lock()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="limits")
         self._began = monotonic.now()
@@ -159,8 +161,7 @@ class LimitsBook:
         """Take a heartbeat in; the first of a DSO ever is journaled, so that it is missed after a restart too."""
         known = self._supervision.get((microgrid, holder))
         if known is None or not known.supervised:
-            async with self._changing:
-                await self._keep({"kind": "supervised", "microgrid": microgrid, "holder": holder})
+            await asyncio.shield(asyncio.ensure_future(self._introduce(microgrid, holder)))
         self._step(microgrid, holder, Heard(at=self._monotonic.now(), confirm=confirm, clocks_agree=clocks_agree))
         return self._supervision[microgrid, holder]
 
@@ -174,6 +175,18 @@ class LimitsBook:
         for microgrid, holder in list(self._supervision):
             self._step(microgrid, holder, Ticked(at=at, jumped=jumped))
         self._offset = offset
+        self._settle_soon()
+
+    async def settle(self) -> None:
+        """Journal what is in force already and is not on disk yet.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be journaled; it stays in force, and is journaled before anything else is.
+        """
+        async with self._changing:
+            await self._write_overdue()
 
     # What changes it.
 
@@ -254,15 +267,46 @@ class LimitsBook:
             self._step(microgrid, restated, Restated(at=self._monotonic.now()))
         self._tell(microgrid)
 
+    async def _introduce(self, microgrid: str, holder: str) -> None:
+        async with self._changing:
+            await self._keep({"kind": "supervised", "microgrid": microgrid, "holder": holder})
+
     async def _keep(self, record: Record) -> None:
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, record)
-        except RuntimeError as err:
-            raise StoreError("limits journal: the service is stopping") from err
+        await self._write_overdue()
+        await self._write(record)
         microgrid = records.microgrid_of(record)
         area = self._area(microgrid).copy()
         self._apply(record, area)
         self._areas[microgrid] = area
+
+    async def _write(self, record: Record) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._journal.append, record)
+        except StoreError:  # a RuntimeError too
+            raise
+        except RuntimeError as err:
+            raise StoreError("limits journal: the service is stopping") from err
+
+    async def _write_overdue(self) -> None:
+        while self._unwritten:
+            await self._write(self._unwritten[0])
+            self._unwritten.popleft()
+
+    def _settle_soon(self) -> None:
+        """See to it that what is in force gets on disk; what cannot be now is tried again with the next tick."""
+        if not self._unwritten or (self._settling is not None and not self._settling.done()):
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nobody waits for time to pass: it goes before the next change
+            return
+        self._settling = loop.create_task(self._settle_or_say())
+
+    async def _settle_or_say(self) -> None:
+        try:
+            await self.settle()
+        except StoreError as err:
+            log.warning("limits: what is held is not on disk yet: %s", err)
 
     def _apply(self, record: Record, area: Area) -> None:
         match record["kind"]:
@@ -276,6 +320,10 @@ class LimitsBook:
                 place = record["microgrid"], record["holder"]
                 known = self._supervision.get(place, Supervision(since=self._began))
                 self._supervision[place] = replace(known, supervised=True)
+            case "held":
+                area.hold(records.held_bands(record))
+            case "released":
+                area.release(record["holder"])
             case kind:
                 raise StoreError(f"limits journal: got a record of kind {kind!r}, wanted one that this version knows")
         if (answered := record.get("answered")) is not None:
@@ -292,13 +340,18 @@ class LimitsBook:
             log.warning("microgrid %s: DSO %s: %s: %s", microgrid, holder, now.control.value, now.reason)
             if now.control is Control.FAILSAFE:
                 # What held by the clock as it was; a clock that was set since must not choose it.
-                area.hold(holder, self.controls(microgrid), event.at + self._offset)
-            elif now.control is Control.CONTROLLED:
+                bands = area.holding(holder, self.controls(microgrid), event.at + self._offset)
+                area.hold(bands)
+                if bands:
+                    self._unwritten.append(records.held(microgrid, holder, bands))
+            elif now.control is Control.CONTROLLED and area.holds(holder):
                 area.release(holder)
+                self._unwritten.append({"kind": "released", "microgrid": microgrid, "holder": holder})
             self._areas[microgrid] = area
         self._supervision[microgrid, holder] = now
         if now.control is not was.control:
             self._tell(microgrid)
+            self._settle_soon()
 
     def _tell(self, microgrid: str) -> None:
         for listener in tuple(self._listeners):

@@ -108,6 +108,8 @@ class Limits:
         self.directory.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_PATIENCE_S):
+                with suppress(StoreError):  # the log has said so
+                    await self.book.settle()
                 await self.catch_up()
         self.book.close()
 

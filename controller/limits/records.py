@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from controller.limits.values import Default, Envelope, Signature, Source
+from controller.limits.values import Band, Default, Envelope, Signature, Source
 from controller.microgrid import Bounds
 
 
@@ -35,6 +35,25 @@ def envelope(values: Mapping[str, Any]) -> Envelope:
 def default(values: Mapping[str, Any]) -> Default:
     """The default of values that `plain` gave."""
     return Default(**{**values, "source": Source(**values["source"]), "signed": _signature(values["signed"])})
+
+
+def held(microgrid: str, holder: str, bands: Mapping[tuple[str, Source], Band]) -> dict[str, Any]:
+    """The record of what held when a DSO lost control, by target and source."""
+    kept = [
+        {"target": target, "source": source.name, "lower_w": band.lower_w, "upper_w": band.upper_w}
+        for (target, source), band in sorted(bands.items())
+    ]
+    return {"kind": "held", "microgrid": microgrid, "holder": holder, "bands": kept}
+
+
+def held_bands(record: Mapping[str, Any]) -> dict[tuple[str, Source], Band]:
+    """The bands of a record that `held` gave."""
+    return {
+        (kept["target"], Source(holder=record["holder"], name=kept["source"])): Band(
+            lower_w=kept["lower_w"], upper_w=kept["upper_w"]
+        )
+        for kept in record["bands"]
+    }
 
 
 def microgrid_of(record: Mapping[str, Any]) -> str:

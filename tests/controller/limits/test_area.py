@@ -134,12 +134,23 @@ class TestDefaults:
         made = area(envelope("day", (0, 3, None, 20)), defaults=[default(-7, 40)])
         assert made.effective(GRID, 1, {"wires": CONTROLLED}).lower_w == -7
 
-    def test_in_failsafe_what_held_last_stands_in_for_a_missing_default(self):
+    @pytest.mark.parametrize("control", [INIT, FAILSAFE])
+    def test_without_control_what_held_last_stands_in_for_a_missing_default(self, control):
         made = area(envelope("day", (0, 3, None, 20)))
-        made.hold("wires", {"wires": CONTROLLED}, 2)
-        assert (upper(made, 4, FAILSAFE), upper(made, 4, INIT)) == (20, None)
+        made.hold(made.holding("wires", {"wires": CONTROLLED}, 2))
+        assert (upper(made, 4, control), upper(made, 4, CONTROLLED)) == (20, None)
+        assert made.holds("wires")
         made.release("wires")
-        assert upper(made, 4, FAILSAFE) is None
+        assert upper(made, 4, control) is None
+        assert not made.holds("wires")
+
+    def test_of_a_side_with_a_default_nothing_is_held_beside_it(self):
+        made = area(envelope("day", (0, 3, -9, 20)))
+        made.hold(made.holding("wires", {"wires": CONTROLLED}, 2))
+        made.set_default(default(None, 40))
+        assert made.effective(GRID, 4, {"wires": FAILSAFE}) == Band(
+            lower_w=-9, upper_w=40, binding_lower="held:wires", binding_upper="default:wires"
+        )
 
     def test_expiry_ends_it_to_the_second(self):
         made = area(envelope("day", (0, 6, None, 20), expires=3), defaults=[default(None, 40)])
