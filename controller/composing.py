@@ -7,22 +7,11 @@ setpoint of its own.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, assert_never
 
-from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.clamp import Ability, Cap, Level, Planned, capped
+from controller.clamp.ability import LARGEST_W
+from controller.flexibility import Flexibility, Plant
 from controller.microgrid import SetpointKind
-
-
-class Cap(Protocol):
-    """The most that a device may consume and produce."""
-
-    @property
-    def max_consumption_w(self) -> int | None:
-        """W; None does not bind."""
-
-    @property
-    def max_production_w(self) -> int | None:
-        """W, not negative; None does not bind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,73 +64,17 @@ class Stretch:
     curtailed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratings:
-    """What a device takes and gives where it is on.
+_ANY = (Level(min_w=0, max_w=LARGEST_W),)
+UNKNOWN = Ability(consumption=_ANY, production=_ANY)
+"""Of a device of which nothing is known: a limit on what it would do opens its relay."""
 
-    Attributes
-    ----------
-    closed_w : what it may take at most while its relay is closed; None where that is not known
-    consumption, production : W between which it is free beside 0, ascending; None where it is free anyway
+
+def unplanned(flexibility: Flexibility) -> Target | None:
+    """What a device counts as doing where nothing is planned and its driver did not say what its failsafe is.
+
+    A plant produces what it can, and whoever bounds that makes it do nothing else. Of others nobody knows.
     """
-
-    closed_w: int | None = None
-    consumption: tuple[tuple[int, int], ...] | None = None
-    production: tuple[tuple[int, int], ...] | None = None
-
-
-UNKNOWN = Ratings()
-"""Of a device of which nothing is known: a limit opens its relay."""
-
-
-def ratings_of(flexibility: Flexibility) -> Ratings:
-    """What a device takes and gives where it is on, as it was registered."""
-    match flexibility:
-        case Relay(rated_w=rated_w) | Thermostat(modulating=False, rated_w=rated_w):
-            return Ratings(closed_w=rated_w)
-        case Programme() as programme:
-            return Ratings(closed_w=max(programme.profile_w))
-        case Thermostat(min_w=min_w, rated_w=rated_w):
-            return Ratings(closed_w=rated_w, consumption=((min_w, rated_w),))
-        case Generator(min_w=min_w, max_w=max_w):
-            return Ratings(closed_w=0, production=((min_w, max_w),))
-        case Vehicle(levels=levels):
-            return Ratings(consumption=tuple((level.lower_w, level.upper_w) for level in levels))
-        case Storage() | Plant():
-            return UNKNOWN
-        case _ as never:
-            assert_never(never)
-
-
-def limited(target: Target, cap: Cap | None, ratings: Ratings) -> Target:
-    """The target, or what is left of it under a cap."""
-    if cap is None:
-        return target
-    match target.kind:
-        case SetpointKind.RELAY:
-            most = cap.max_consumption_w
-            fits = most is None or (ratings.closed_w is not None and ratings.closed_w <= most)
-            return target if fits else Target(target.kind, 0)
-        case SetpointKind.PRODUCTION_LIMIT:
-            return Target(target.kind, _least(target.value, cap.max_production_w))
-        case SetpointKind.POWER if target.value >= 0:
-            return Target(target.kind, _shrunk(target.value, cap.max_consumption_w, ratings.consumption))
-        case SetpointKind.POWER:
-            return Target(target.kind, -_shrunk(-target.value, cap.max_production_w, ratings.production))
-        case _ as never:
-            assert_never(never)
-
-
-def _least(value: int, most: int | None) -> int:
-    return value if most is None else min(value, max(0, most))
-
-
-def _shrunk(power_w: int, most: int | None, ranges: tuple[tuple[int, int], ...] | None) -> int:
-    """A power that a cap shrinks: the largest that the device can have under it, at worst 0."""
-    least = _least(power_w, most)
-    if least == power_w or ranges is None:
-        return least
-    return max((min(least, upper) for lower, upper in ranges if lower <= least), default=0)
+    return Target(SetpointKind.PRODUCTION_LIMIT, flexibility.rated_w) if isinstance(flexibility, Plant) else None
 
 
 def compose(
@@ -150,7 +83,7 @@ def compose(
     override: Override | None,
     failsafe: Target | None,
     cap: Cap | None,
-    ratings: Ratings,
+    ability: Ability,
     now: int,
     until: int,
 ) -> tuple[Stretch, ...]:
@@ -162,7 +95,7 @@ def compose(
     override : in the place of what is planned as long as it lasts
     failsafe : what the device does where nobody tells it anything; None where that is not known
     cap : limits that hold now, and are kept in all that is told; a looser one is told anew
-    ratings : of the device
+    ability : the powers at which the device can run
     now, until : Unix seconds
 
     Returns
@@ -176,17 +109,18 @@ def compose(
         wanted = [first, *later]
     if cap is None:
         return tuple(wanted)
-    told = [_under(cap, stretch, ratings) for stretch in wanted]
+    told = [_under(cap, stretch, ability) for stretch in wanted]
     if failsafe is not None:
-        gaps = [_under(cap, gap, ratings) for gap in _gaps(wanted, failsafe, now=now, until=until)]
+        gaps = [_under(cap, gap, ability) for gap in _gaps(wanted, failsafe, now=now, until=until)]
         told += [gap for gap in gaps if gap.curtailed]
     return tuple(sorted(told, key=lambda stretch: stretch.start))
 
 
-def _under(cap: Cap, stretch: Stretch, ratings: Ratings) -> Stretch:
-    target = limited(stretch.target, cap, ratings)
-    if target == stretch.target:
+def _under(cap: Cap, stretch: Stretch, ability: Ability) -> Stretch:
+    told = capped(Planned(kind=stretch.target.kind, value=stretch.target.value), cap, ability)
+    if told.value == stretch.target.value:
         return stretch
+    target = Target(told.kind, told.value)
     return Stretch(start=stretch.start, end=stretch.end, target=target, window=stretch.window, curtailed=True)
 
 

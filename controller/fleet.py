@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controller.clamp import Ability
 from controller.commands import TrackedCommand
-from controller.composing import UNKNOWN, Override, Ratings, Stretch, Target
+from controller.composing import UNKNOWN, Override, Stretch, Target
 from controller.driver_stream import DriverStream
 from controller.microgrid import DeviceSetpoint, DeviceState, Window
 
@@ -17,12 +18,14 @@ class Registered:
     Attributes
     ----------
     mtu_seconds : of its microgrid
-    ratings : what it takes and gives
+    ability : the powers at which it can run
+    unplanned : what it counts as doing where nothing is planned and its driver declared no failsafe; None: not known
     gateway : id of the driver that serves it in the place of one of its own name; None for its own
     """
 
     mtu_seconds: int
-    ratings: Ratings = UNKNOWN
+    ability: Ability = UNKNOWN
+    unplanned: Target | None = None
     gateway: str | None = None
 
 
@@ -71,9 +74,16 @@ class FleetDevice:
         self.tracked: TrackedCommand | None = None
 
     @property
-    def ratings(self) -> Ratings:
-        """What it takes and gives, where that is known."""
-        return UNKNOWN if self.registered is None else self.registered.ratings
+    def ability(self) -> Ability:
+        """The powers at which it can run, where that is known."""
+        return UNKNOWN if self.registered is None else self.registered.ability
+
+    @property
+    def failsafe(self) -> Target | None:
+        """What it does where nobody tells it anything, as its driver said, else as its kind is; None: not known."""
+        if self.declared.failsafe is not None:
+            return self.declared.failsafe
+        return None if self.registered is None else self.registered.unplanned
 
     def plan(self, window: Window, setpoint: DeviceSetpoint) -> None:
         """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""

@@ -15,9 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from controller.clamp import Cap
 from controller.clock import Clock, Monotonic
 from controller.commands import BY_CONTROLLER, CommandState, TrackedCommand
-from controller.composing import Cap, Override, SignedLimit, Stretch, Target, compose, seen
+from controller.composing import Override, SignedLimit, Stretch, Target, compose, seen
 from controller.driver_stream import DriverStream, Ending, Told
 from controller.errors import StoreError
 from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
@@ -333,9 +334,9 @@ class DriverHub:
         return compose(
             known.coming(now),
             override=known.override,
-            failsafe=known.declared.failsafe,
+            failsafe=known.failsafe,
             cap=cap,
-            ratings=known.ratings,
+            ability=known.ability,
             now=now,
             until=now + AHEAD_S,
         )

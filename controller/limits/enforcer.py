@@ -24,7 +24,7 @@ from controller.clamp import (
 )
 from controller.clamp import ramp as spread
 from controller.clock import Clock, Monotonic
-from controller.composing import SignedLimit
+from controller.composing import SignedLimit, unplanned
 from controller.flexibility import Flexibility, Generator, Programme, Relay, Thermostat
 from controller.limits.directory import Registered
 from controller.limits.forecasts import Forecasts
@@ -298,6 +298,8 @@ class Enforcer:
         target = self._drivers.planned(grid.id, device.id)
         if target is None and declared is not None:
             target = declared.failsafe
+        if target is None:
+            target = unplanned(device.flexibility)
         fresh = seen is not None and self._monotonic.now() - seen.arrived <= FRESH_S
         state = seen.state if seen is not None and fresh else None
         held_until = None if seen is None else _held_until(device.flexibility, seen.state)

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from controller.composing import Target, ratings_of
+from controller.clamp import ability_of
+from controller.composing import Target, unplanned
 from controller.fleet import Declared, Registered
 from controller.flexibility import from_plain
 from controller.microgrid import SetpointKind
@@ -80,8 +81,10 @@ def _registered() -> Select[Any]:
 
 
 def _to_registered(row: Row[Any]) -> Registered:
+    flexibility = from_plain(json.loads(row.flexibility))
     return Registered(
         mtu_seconds=row.mtu_minutes * 60,
-        ratings=ratings_of(from_plain(json.loads(row.flexibility))),
+        ability=ability_of(flexibility),
+        unplanned=unplanned(flexibility),
         gateway=row.gateway,
     )

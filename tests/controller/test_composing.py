@@ -1,84 +1,64 @@
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.composing import UNKNOWN, Override, Ratings, Stretch, Target, compose, limited, ratings_of, seen
-from controller.flexibility import Generator, Phase, Plant, Programme, Relay
+from controller.clamp import Ability, Cap, Level, ability_of
+from controller.composing import UNKNOWN, Override, Stretch, Target, compose, seen, unplanned
+from controller.fleet import Declared, FleetDevice, Registered
+from controller.flexibility import Plant, Relay
 from controller.microgrid import SetpointKind
 from tests.controller.flexibility_cases import vehicle
 
 RELAY, POWER, LIMIT = SetpointKind.RELAY, SetpointKind.POWER, SetpointKind.PRODUCTION_LIMIT
 
 
-@dataclass
-class FixedCap:
-    max_consumption_w: int | None = None
-    max_production_w: int | None = None
+def cap_of(consumption=None, production=None):
+    return Cap(max_consumption_w=consumption, max_production_w=production)
 
 
-LEVELS = Ratings(consumption=((1400, 3700), (4100, 11_000)), production=((500, 2000),))
+BATTERY = Ability(consumption=(Level(min_w=0, max_w=5000),), production=(Level(min_w=0, max_w=5000),))
+GENERATOR = Ability(production=(Level(min_w=500, max_w=2000),))
 
 
-class TestLimited:
-    @pytest.mark.parametrize(
-        ("target", "cap", "ratings", "value"),
-        [
-            (Target(RELAY, 1), FixedCap(max_consumption_w=1500), Ratings(closed_w=1500), 1),
-            (Target(RELAY, 1), FixedCap(max_consumption_w=1499), Ratings(closed_w=1500), 0),
-            (Target(RELAY, 0), FixedCap(max_consumption_w=0), Ratings(closed_w=1500), 0),
-            (Target(RELAY, 1), FixedCap(max_consumption_w=10**9), UNKNOWN, 0),
-            (Target(RELAY, 1), FixedCap(max_production_w=0), UNKNOWN, 1),
-            (Target(POWER, 900), FixedCap(max_consumption_w=400), UNKNOWN, 400),
-            (Target(POWER, 900), FixedCap(max_consumption_w=-5), UNKNOWN, 0),
-            (Target(POWER, 900), FixedCap(max_production_w=0), UNKNOWN, 900),
-            (Target(POWER, -900), FixedCap(max_production_w=400), UNKNOWN, -400),
-            (Target(POWER, -900), FixedCap(max_consumption_w=0), UNKNOWN, -900),
-            (Target(POWER, 11_000), FixedCap(max_consumption_w=5000), LEVELS, 5000),
-            (Target(POWER, 11_000), FixedCap(max_consumption_w=4000), LEVELS, 3700),
-            (Target(POWER, 11_000), FixedCap(max_consumption_w=1399), LEVELS, 0),
-            (Target(POWER, -1500), FixedCap(max_production_w=499), LEVELS, 0),
-            (Target(POWER, -1500), FixedCap(max_production_w=700), LEVELS, -700),
-            (Target(LIMIT, 4000), FixedCap(max_production_w=1000), UNKNOWN, 1000),
-            (Target(LIMIT, 4000), FixedCap(max_consumption_w=0), UNKNOWN, 4000),
-            (Target(LIMIT, 4000), None, UNKNOWN, 4000),
-        ],
-    )
-    def test_a_target_under_a_cap(self, target, cap, ratings, value):
-        assert limited(target, cap, ratings) == Target(target.kind, value)
+class TestLimits:
+    def told(self, target, cap, ability):
+        planned = [Stretch(start=0, end=9, target=target)]
+        (only,) = compose(planned, override=None, failsafe=None, cap=cap, ability=ability, now=0, until=9)
+        assert only.curtailed is (only.target != target)
+        return only.target.value
+
+    @pytest.mark.parametrize(("most", "value"), [(None, 1), (2000, 1), (1999, 0)])
+    def test_a_relay_that_connects_a_producer_opens_under_a_limit_on_feeding_in(self, most, value):
+        assert self.told(Target(RELAY, 1), cap_of(0, most), GENERATOR) == value
+
+    def test_a_relay_that_only_draws_is_left_alone_by_it(self):
+        boiler = ability_of(Relay(rated_w=1500, start=0, end=1, required_s=1))
+        assert self.told(Target(RELAY, 1), cap_of(1500, 0), boiler) == 1
+
+    @pytest.mark.parametrize("cap", [cap_of(10**8, None), cap_of(None, 10**8)])
+    def test_what_a_relay_connects_that_nobody_knows_counts_as_any_power(self, cap):
+        assert self.told(Target(RELAY, 1), cap, UNKNOWN) == 0
 
     @given(
-        value=st.integers(-20_000, 20_000),
+        value=st.integers(-5000, 5000),
         consumption=st.none() | st.integers(0, 20_000),
         production=st.none() | st.integers(0, 20_000),
     )
     def test_a_cap_only_ever_shrinks_and_is_kept(self, value, consumption, production):
-        cap = FixedCap(consumption, production)
-        told = limited(Target(POWER, value), cap, LEVELS).value
+        told = self.told(Target(POWER, value), cap_of(consumption, production), BATTERY)
         assert abs(told) <= abs(value)
         assert told * value >= 0
         assert consumption is None or told <= consumption
         assert production is None or -told <= production
 
-
-@pytest.mark.parametrize(
-    ("flexibility", "ratings"),
-    [
-        (Relay(rated_w=5, start=0, end=1, required_s=1), Ratings(closed_w=5)),
-        (Programme(phases=(Phase(power_w=(3, 9)), Phase(power_w=(4,))), start=0, end=9), Ratings(closed_w=9)),
-        (Plant(rated_w=4), UNKNOWN),
-        (Generator(min_w=2, max_w=6), Ratings(closed_w=0, production=((2, 6),))),
-    ],
-)
-def test_what_is_known_of_a_device(flexibility, ratings):
-    assert ratings_of(flexibility) == ratings
-
-
-def test_a_vehicle_charges_by_its_levels():
-    found = ratings_of(vehicle(0, 1))
-    assert found.consumption is not None
-    assert all(lower <= upper for lower, upper in found.consumption)
+    @pytest.mark.parametrize("declared", [None, Target(POWER, 0)])
+    def test_a_plant_without_plan_and_failsafe_is_bounded_and_no_other_device_is(self, declared):
+        for flexibility in (Plant(rated_w=4000), vehicle(0, 1)):
+            known = FleetDevice()
+            known.registered = Registered(mtu_seconds=900, unplanned=unplanned(flexibility))
+            known.declared = Declared(failsafe=declared)
+            told = composed(failsafe=known.failsafe, cap=cap_of(0, 1000))
+            assert told == ([(0, 100, 1000, True)] if declared is None and isinstance(flexibility, Plant) else [])
 
 
 def stretch(start, end, value, **changes):
@@ -86,7 +66,7 @@ def stretch(start, end, value, **changes):
 
 
 def composed(*planned, override=None, failsafe=None, cap=None, now=0, until=100):
-    told = compose(planned, override=override, failsafe=failsafe, cap=cap, ratings=UNKNOWN, now=now, until=until)
+    told = compose(planned, override=override, failsafe=failsafe, cap=cap, ability=UNKNOWN, now=now, until=until)
     return [(s.start, s.end, s.target.value, s.curtailed) for s in told]
 
 
@@ -109,7 +89,7 @@ class TestCompose:
         assert composed(stretch(0, 9, 5), override=override, now=3) == [(0, 9, 5, False)]
 
     def test_a_cap_holds_for_all_that_is_told(self):
-        told = composed(stretch(0, 9, 5), stretch(9, 20, 2), cap=FixedCap(max_consumption_w=3))
+        told = composed(stretch(0, 9, 5), stretch(9, 20, 2), cap=cap_of(3))
         assert told == [(0, 9, 3, True), (9, 20, 2, False)]
 
     def test_a_failsafe_that_breaks_the_cap_is_spelled_out_wherever_it_would_act(self):
@@ -117,7 +97,7 @@ class TestCompose:
             stretch(10, 20, 2),
             stretch(30, 40, 3),
             failsafe=Target(POWER, 9),
-            cap=FixedCap(max_consumption_w=4),
+            cap=cap_of(4),
             until=50,
         )
         assert told == [
@@ -129,7 +109,7 @@ class TestCompose:
         ]
 
     def test_a_failsafe_that_keeps_the_cap_is_left_to_the_driver(self):
-        assert composed(failsafe=Target(POWER, 4), cap=FixedCap(max_consumption_w=4)) == []
+        assert composed(failsafe=Target(POWER, 4), cap=cap_of(4)) == []
 
 
 class TestSeen:

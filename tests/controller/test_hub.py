@@ -3,8 +3,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from controller.clamp import Ability, Level
 from controller.commands import CommandState
-from controller.composing import Ratings, SignedLimit, Target
+from controller.composing import SignedLimit, Target
 from controller.driver_stream import Ending
 from controller.errors import StoreError
 from controller.fleet import Declared, Registered
@@ -16,6 +17,7 @@ from optimization.errors import SolverError
 MTU_S = 900
 LEASE_S = 90
 BATTERY = "eve/battery"
+BOILER = Ability(consumption=(Level(min_w=1500, max_w=1500),))
 
 
 class Settable:
@@ -56,8 +58,8 @@ def hub(site, times):
     """A hub of its own over the village's database."""
     hub = make(site, times)
     for device in (BATTERY, "ada/battery"):
-        hub.register("village", device, Registered(mtu_seconds=MTU_S, ratings=Ratings()))
-    hub.register("village", "bob/boiler", Registered(mtu_seconds=MTU_S, ratings=Ratings(closed_w=1500)))
+        hub.register("village", device, Registered(mtu_seconds=MTU_S))
+    hub.register("village", "bob/boiler", Registered(mtu_seconds=MTU_S, ability=BOILER))
     return hub
 
 
@@ -621,4 +623,4 @@ class TestRestore:
         again = make(site, times)
         again.restore()
         assert again.failsafes("village") == {BATTERY: declared}
-        assert again.registered("village", "bob/boiler").ratings.closed_w == 1501
+        assert again.registered("village", "bob/boiler").ability.max_consumption_w == 1501

@@ -9,7 +9,7 @@ import pytest
 from controller.clamp import Cap, Policy
 from controller.clock import VirtualClock
 from controller.composing import Target
-from controller.flexibility import Phase, Programme, Relay, Storage, Thermostat
+from controller.flexibility import Phase, Plant, Programme, Relay, Storage, Thermostat
 from controller.limits.book import LimitsBook
 from controller.limits.directory import Registered
 from controller.limits.enforcer import RETURN_S, Enforcer
@@ -307,6 +307,14 @@ def test_without_plan_and_known_failsafe_a_device_counts_as_measured_and_is_not_
     two.drivers.seen.clear()
     two.enforcer.enforce_all()
     assert two.drawn() == {"ada/battery": 0, "bob/battery": None}
+
+
+def test_a_plant_without_plan_and_known_failsafe_is_held_to_a_limit_on_feeding_in():
+    scene = Scene({"ada/pv": Plant(rated_w=4000)})
+    scene.drivers.plans["ada/pv"] = None
+    scene.see("ada/pv", -3000)
+    scene.limit(lower=-1000)
+    assert scene.caps()["ada/pv"] == Cap(max_consumption_w=None, max_production_w=1000, binding=(GRID,))
 
 
 def test_one_microgrid_s_fault_keeps_no_other_from_its_turn(two, caplog):
