@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from controller.access import Role
 from controller.access_journal import Entry
 from controller.refusals import not_found
-from controller.services.core import Core, page_of, require_microgrid, require_window
+from controller.services.core import Core, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
 from controller.services.proofs import header_message, proof, settled_header
@@ -29,11 +29,14 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         """All headers in the order of their chain."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListHeadersResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(evidence.headers(connection, id_), request.page_size, request.page_token)
-            return pb.ListHeadersResponse(headers=[header_message(h) for h in page], next_page_token=token)
+            after = -1 if page.after is None else int(page.after[0])
+            numbered = evidence.headers_after(connection, id_, after, page.size + 1)
+            found, token = page.cut(numbered, lambda pair: (pair[0],))
+            return pb.ListHeadersResponse(headers=[header_message(h) for _, h in found], next_page_token=token)
 
         return await self._core.database.read_async(read)
 

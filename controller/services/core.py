@@ -1,7 +1,7 @@
-"""What all servicers share: the parts of the service, idempotent calls, signed payloads, pages."""
+"""What all servicers share: the parts of the service, idempotent calls, signed payloads."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
@@ -45,7 +45,6 @@ REGISTERING = frozenset(
 """Methods that change what limits are taken by: microgrids, members, keys, devices."""
 
 R = TypeVar("R", bound=Message)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,10 +195,3 @@ def require_window(connection: Connection, caller: Identity, name: str, field: s
     if row is None:
         raise not_found(name)
     return row
-
-
-def page_of(items: Sequence[T], page_size: int, page_token: str) -> tuple[Sequence[T], str]:
-    """One page, and the token of the next: empty on the last."""
-    offset, size = fields.page(page_size, page_token)
-    end = offset + size
-    return items[offset:end], str(end) if end < len(items) else ""

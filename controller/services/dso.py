@@ -13,9 +13,10 @@ from controller.limits.values import Default, Envelope, Standing
 from controller.microgrid import ENDLESS
 from controller.refusals import conflict, not_found, out_of_range
 from controller.services.book_calls import once_in_book, open_signed_by_dso, registered
-from controller.services.core import Core, page_of, require_microgrid
+from controller.services.core import Core, require_microgrid
 from controller.services.dso_vetoes import VetoMethods
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.services.supervising import supervise
 from controller.store import market
 from controller.wire import fields
@@ -70,9 +71,10 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
         """All envelopes in order of their ids."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (str,))
         registered(self._core, caller, id_, request.parent)
-        page, token = page_of(self._core.limits.book.envelopes(id_), request.page_size, request.page_token)
-        return pb.ListEnvelopesResponse(envelopes=[self._message(e) for e in page], next_page_token=token)
+        found, token = page.of(self._core.limits.book.envelopes(id_), lambda envelope: (envelope.id,))
+        return pb.ListEnvelopesResponse(envelopes=[self._message(e) for e in found], next_page_token=token)
 
     async def CancelEnvelope(self, request: pb.CancelEnvelopeRequest, context: Context) -> pb.CancelEnvelopeResponse:
         """Let an envelope count no longer; one's own alone."""

@@ -1,6 +1,5 @@
 """For meter gateways, and for those who may read a meter: readings."""
 
-import re
 from bisect import bisect_left, insort
 from collections import defaultdict
 
@@ -13,6 +12,7 @@ from controller.refusals import conflict, denied, invalid, not_found, out_of_ran
 from controller.services.book_calls import registered
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.store import consents, meters, registry
 from controller.wire import fields
 from controller.wire.community import read_batch, reading_message
@@ -97,22 +97,21 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         """What one meter said, to its member, to its gateway, and to whom the member lets read it."""
         caller = caller_of(context)
         id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListReadingsResponse:
             require_microgrid(connection, caller, id_, request.parent)
             gateway = self._gateway(connection, caller, member, request.parent)
             has_interval = request.HasField("interval")
             start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
-            size = fields.page(request.page_size, "")[1]
-            after = _after(request.page_token)
+            after = 0 if page.after is None else int(page.after[0])
             # One more than wanted tells whether there is another page.
-            found = meters.readings_page(
-                connection, id_, member, start=start, end=end, after=after, gateway=gateway, count=size + 1
+            rows = meters.readings_page(
+                connection, id_, member, start=start, end=end, after=after, gateway=gateway, count=page.size + 1
             )
-            page = found[:size]
+            found, token = page.cut(rows, lambda reading: (reading.instant,))
             return pb.ListReadingsResponse(
-                readings=[reading_message(id_, reading) for reading in page],
-                next_page_token=f"after-{page[-1].instant}" if len(found) > size else "",
+                readings=[reading_message(id_, reading) for reading in found], next_page_token=token
             )
 
         return await self._core.database.read_async(read)
@@ -133,14 +132,6 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         if caller.role is Role.METER and meters.reports_of(connection, caller.grid, caller.id, member):
             return caller.id
         raise not_found(name)
-
-
-def _after(token: str) -> int:
-    """The instant after which a page begins."""
-    match = re.fullmatch(r"after-(\d{1,10})", token)
-    if token and match is None:
-        raise invalid("page_token", got=token, wanted="a token from an earlier page")
-    return 0 if match is None else int(match[1])
 
 
 class _Registers:

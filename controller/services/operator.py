@@ -8,10 +8,11 @@ from controller.access import identity, require_area
 from controller.denials import subject
 from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.book_calls import registered
-from controller.services.core import Core, once, page_of, require_microgrid
+from controller.services.core import Core, once, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.operator_calendar import CalendarMethods
 from controller.services.operator_members import MemberMethods
+from controller.services.paging import read_page
 from controller.services.status import status_of
 from controller.store import denied, registry
 from controller.wire import community, fields
@@ -117,11 +118,12 @@ class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.Operato
         """Who is shut out, in order of the subjects."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (str,))
 
         def read(connection: Connection) -> pb.ListDenialsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(denied.denials(connection, id_), request.page_size, request.page_token)
-            return pb.ListDenialsResponse(denials=[_denial_message(one) for one in page], next_page_token=token)
+            found, token = page.of(denied.denials(connection, id_), lambda one: (one.subject,))
+            return pb.ListDenialsResponse(denials=[_denial_message(one) for one in found], next_page_token=token)
 
         return await self._core.database.read_async(read)
 

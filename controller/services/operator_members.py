@@ -7,9 +7,10 @@ from sqlalchemy import Connection
 
 from controller.microgrid import Member
 from controller.refusals import conflict, not_found
-from controller.services.core import Core, once, page_of, require_microgrid
+from controller.services.core import Core, once, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.masks import read_mask
+from controller.services.paging import read_page
 from controller.store import registry
 from controller.wire import community, fields
 from gridpact.v1 import operator_pb2 as pb
@@ -84,12 +85,13 @@ class MemberMethods:
         """All members in order of their ids."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (str,))
 
         def read(connection: Connection) -> pb.ListMembersResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            page, token = page_of(registry.members(connection, id_), request.page_size, request.page_token)
+            found, token = page.of(registry.members(connection, id_), lambda member: (member.id,))
             return pb.ListMembersResponse(
-                members=[community.member_message(id_, member) for member in page], next_page_token=token
+                members=[community.member_message(id_, member) for member in found], next_page_token=token
             )
 
         return await self._core.database.read_async(read)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,6 +41,11 @@ class Page:
     size: int
     after: Key | None
     question: bytes
+
+    def of(self, rows: Iterable[T], key: Callable[[T], Key]) -> tuple[Sequence[T], str]:
+        """The page out of all rows, in the order of their keys, and the token of the next."""
+        left = sorted((row for row in rows if self.after is None or key(row) > self.after), key=key)
+        return self.cut(left[: self.size + 1], key)
 
     def cut(self, rows: Sequence[T], key: Callable[[T], Key]) -> tuple[Sequence[T], str]:
         """The page of rows that were read one beyond its size, and the token of the next: empty on the last."""

@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from controller.flexibility import Plant, Thermostat
 from controller.microgrid import Window
 from controller.refusals import invalid, not_found
-from controller.services.core import Core, once, open_signed, page_of, require_member, require_window
+from controller.services.core import Core, once, open_signed, require_member, require_window
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.services.participant_checks import require_kept
 from controller.services.participant_consents import ConsentMethods
 from controller.services.participant_devices import DeviceMethods
@@ -82,6 +83,7 @@ class ParticipantServicer(
     async def ListOwnTrades(self, request: pb.ListOwnTradesRequest, context: Context) -> pb.ListOwnTradesResponse:
         """The caller's trades of a window by index."""
         caller = caller_of(context)
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListOwnTradesResponse:
             row = require_window(connection, caller, request.parent, "parent")
@@ -91,9 +93,9 @@ class ParticipantServicer(
                 for ix, (trade, _) in enumerate(market.trades(connection, row.name))
                 if caller.id in (trade.seller, trade.buyer)
             ]
-            page, token = page_of(own, request.page_size, request.page_token)
+            found, token = page.of(own, lambda numbered: (numbered[0],))
             return pb.ListOwnTradesResponse(
-                trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in page],
+                trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in found],
                 next_page_token=token,
             )
 

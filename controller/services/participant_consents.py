@@ -3,8 +3,9 @@
 from sqlalchemy import Connection
 
 from controller.refusals import not_found, not_now
-from controller.services.core import Core, once, page_of, require_member
+from controller.services.core import Core, once, require_member
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.store import consents
 from controller.wire import fields
 from controller.wire.consent import consent_message, consent_name, read_consent
@@ -61,13 +62,14 @@ class ConsentMethods:
         """All that the caller ever consented to."""
         caller = caller_of(context)
         id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListConsentsResponse:
             require_member(connection, caller, id_, member, request.parent)
-            page, token = page_of(consents.of_member(connection, id_, member), request.page_size, request.page_token)
+            found, token = page.of(consents.of_member(connection, id_, member), lambda consent: (consent.number,))
             now = self._core.clock.now()
             return pb.ListConsentsResponse(
-                consents=[consent_message(id_, consent, now=now) for consent in page], next_page_token=token
+                consents=[consent_message(id_, consent, now=now) for consent in found], next_page_token=token
             )
 
         return await self._core.database.read_async(read)

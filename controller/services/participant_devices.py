@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 from controller.flexibility import Programme
 from controller.microgrid import Device
 from controller.refusals import changed, invalid, not_found, not_now
-from controller.services.core import Core, once, page_of, require_member
+from controller.services.core import Core, once, require_member
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.store import drivers, overrides, registry
 from controller.wire import fields
 from controller.wire.flexibility import read_device
@@ -86,13 +87,14 @@ class DeviceMethods:
         """The caller's devices in order of their names."""
         caller = caller_of(context)
         id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        page = read_page(caller, request, request.page_size, request.page_token, (str,))
 
         def read(connection: Connection) -> pb.ListDevicesResponse:
             require_member(connection, caller, id_, member, request.parent)
             own = [device for device in registry.devices(connection, id_) if device.member == member]
-            page, token = page_of(own, request.page_size, request.page_token)
+            found, token = page.of(own, lambda device: (device.id,))
             return pb.ListDevicesResponse(
-                devices=[device_message(id_, device) for device in page], next_page_token=token
+                devices=[device_message(id_, device) for device in found], next_page_token=token
             )
 
         return await self._core.database.read_async(read)

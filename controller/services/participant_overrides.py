@@ -16,8 +16,9 @@ from controller.overrides import Forbidden, Foreseen, Wish, cost_of, decide, int
 from controller.programmes import finished, progress
 from controller.projecting import blank
 from controller.refusals import Code, Refusal, invalid, not_found, not_now
-from controller.services.core import Core, once, page_of, require_member
+from controller.services.core import Core, once, require_member
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.store import market, overrides, registry
 from controller.wire import fields
 from controller.wire.override import override_message, override_name, read_mode
@@ -107,16 +108,17 @@ class OverrideMethods:
         """All overrides that there ever were of one of the caller's devices, oldest first."""
         caller = caller_of(context)
         id_, member, device = fields.device_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListOverridesResponse:
             require_member(connection, caller, id_, member, request.parent)
             found = overrides.of_device(connection, id_, device)
             if not found and all(known.id != device for known in registry.devices(connection, id_)):
                 raise not_found(request.parent)
-            page, token = page_of(found, request.page_size, request.page_token)
+            shown, token = page.of(found, lambda one: (one.number,))
             now = self._core.clock.now()
             return pb.ListOverridesResponse(
-                overrides=[override_message(id_, one, now=now) for one in page], next_page_token=token
+                overrides=[override_message(id_, one, now=now) for one in shown], next_page_token=token
             )
 
         return await self._core.database.read_async(read)

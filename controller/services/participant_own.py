@@ -1,22 +1,19 @@
 """For participants: what is known of them, what their devices are to do, and what they owe."""
 
-import re
-
 from sqlalchemy import Connection
 
 from controller.access import require_area
 from controller.consent import Scope
 from controller.outlook import outlook_of
-from controller.refusals import invalid, not_found
+from controller.refusals import not_found
 from controller.services.core import Core, require_member, require_microgrid
 from controller.services.edge import Context, caller_of
+from controller.services.paging import read_page
 from controller.store import consents, evidence, registry
 from controller.wire import fields
 from controller.wire.community import member_message
 from controller.wire.schedule import setpoint_message
 from gridpact.v1 import participant_pb2 as pb
-
-POSTING_TOKEN = re.compile(r"after-(\d{1,10})-(\d{1,9})")
 
 
 class OwnMethods:
@@ -78,15 +75,17 @@ class OwnMethods:
         """The caller's own lines of the ledger, and their sum."""
         caller = caller_of(context)
         id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        page = read_page(caller, request, request.page_size, request.page_token, (int, int))
 
         def read(connection: Connection) -> pb.ListOwnPostingsResponse:
             require_member(connection, caller, id_, member, request.parent)
             has_interval = request.HasField("interval")
             start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
-            size = fields.page(request.page_size, "")[1]
-            after = _after(request.page_token)
-            rows = evidence.postings_page(connection, id_, member, start=start, end=end, after=after, count=size + 1)
-            page = rows[:size]
+            after = (0, -1) if page.after is None else (int(page.after[0]), int(page.after[1]))
+            rows = evidence.postings_page(
+                connection, id_, member, start=start, end=end, after=after, count=page.size + 1
+            )
+            found, token = page.cut(rows, lambda row: (row.start, row.ix))
             return pb.ListOwnPostingsResponse(
                 postings=[
                     pb.OwnPosting(
@@ -96,18 +95,10 @@ class OwnMethods:
                         reference=row.reference,
                         amount_micro=row.amount_micro,
                     )
-                    for row in page
+                    for row in found
                 ],
-                next_page_token=f"after-{page[-1].start}-{page[-1].ix}" if len(rows) > size else "",
+                next_page_token=token,
                 total_micro=evidence.postings_total(connection, id_, member, start=start, end=end),
             )
 
         return await self._core.database.read_async(read)
-
-
-def _after(token: str) -> tuple[int, int]:
-    """The start of the window, and the index in it, after which a page begins."""
-    match = POSTING_TOKEN.fullmatch(token)
-    if token and match is None:
-        raise invalid("page_token", got=token, wanted="a token from an earlier page")
-    return (0, -1) if match is None else (int(match[1]), int(match[2]))

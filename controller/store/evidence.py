@@ -132,6 +132,18 @@ def headers(connection: Connection, microgrid: str) -> list[WindowHeader]:
     return [WindowHeader.from_json(json.loads(text)) for text in rows]
 
 
+def headers_after(connection: Connection, microgrid: str, after: int, count: int) -> list[tuple[int, WindowHeader]]:
+    """The first headers behind a place in the microgrid's chain, each with its own."""
+    table = schema.headers
+    rows = connection.execute(
+        select(table.c.number, table.c.header)
+        .where(table.c.microgrid == microgrid, table.c.number > after)
+        .order_by(table.c.number)
+        .limit(count)
+    )
+    return [(row.number, WindowHeader.from_json(json.loads(row.header))) for row in rows]
+
+
 def newest_header_hash(connection: Connection, microgrid: str) -> bytes | None:
     """The hash at the end of the microgrid's chain; None where the chain has not begun."""
     table = schema.headers

@@ -155,13 +155,5 @@ def watts(field: str, values: Sequence[int], *, count: int) -> tuple[int, ...]:
     return tuple(number(f"{field}[{k}]", value, upper=MAX_CONNECTION_W) for k, value in enumerate(values))
 
 
-def page(page_size: int, page_token: str) -> tuple[int, int]:
-    """Offset and limit of a page."""
-    size = number("page_size", page_size, upper=1000) or 100
-    if page_token and not re.fullmatch(r"\d{1,9}", page_token):
-        raise invalid("page_token", got=page_token, wanted="a token from an earlier page")
-    return int(page_token or 0), size
-
-
 def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()

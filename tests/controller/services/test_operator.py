@@ -261,16 +261,13 @@ class TestPages:
         assert len(names) == 100
         assert len(self.names(site, page_token=token)[0]) == 1
 
-    def test_a_token_beyond_the_end_gives_an_empty_last_page(self, site):
-        assert self.names(site, page_token="999") == ([], "")
-
     @pytest.mark.parametrize("size", [-1, 1001])
     def test_an_absurd_size_is_out_of_range(self, site, size):
         request = operator_pb2.ListMembersRequest(parent=NAME, page_size=size)
         refused = site.refused(site.operator.ListMembers, request)
         assert (refused.code, refused.fields) == (StatusCode.OUT_OF_RANGE, ("page_size",))
 
-    @pytest.mark.parametrize("token", ["x", "-1", "1.5", "9" * 10, " 1", "1\n"])
+    @pytest.mark.parametrize("token", ["x", "1", "-1", "1.5", "9" * 10, " 1", "1\n"])
     def test_a_made_up_token_is_invalid(self, site, token):
         request = operator_pb2.ListMembersRequest(parent=NAME, page_token=token)
         refused = site.refused(site.operator.ListMembers, request)
