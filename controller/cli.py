@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from controller.backup_options import add_backup
+from controller.driver_options import add_driver
 from controller.exit_codes import BAD_INPUT, OK
 from controller.options import Formatter, Parser, examples
 from controller.service_options import add_pki, add_serve, add_status
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add_serve(commands)
     add_status(commands)
     add_backup(commands)
+    add_driver(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",

@@ -11,7 +11,7 @@ from device_drivers.address import DeviceUrl
 from device_drivers.clock import BoottimeClock, Clock
 from device_drivers.connection import Capabilities, Timer
 from device_drivers.device import Reading
-from device_drivers.errors import InvalidValueError
+from device_drivers.errors import DeviceError, InvalidValueError
 from device_drivers.options import Options
 from device_drivers.setpoint import Power, ProductionLimit, RelayState, Target
 from device_drivers.simulated.battery import SimulatedBattery
@@ -83,6 +83,8 @@ class SimulatedConnection:
         await self._answer()
         timer = self._capabilities.timer
         armed_s = None if timer is None or revert_after_s is None else timer.armed_s(revert_after_s)
+        if armed_s is None and timer is not None and revert_after_s is not None and target != self._failsafe:
+            raise DeviceError(f"simulated device: got {revert_after_s:g} s to go back after, less than its timer needs")
         self.device.apply(target)
         if self._fault is Fault.LYING:
             return

@@ -96,3 +96,11 @@ def test_others_refuse_lie_or_take_their_time(clock):
 def test_what_cannot_be_is_refused(clock, url, wrong):
     with pytest.raises(InvalidValueError, match=wrong):
         opened(clock, url)
+
+
+def test_what_its_timer_could_not_take_back_is_not_switched_on(clock):
+    relay = opened(clock, "simulated://relay")
+    with pytest.raises(DeviceError, match=r"0\.4 s"):
+        asyncio.run(relay.apply(CLOSED, revert_after_s=0.4))
+    assert asyncio.run(relay.read()).relay_closed is False
+    asyncio.run(relay.apply(OPEN, revert_after_s=0.4))

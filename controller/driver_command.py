@@ -1,0 +1,62 @@
+"""The terminal's side of ``gridpact driver``."""
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+
+from controller.exit_codes import BAD_INPUT, CHECK_FAILED, INTERRUPTED, OK
+from device_drivers.address import DeviceUrl
+from device_drivers.conformance.bench import open_bench
+from device_drivers.conformance.result import Result, Verdict
+from device_drivers.conformance.suite import run as run_suite
+from device_drivers.errors import DriverError, InvalidValueError
+
+LONGEST_WAIT_S = 600
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked; returns the exit code."""
+    try:
+        return asyncio.run(_check(arguments))
+    except DriverError as err:
+        print(f"gridpact driver: {' '.join(str(err).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+async def _check(arguments: argparse.Namespace) -> int:
+    for option in ("limit", "settle"):
+        value = getattr(arguments, option)
+        if not (math.isfinite(value) and 0 < value <= LONGEST_WAIT_S):
+            raise InvalidValueError(f"--{option}: got {value:g}, wanted more than 0, at most {LONGEST_WAIT_S}")
+    if not 0 < arguments.power_w <= 10**9:
+        raise InvalidValueError(f"--power-w: got {arguments.power_w}, wanted 1 to {10**9}")
+    bench = await open_bench(
+        DeviceUrl.parse(arguments.url),
+        power_w=arguments.power_w,
+        limit_s=arguments.limit,
+        settle_s=arguments.settle,
+    )
+    results = []
+    async for result in run_suite(bench):
+        results.append(result)
+        print(_as_json(result) if arguments.json else result, flush=True)
+    failed = sum(result.verdict is Verdict.FAILED for result in results)
+    if not arguments.json:
+        counts = ((verdict, sum(result.verdict is verdict for result in results)) for verdict in Verdict)
+        print(", ".join(f"{count} {verdict.name.lower()}" for verdict, count in counts))
+    return CHECK_FAILED if failed else OK
+
+
+def _as_json(result: Result) -> str:
+    return json.dumps(
+        {
+            "check": result.check,
+            "verdict": result.verdict.name.lower(),
+            "detail": result.detail,
+            "took_s": round(result.took_s, 3),
+        }
+    )
