@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Protocol
 
-from controller.solving import Punctual, Solver, Weigher
+from controller.solving import Punctual, Solver, Weigher, Yielding
 from controller.tracing import Tracer
 from optimization.clearing import Infeasible, Outcome
 from optimization.community import Community
@@ -15,7 +15,7 @@ Told = Callable[[str, float, float | None], None]
 """Is told how a search ended, after how many seconds, and with which gap where it found something."""
 
 
-class WeighingSolver(Solver, Weigher, Punctual, Protocol):
+class WeighingSolver(Solver, Weigher, Punctual, Yielding, Protocol):
     """A solver that keeps deadlines, and also tells where a plan leaves each member."""
 
 
@@ -40,6 +40,10 @@ class MeasuredSolver:
     async def solve_within(self, community: Community, seconds: float) -> Outcome:
         """What the solver answers by then."""
         return await self._measure(self._solver.solve_within(community, seconds))
+
+    async def plan_within(self, community: Community, seconds: float) -> Outcome:
+        """What the solver answers by then to who can wait."""
+        return await self._measure(self._solver.plan_within(community, seconds))
 
     async def _measure(self, search: Awaitable[Outcome]) -> Outcome:
         began, outcome, gap = perf_counter(), "failed", None

@@ -14,7 +14,7 @@ from controller import planning, portfolio, problem
 from controller.errors import ControllerError
 from controller.portfolio import LastPlan, Objective, Wish
 from controller.snapshot import Snapshot
-from controller.solving import Punctual, Solver
+from controller.solving import Punctual, Solver, Yielding
 from optimization.certificate import Certificate
 from optimization.clearing import Infeasible, Outcome
 from optimization.community import Community
@@ -138,16 +138,19 @@ class _Asked:
     async def plan(self, snapshot: Snapshot, *, share: float = 1.0) -> Found:
         """A plan, within a share of the time that is left."""
         try:
-            community = problem.build(snapshot)
+            # In threads, as large communities take long: drivers and other callers are answered meanwhile.
+            community = await asyncio.to_thread(problem.build, snapshot)
             outcome = await self._solve(community, share)
             if isinstance(outcome, Infeasible):
                 return _infeasible(outcome.reason)
-            return _found(planning.decide(snapshot, community, outcome))
+            return _found(await asyncio.to_thread(planning.decide, snapshot, community, outcome))
         except ProblemError as err:  # limits that contradict each other, a community of nobody
             return _infeasible(str(err))
 
     async def _solve(self, community: Community, share: float) -> Outcome:
         left = self._end - asyncio.get_running_loop().time()
+        if self._hurried and isinstance(self._solver, Yielding):
+            return await self._solver.plan_within(community, max(0.1, share * left))
         if self._hurried and isinstance(self._solver, Punctual):
             return await self._solver.solve_within(community, max(0.1, share * left))
         return await self._solver.solve(community)

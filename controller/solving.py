@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Protocol, runtime_checkable
 
 from controller.errors import InputError
-from controller.workers import URGENT, WorkerPool
+from controller.workers import PATIENT, URGENT, WorkerPool
 from optimization.clearing import Outcome
 from optimization.community import Community
 from optimization.quantities import DeviceId, Floats
@@ -51,6 +51,20 @@ class Punctual(Protocol):
 
     async def solve_within(self, community: Community, seconds: float) -> Outcome:
         """As ``solve``; what is asked with a deadline goes before what has none.
+
+        Raises
+        ------
+        OptimizationError
+            As ``solve`` does.
+        """
+
+
+@runtime_checkable
+class Yielding(Protocol):
+    """A solver that also answers who can wait, without ever holding up who cannot."""
+
+    async def plan_within(self, community: Community, seconds: float) -> Outcome:
+        """As ``Punctual.solve_within``, but it gives way to what is asked there, and begins anew after it.
 
         Raises
         ------
@@ -130,8 +144,18 @@ class DecompositionSolver(_PooledSolver):
 
         One without a deadline goes on to its end: whoever asks may stop waiting, which ends the process.
         """
-        deadline_s = None if self._deadline_s is None else min(self._deadline_s, SEARCH_SHARE * seconds)
-        return await self.pool.run(_schedule, community, deadline_s, self._gap, urgency=URGENT)
+        return await self._within(community, seconds, URGENT)
+
+    async def plan_within(self, community: Community, seconds: float) -> Outcome:
+        """The same after all that is in haste, which takes the process away where there is no other."""
+        return await self._within(community, seconds, PATIENT)
+
+    async def _within(self, community: Community, seconds: float, urgency: int) -> Outcome:
+        if self._deadline_s is None:
+            return await self.pool.run(_schedule, community, None, self._gap, urgency=urgency)
+        return await self.pool.run_within(
+            _schedule_within, community, self._deadline_s, self._gap, seconds=seconds, urgency=urgency
+        )
 
 
 def _dispatch(community: Community, gap: float) -> Outcome:
@@ -146,6 +170,10 @@ def _schedule(community: Community, deadline_s: float | None, gap: float) -> Out
     begun = monotonic()
     spent = unlimited if deadline_s is None else lambda: (monotonic() - begun) / deadline_s
     return schedule(community, options=ScheduleOptions(gap=gap, deadline_s=deadline_s), spent=spent)
+
+
+def _schedule_within(community: Community, deadline_s: float, gap: float, seconds: float) -> Outcome:
+    return _schedule(community, min(deadline_s, SEARCH_SHARE * seconds), gap)
 
 
 def _standing(community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int, stop_s: float | None) -> Standing:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection
 
-from controller.access import Identity
+from controller.access import Identity, require_area
 from controller.consent import Scope
 from controller.refusals import not_found
 from controller.services import history
@@ -44,8 +44,10 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                 return None  # answered before: nothing to solve
             return self._planner.freeze(connection, caller, request)
 
-        asked = await self._core.database.read_async(freeze)
-        message = pb.Plan() if asked is None else await self._planner.plan(caller, request, asked)
+        require_area(caller, id_, request.parent)
+        with self._planner.place(caller, id_, request.parent) as waiting:
+            asked = await self._core.database.read_async(freeze)
+            message = pb.Plan() if asked is None else await self._planner.plan(caller, request, asked, waiting)
         if request.validate_only:
             return pb.RequestPlanResponse(plan=message)
 

@@ -1,8 +1,10 @@
-"""Makes the plans that aggregators ask for, one at a time for a microgrid."""
+"""Makes the plans that aggregators ask for, one at a time for a microgrid, each caller in its turn."""
 
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -12,6 +14,7 @@ from controller.access import Identity
 from controller.consent import Scope
 from controller.freezing import snapshot_of
 from controller.microgrid import Window
+from controller.plan_queue import PlanQueue, QueueFullError, Waiting
 from controller.portfolio import LastPlan, Wish
 from controller.refusals import exhausted, not_now, unavailable
 from controller.services.core import Core, require_microgrid
@@ -21,8 +24,6 @@ from controller.wire import fields
 from controller.wire.plan import plan_message, read_deadline, read_window, read_wish
 from gridpact.v1 import dispatch_pb2 as pb
 
-WAITING = 8
-"""So many plans of a microgrid may wait for the one that is being made."""
 LONGEST_S = 240.0
 """What is not said to be shorter may take so long."""
 RETRY_S = 15.0
@@ -38,12 +39,26 @@ class Asked:
 
 
 class Planner:
-    """Makes plans: those of several microgrids beside each other, those of one in the order of asking."""
+    """Makes plans: those of several microgrids beside each other, those of one in turns."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, queue: PlanQueue | None = None) -> None:
         self._core = core
-        self._turns: dict[str, asyncio.Lock] = {}
-        self._waiting: dict[str, int] = {}
+        self._queue = PlanQueue() if queue is None else queue
+
+    @contextmanager
+    def place(self, caller: Identity, id_: str, parent: str) -> Iterator[Waiting]:
+        """A place in the microgrid's queue.
+
+        Raises
+        ------
+        Refusal
+            RESOURCE_EXHAUSTED where there is none.
+        """
+        try:
+            with self._queue.place(id_, caller) as waiting:
+                yield waiting
+        except QueueFullError as err:
+            raise exhausted("waiting plans", f"{parent}: {err}", retry_s=RETRY_S) from err
 
     def freeze(self, connection: Connection, caller: Identity, request: pb.RequestPlanRequest) -> Asked:
         """What counts for a plan at this moment."""
@@ -74,28 +89,21 @@ class Planner:
         last = None if kept is None else LastPlan(start=kept["start"], power_w=kept["power_w"])
         return Asked(snapshot=portfolio.inputs(now, wish, last), wish=wish, last=last)
 
-    async def plan(self, caller: Identity, request: pb.RequestPlanRequest, asked: Asked) -> pb.Plan:
+    async def plan(self, caller: Identity, request: pb.RequestPlanRequest, asked: Asked, waiting: Waiting) -> pb.Plan:
         """The plan, when its turn comes.
 
         Raises
         ------
         Refusal
-            RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE where there is neither plan nor tail.
+            UNAVAILABLE where there is neither plan nor tail.
         """
         deadline = read_deadline(request)
         seconds = LONGEST_S if deadline is None else float(deadline)
-        id_ = asked.snapshot.microgrid.id
-        waiting = self._waiting.get(id_, 0)
-        if waiting > WAITING:
-            raise exhausted("waiting plans", f"{request.parent}: {waiting} plans are being made", retry_s=RETRY_S)
-        begun = asyncio.get_running_loop().time()
-        self._waiting[id_] = waiting + 1
-        try:
-            async with self._turns.setdefault(id_, asyncio.Lock()):
-                left = seconds - (asyncio.get_running_loop().time() - begun)
-                return await self._plan(caller, request, asked, left, hurried=deadline is not None)
-        finally:
-            self._waiting[id_] -= 1
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        with suppress(TimeoutError):  # then nothing is left for a search, and the last clearing's tail stands in
+            await asyncio.wait_for(waiting.turn(), seconds)
+        return await self._plan(caller, request, asked, seconds - (clock() - begun), hurried=deadline is not None)
 
     async def _plan(
         self, caller: Identity, request: pb.RequestPlanRequest, asked: Asked, seconds: float, *, hurried: bool

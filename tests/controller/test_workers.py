@@ -1,9 +1,11 @@
 """Processes that die, hang, take too much memory or are asked too much at a time."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,27 @@ def die(marks: str, times: int) -> int:
         (Path(marks) / str(died)).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return died
+
+
+def linger(marks: str) -> int:
+    """Hangs the first time; then says how often it was asked."""
+    asked = len(os.listdir(marks))
+    (Path(marks) / str(asked)).touch()
+    if asked == 0:
+        time.sleep(3600)
+    return asked + 1
+
+
+def babble() -> None:
+    """Says what is no answer, in the place of one."""
+    for thing in gc.get_objects():
+        if isinstance(thing, Connection) and thing.writable:
+            thing.send_bytes(b"\x80\x05no pickle")
+    time.sleep(3600)
+
+
+def left(seconds: float) -> float:
+    return seconds
 
 
 def devour(size: int) -> int:
@@ -144,6 +167,69 @@ def test_who_is_in_haste_goes_first(make_pool, tmp_path):
     assert isinstance(stuck, asyncio.CancelledError)
     assert others == [None, None]
     assert Path(heard).read_text(encoding="utf-8") == "cb"
+
+
+def test_who_is_in_haste_takes_the_process_of_who_can_wait(make_pool, tmp_path):
+    pool = make_pool()
+
+    async def ask():
+        patient = asyncio.create_task(pool.run(linger, str(tmp_path)))
+        await begun(tmp_path / "0")
+        urgent = await asyncio.gather(*(pool.run(double, number, urgency=URGENT) for number in (1, 2)))
+        return urgent, await patient
+
+    # The patient one is asked again, when nobody is in haste any more.
+    assert asyncio.run(ask()) == ([2, 4], 2)
+    assert len(pool.pids()) == 2  # one for each kind, so that haste never waits for a start
+
+
+def test_who_is_in_haste_does_not_wait_for_a_process_to_start_that_is_not_for_it(make_pool, tmp_path):
+    pool = make_pool()
+
+    async def ask():
+        patient = asyncio.create_task(pool.run(linger, str(tmp_path)))
+        await asyncio.sleep(0)  # its process is about to start
+        answer = await pool.run(double, 3, urgency=URGENT)
+        patient.cancel()
+        return answer
+
+    assert asyncio.run(ask()) == 6
+
+
+def test_time_that_is_left_is_shared_by_those_who_wait_for_it(make_pool):
+    pool = make_pool()
+
+    async def ask():
+        patient = pool.run_within(left, seconds=1000.0)
+        urgent = [pool.run_within(left, seconds=1000.0, urgency=URGENT) for _ in range(4)]
+        return await asyncio.gather(*urgent, patient)
+
+    shares = asyncio.run(ask())
+    # Nobody waited yet when the first began; then three did, two, and none but who can wait.
+    assert [round(share / 100) for share in shares] == [10, 3, 5, 10, 10]
+
+
+def test_what_is_no_answer_is_an_error_and_the_next_question_is_answered(make_pool):
+    pool = make_pool()
+    with pytest.raises(SolverError, match="what is no answer"):
+        asyncio.run(pool.run(babble))
+    assert asyncio.run(pool.run(double, 2)) == 4
+
+
+def test_a_process_that_nobody_waits_for_any_more_when_it_starts_is_kept(make_pool):
+    pool = make_pool()
+
+    async def ask():
+        asked = asyncio.create_task(pool.run(double, 1))
+        for _ in range(3):
+            await asyncio.sleep(0)  # its process is about to start
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        return await pool.run(double, 2)
+
+    assert asyncio.run(ask()) == 4
+    pool.close()
+    assert pool.pids() == ()
 
 
 def test_one_that_takes_too_much_memory_is_an_error(make_pool):

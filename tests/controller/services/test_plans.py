@@ -4,9 +4,9 @@ import threading
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from grpc import RpcError, StatusCode
+from grpc import FutureTimeoutError, RpcError, StatusCode
 
-from controller.services import plans
+from controller import plan_queue
 from controller.wire import fields
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc, types_pb2
@@ -229,13 +229,24 @@ class TestQueue:
         answered.set()
         assert first.result().plan == second.result().plan
 
-    def test_too_many_are_turned_away(self, site, slow, monkeypatch):
+    def test_too_many_of_one_are_turned_away_and_another_is_not(self, site, slow):
         asked, answered = slow
-        monkeypatch.setattr(plans, "WAITING", 0)
-        first = site.aggregator.RequestPlan.future(request(site))
+        mandate(site, "eve", grantee="aggregator/other")
+        other = site.stub(dispatch_pb2_grpc.DispatchServiceStub, "aggregator/other")
+        futures = [site.aggregator.RequestPlan.future(request(site)) for _ in range(plan_queue.OWN)]
         assert asked.wait(30)
-        with pytest.raises(RpcError) as caught:
-            ask(site)
-        assert refusal(caught.value).code is StatusCode.RESOURCE_EXHAUSTED
+        refusals = []
+        while not refusals:  # those that were sent first may arrive later
+            try:
+                futures.append(site.aggregator.RequestPlan.future(request(site, deadline=Duration(seconds=240))))
+                futures[-1].result(timeout=0.2)
+            except FutureTimeoutError:
+                continue
+            except RpcError as err:
+                refusals.append(refusal(err))
+        assert refusals[0].code is StatusCode.RESOURCE_EXHAUSTED
+        assert refusals[0].retry_s > 0
+        last = other.RequestPlan.future(request(site))
         answered.set()
-        assert first.result().plan.quality == pb.PLAN_QUALITY_OPTIMAL
+        assert last.result().plan.quality == pb.PLAN_QUALITY_OPTIMAL
+        assert all(future.result().plan.name for future in futures[: plan_queue.OWN])
