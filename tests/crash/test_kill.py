@@ -39,12 +39,13 @@ UNKNOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCo
 
 @dataclass(slots=True)
 class Call:
-    """A call, and its answer where there was one."""
+    """A call, and its answer where there was one, or why nobody knows."""
 
     caller: str
     method: str
     request: object
     answer: object = None
+    unheard: object = None
 
     @property
     def key(self):
@@ -71,6 +72,7 @@ class Village(Callers, Messages):
         (self.pki / "server.pem").write_bytes(server.certificate)
         (self.pki / "server.key").write_bytes(server.key)
         (self.pki / "server.key").chmod(0o600)
+        self._pid = None
         self.clock = folder / "clock"
         self.set_clock(self.start - 3600)
         self._log = (folder / "log").open("ab")
@@ -90,7 +92,8 @@ class Village(Callers, Messages):
         os.close(file)
 
     def up(self):
-        """Start the service."""
+        """Start the service; whoever called the one before dials anew."""
+        self.hang_up()
         arguments = ["serve", "--data", self.data, "--pki", self.pki, "--listen", "127.0.0.1:0"]
         arguments += ["--set", f"database_url={self.url}", "--set", "tick_s=0.05"]
         self._zygote.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
@@ -101,13 +104,17 @@ class Village(Callers, Messages):
         self.port = int(listening.rsplit(":", 1)[1])
 
     def down(self, number=signal.SIGKILL):
-        """End it."""
+        """End it. Callers may still be calling: they hang up when it is up again."""
         os.kill(self._pid, number)
+        self._pid = None
         while self._zygote.stdout.readline() != "ended\n":
             pass
-        self.hang_up()
 
     def close(self):
+        """End whatever still runs."""
+        if self._pid is not None:
+            self.down()
+        self.hang_up()
         self._zygote.stdin.close()
         self._zygote.wait(60)
         self._zygote.stdout.close()
@@ -122,6 +129,7 @@ class Village(Callers, Messages):
             call.answer = getattr(self.stub_of(call.caller), call.method)(call.request, timeout=CALL_S)
         except grpc.RpcError as err:
             if err.code() in UNKNOWN:
+                call.unheard = (err.code(), err.details())
                 return False
             raise
         return True
@@ -199,7 +207,7 @@ def check_again(village, calls, kept):
         except grpc.RpcError:
             assert answer is None, f"{call.method} was acknowledged, and is refused when it is repeated"
             continue  # the gate has closed in between; it has not acted, else it had been answered
-        assert known
+        assert known, f"{call.method} by {call.caller} got no answer: {call.unheard}"
         assert answer is None or call.answer == answer
         kept.append(call)
 
