@@ -141,7 +141,7 @@ class Own(Enum):
     DEVICE = "the device's own driver"
     SIGNER = "signed with a key that is registered for the caller"
     PART = "answered with the caller's own part of it"
-    GATEWAY = "a meter gateway of which a key is registered"
+    GATEWAY = "a meter of a gateway of which a key is registered"
 
 
 OWN: dict[str, Own] = {

@@ -1,6 +1,6 @@
 """The values that the controller reasons about. Integers: W, Wh, micro-currency, Unix seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import Enum
@@ -428,3 +428,9 @@ class PlanSource(Enum):
     CLEARING = "CLEARING"
     TAIL = "TAIL"
     FAILSAFE = "FAILSAFE"
+
+
+def targets_of(name: str, members: Iterable[Member]) -> frozenset[str]:
+    """What of a microgrid can be limited and metered: the connection point, the transformer, sections and members."""
+    own = {target for m in members for target in (f"{name}/sections/{m.section}", f"{name}/members/{m.id}")}
+    return frozenset({name, f"{name}/transformer"} | own)

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from controller.errors import StoreError
-from controller.microgrid import Device, Member, Microgrid
+from controller.microgrid import Device, Member, Microgrid, targets_of
 from controller.store import registry
 from controller.store.database import Database
 
@@ -33,23 +33,18 @@ class Registered:
     microgrid : its calendar and tariff
     members, devices : in order of their ids
     keys : DSOs' signing keys, by key id
-    gateways : the ids of meter gateways whose keys are registered
+    gateways : by the id of a meter gateway of which a key is registered the meters that it reports; None for all
     """
 
     microgrid: Microgrid
     members: tuple[Member, ...]
     devices: tuple[Device, ...]
     keys: Mapping[str, SigningKey]
-    gateways: frozenset[str] = frozenset()
+    gateways: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
 
     def targets(self) -> frozenset[str]:
         """What can be limited: the connection point, the transformer, sections and members."""
-        name = self.microgrid.name
-        return frozenset(
-            {name, f"{name}/transformer"}
-            | {f"{name}/sections/{member.section}" for member in self.members}
-            | {f"{name}/members/{member.id}" for member in self.members}
-        )
+        return targets_of(self.microgrid.name, self.members)
 
 
 class Directory:
@@ -136,5 +131,5 @@ def _read(connection: Connection, id_: str) -> Registered | None:
             for row in keys
             if row.purpose == "ENVELOPE"
         },
-        gateways=frozenset(row.holder for row in keys if row.purpose == "READING"),
+        gateways=registry.gateways(connection, id_),
     )

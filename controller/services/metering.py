@@ -50,10 +50,12 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
                 raise conflict("SEQUENCE_USED", f"readings.sequence: got {sequence}, wanted more than {newest}")
             # Who has left is still metered for the windows that are under way.
             members = registry.member_ids(connection, microgrid.id)
+            meters_read = registry.gateways(connection, microgrid.id).get(caller.id)
             registers = _Registers(connection, microgrid.id)
             for k, reading in enumerate(readings):
-                if reading.member not in members:
-                    raise not_found(f"microgrids/{microgrid.id}/members/{reading.member}")
+                name = f"{microgrid.name}/members/{reading.member}"
+                if reading.member not in members or not _reads(meters_read, name):
+                    raise not_found(name)
                 registers.accept(f"readings[{k}]", reading, now=self._core.clock.now())
             meters.add_batch(
                 connection,
@@ -76,17 +78,18 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         known = registered(self._core, caller, id_, request.parent)
         if caller.id not in known.gateways:
             raise denied(f"{request.parent}: a gateway reports powers once a READING key of it is registered")
-        targets = known.targets()
+        targets, meters_read = known.targets(), known.gateways[caller.id]
         if not 1 <= len(request.samples) <= SAMPLES:
             raise invalid("samples", got=f"{len(request.samples)} samples", wanted=f"1 to {SAMPLES}")
         samples = []
-        latest = self._core.clock.now() + FUTURE_S
+        now = self._core.clock.now()
         for k, sample in enumerate(request.samples):
-            if sample.target not in targets:
+            if sample.target not in targets or not _reads(meters_read, sample.target):
                 raise not_found(sample.target)
             instant = fields.instant(f"samples[{k}].measure_time", sample.measure_time)
-            if instant > latest:
-                raise out_of_range(f"samples[{k}].measure_time", got=str(instant), wanted=f"at most {latest:.0f}")
+            if abs(instant - now) > FUTURE_S:
+                wanted = f"at most {FUTURE_S} s from now, {now:.0f}: an older power says nothing about the present"
+                raise out_of_range(f"samples[{k}].measure_time", got=str(instant), wanted=wanted)
             power = fields.number(f"samples[{k}].power_w", sample.power_w, lower=-fields.MAX_W, upper=fields.MAX_W)
             samples.append((sample.target, power, instant))
         for target, power, instant in samples:
@@ -132,6 +135,11 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         if caller.role is Role.METER and meters.reports_of(connection, caller.grid, caller.id, member):
             return caller.id
         raise not_found(name)
+
+
+def _reads(meters_read: frozenset[str] | None, name: str) -> bool:
+    """Whether a gateway may report a meter; one that is bound to none may report all."""
+    return meters_read is None or name in meters_read
 
 
 class _Registers:

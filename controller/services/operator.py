@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from controller.access import identity, require_area
 from controller.denials import subject
+from controller.microgrid import targets_of
 from controller.refusals import conflict, invalid, not_found, out_of_range
 from controller.services.book_calls import registered
 from controller.services.core import Core, once, require_microgrid
@@ -67,12 +68,29 @@ class OperatorServicer(CalendarMethods, MemberMethods, operator_pb2_grpc.Operato
             raise invalid("public_key", got=f"{len(request.public_key)} bytes", wanted=f"{PUBLIC_KEY_BYTES}")
         holder = fields.identifier("holder", request.holder)
         purpose = pb.KeyPurpose.Name(request.purpose).removeprefix("KEY_PURPOSE_")
+        if request.meters and request.purpose != pb.KEY_PURPOSE_READING:
+            raise invalid(
+                "meters", got=f"{len(request.meters)} of a key for {purpose}", wanted="none: READING keys have"
+            )
+        fields.once_each("meters", request.meters)
 
         def effect(connection: Connection) -> pb.RegisterKeyResponse:
             require_microgrid(connection, caller, id_, request.parent)
             if registry.key(connection, id_, key_id) is not None:
                 raise conflict("ALREADY_EXISTS", f"key {key_id!r}: registered already")
-            registry.add_key(connection, id_, key_id, purpose=purpose, holder=holder, public_key=request.public_key)
+            targets = targets_of(f"microgrids/{id_}", registry.members(connection, id_))
+            for meter in request.meters:
+                if meter not in targets:
+                    raise not_found(meter)
+            registry.add_key(
+                connection,
+                id_,
+                key_id,
+                purpose=purpose,
+                holder=holder,
+                public_key=request.public_key,
+                meters=request.meters,
+            )
             return pb.RegisterKeyResponse(key_id=key_id)
 
         return await once(self._core, caller, "RegisterKey", request, pb.RegisterKeyResponse, effect)

@@ -167,14 +167,40 @@ def let_go(connection: Connection, microgrid_id: str, id_: str, *, instant: int)
 
 
 def add_key(
-    connection: Connection, microgrid_id: str, key_id: str, *, purpose: str, holder: str, public_key: bytes
+    connection: Connection,
+    microgrid_id: str,
+    key_id: str,
+    *,
+    purpose: str,
+    holder: str,
+    public_key: bytes,
+    meters: Sequence[str] = (),
 ) -> None:
-    """Register a key."""
+    """Register a key; a gateway's for these meters, resource names, or without any for all."""
     connection.execute(
         schema.keys.insert().values(
-            microgrid=microgrid_id, key_id=key_id, purpose=purpose, holder=holder, public_key=public_key
+            microgrid=microgrid_id,
+            key_id=key_id,
+            purpose=purpose,
+            holder=holder,
+            public_key=public_key,
+            meters=json.dumps(sorted(meters)) if meters else None,
         )
     )
+
+
+def gateways(connection: Connection, microgrid_id: str) -> dict[str, frozenset[str] | None]:
+    """The meters that each gateway reports, as resource names; None for all. Where any key names some, those alone."""
+    table = schema.keys
+    rows = connection.execute(
+        select(table.c.holder, table.c.meters).where(table.c.microgrid == microgrid_id, table.c.purpose == "READING")
+    )
+    found: dict[str, frozenset[str] | None] = {}
+    for row in rows:
+        known = found.setdefault(row.holder, None)
+        if row.meters is not None:
+            found[row.holder] = (known or frozenset()) | frozenset(json.loads(row.meters))
+    return found
 
 
 def key(connection: Connection, microgrid_id: str, key_id: str) -> Row[Any] | None:

@@ -181,6 +181,7 @@ keys = _table(
     _text("purpose"),
     _text("holder"),
     _bytes("public_key"),
+    Column("meters", Text),  # of a gateway's key: a JSON list of resource names; NULL for every meter
     PrimaryKeyConstraint("microgrid", "key_id"),
     ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
 )

@@ -44,6 +44,15 @@ def told(value: str, *, most: int = 500) -> str:
     return "".join(char for char in value[:most] if char.isprintable() or char == "\n")
 
 
+def once_each(field: str, values: Sequence[str]) -> None:
+    """Refuse a list that has something twice."""
+    seen: set[str] = set()
+    for k, value in enumerate(values):
+        if value in seen:
+            raise invalid(f"{field}[{k}]", got=f"{value} twice", wanted="each once")
+        seen.add(value)
+
+
 def request_id(value: str) -> str:
     """A request id: 1 to 64 printable characters."""
     if not REQUEST_ID.fullmatch(value):

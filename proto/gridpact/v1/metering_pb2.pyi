@@ -212,7 +212,9 @@ class PowerSample(message.Message):
     power_w: builtins.int
     """Consumption positive."""
     @builtins.property
-    def measure_time(self) -> timestamp_pb2.Timestamp: ...
+    def measure_time(self) -> timestamp_pb2.Timestamp:
+        """At most two minutes away from the service's clock, either way."""
+
     def __init__(
         self,
         *,

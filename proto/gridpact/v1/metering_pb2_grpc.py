@@ -71,8 +71,9 @@ class MeteringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportPower(self, request, context):
-        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
-        of which a READING key is registered.
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before;
+        the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
+        keys name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,9 @@ class MeteringServiceStub:
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
     ReportPower: grpc.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]
-    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
-    of which a READING key is registered.
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before;
+    the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
+    keys name.
     """
 
 @typing.type_check_only
@@ -54,8 +55,9 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
     """
     ReportPower: aio.UnaryUnaryMultiCallable[metering_pb2.ReportPowerRequest, metering_pb2.ReportPowerResponse]  # type: ignore[assignment]
-    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
-    of which a READING key is registered.
+    """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before;
+    the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
+    keys name.
     """
 
 class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
@@ -84,8 +86,9 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         request: metering_pb2.ReportPowerRequest,
         context: _ServicerContext,
     ) -> typing.Union[metering_pb2.ReportPowerResponse, abc.Awaitable[metering_pb2.ReportPowerResponse]]:
-        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before. For gateways
-        of which a READING key is registered.
+        """Live powers, for keeping limits; nothing is settled with them and they are not kept. Each replaces the one before;
+        the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
+        keys name.
         """
 
 def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

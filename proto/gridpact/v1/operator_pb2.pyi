@@ -443,6 +443,7 @@ class RegisterKeyRequest(message.Message):
     HOLDER_FIELD_NUMBER: builtins.int
     PUBLIC_KEY_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    METERS_FIELD_NUMBER: builtins.int
     parent: builtins.str
     """microgrids/{microgrid}"""
     key_id: builtins.str
@@ -452,6 +453,13 @@ class RegisterKeyRequest(message.Message):
     public_key: builtins.bytes
     """Ed25519, 32 bytes."""
     request_id: builtins.str
+    @builtins.property
+    def meters(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of a READING key: the meters that its holder reads, as resource names: members, sections, the transformer, the
+        microgrid for the connection point. A gateway of which any key names meters reports those that its keys name, and
+        of nothing else; one of which none does reports every meter of the microgrid.
+        """
+
     def __init__(
         self,
         *,
@@ -461,10 +469,11 @@ class RegisterKeyRequest(message.Message):
         holder: builtins.str = ...,
         public_key: builtins.bytes = ...,
         request_id: builtins.str = ...,
+        meters: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["holder", b"holder", "key_id", b"key_id", "parent", b"parent", "public_key", b"public_key", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["holder", b"holder", "key_id", b"key_id", "meters", b"meters", "parent", b"parent", "public_key", b"public_key", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

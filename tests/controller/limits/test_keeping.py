@@ -290,6 +290,8 @@ class TestReportPower:
             ([("", 0, 1)], StatusCode.NOT_FOUND),
             ([(f"{NAME}/members/zoe", 0, 1)], StatusCode.NOT_FOUND),
             ([(NAME, 121, 1)], StatusCode.OUT_OF_RANGE),
+            ([(NAME, -121, 1)], StatusCode.OUT_OF_RANGE),
+            ([(NAME, -10, 5), (NAME, -86_400, 1)], StatusCode.OUT_OF_RANGE),
             ([(NAME, 0, 10**9 + 1)], StatusCode.OUT_OF_RANGE),
             ([(NAME, 0, 5), (f"{NAME}/members/zoe", 0, 1)], StatusCode.NOT_FOUND),
         ],
@@ -310,4 +312,8 @@ class TestReportPower:
         now = site.clock.now()
         site.gateway.ReportPower(self.report(site, (NAME, now, 7)))
         site.gateway.ReportPower(self.report(site, (NAME, now - 1, 9)))
+        before = site.service._limits.live.fresh("village", NAME)
+        site.clock.set(now + 20)  # the same once more is no younger
+        site.gateway.ReportPower(self.report(site, (NAME, now, 7)))
+        assert site.service._limits.live.fresh("village", NAME) == before
         assert site.service._limits.live.fresh("village", NAME).power_w == 7

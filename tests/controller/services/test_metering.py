@@ -198,3 +198,62 @@ def test_a_register_that_leaps_beyond_what_can_flow_is_out_of_range(running):
     batch.readings[0].import_wh = 1000 + 2 * 250_001 + 1
     answer = refused(running, batch)
     assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("readings[0].import_wh",))
+
+
+class TestMeters:
+    """A gateway reports the meters that its keys name; one of which no key names any, all."""
+
+    ADA, BOB = "microgrids/village/members/ada", "microgrids/village/members/bob"
+
+    def register(self, site, *meters, key_id="bound", purpose=operator_pb2.KEY_PURPOSE_READING, **changes):
+        values = {
+            "parent": "microgrids/village",
+            "key_id": key_id,
+            "purpose": purpose,
+            "holder": "gateway",
+            "public_key": site.key("gateway").public_key().public_bytes_raw(),
+            "meters": meters,
+            "request_id": site.request_id(),
+        }
+        return operator_pb2.RegisterKeyRequest(**values | changes)
+
+    def power(self, site, *targets):
+        now = {"seconds": int(site.clock.now())}
+        samples = [metering_pb2.PowerSample(target=target, measure_time=now, power_w=7) for target in targets]
+        return metering_pb2.ReportPowerRequest(parent="microgrids/village", samples=samples)
+
+    def test_it_reports_what_is_its_own_and_nothing_else(self, running):
+        running.gateway.ReportPower(self.power(running, self.BOB))
+        running.operator.RegisterKey(self.register(running, self.ADA))
+        running.gateway.ReportPower(self.power(running, self.ADA))
+        for others in (self.BOB, "microgrids/village", f"{self.BOB}x"):
+            answer = running.refused(running.gateway.ReportPower, self.power(running, self.ADA, others))
+            assert (answer.code, answer.message) == (StatusCode.NOT_FOUND, f"{others!r}: not found")
+        # Whichever key it signs with.
+        answer = refused(running, running.batch(running.start + 900))
+        assert (answer.code, answer.message) == (StatusCode.NOT_FOUND, f"{self.BOB!r}: not found")
+        own = running.batch(running.start + 900, members=["ada"])
+        assert running.gateway.SubmitReadings(running.batch_request(own)).accepted == 1
+
+    def test_a_further_key_adds_its_meters_and_a_restart_forgets_none(self, running):
+        running.operator.RegisterKey(self.register(running, self.ADA))
+        running.operator.RegisterKey(self.register(running, self.BOB, "microgrids/village", key_id="further"))
+        running.restart()
+        running.gateway.ReportPower(self.power(running, self.ADA, self.BOB, "microgrids/village"))
+        answer = running.refused(running.gateway.ReportPower, self.power(running, self.ADA.replace("ada", "eve")))
+        assert answer.code is StatusCode.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        ("meters", "purpose", "code", "fields"),
+        [
+            (("microgrids/village/members/zoe",), "READING", StatusCode.NOT_FOUND, ()),
+            (("microgrids/hamlet/members/ada",), "READING", StatusCode.NOT_FOUND, ()),
+            (("",), "READING", StatusCode.NOT_FOUND, ()),
+            ((ADA, ADA), "READING", StatusCode.INVALID_ARGUMENT, ("meters[1]",)),
+            ((ADA,), "ENVELOPE", StatusCode.INVALID_ARGUMENT, ("meters",)),
+        ],
+    )
+    def test_meters_that_are_none_are_refused(self, site, meters, purpose, code, fields):
+        kind = operator_pb2.KeyPurpose.Value(f"KEY_PURPOSE_{purpose}")
+        answer = site.refused(site.operator.RegisterKey, self.register(site, *meters, purpose=kind))
+        assert (answer.code, answer.fields) == (code, fields)
