@@ -31,6 +31,7 @@ class Own:
 
 OWN = MappingProxyType(
     {
+        "kasa": Own(factory="device_drivers.kasa.driver:KasaDriver"),
         "simulated": Own(factory="device_drivers.simulated.driver:SimulatedDriver"),
     }
 )

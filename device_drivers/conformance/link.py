@@ -121,13 +121,18 @@ class FaultyLink:
                     asyncio.create_task(self._carry(far, near, answers=True)),
                 }
                 await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            for end in (near, far):
+                # Cut: what was not delivered is gone.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise
         finally:
             for direction in directions:
                 direction.cancel()
-            for end in (near, far):
-                # Ended hard, as by a cut: what was not delivered is gone.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.close()
+            if directions:
+                await asyncio.wait(directions)
+            near.close()
+            far.close()
 
     async def _carry(self, source: socket.socket, sink: socket.socket, *, answers: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -136,6 +141,8 @@ class FaultyLink:
                 # Held back unread, as a network does that lost its way: who gives up takes it back.
                 while self._trouble is Trouble.SILENT:
                     await self._changed.wait()
+                    if source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                        return
                 changed = self._changed
                 piece = await self._unless(changed, loop.sock_recv(source, _PIECE_BYTES))
                 if piece is None:
