@@ -247,6 +247,7 @@ class Service:
             on_frozen=forecasts.note,
             on_setpoints=self._offer,
         )
+        quotas = Quotas() if quotas is None else quotas
         denials = Denials(settings.denials)
         denials.restore(database.run(denied.all_denied))
         self._database = database
@@ -256,7 +257,7 @@ class Service:
                 wall=SystemClock() if wall is None else wall,
                 monotonic=time.monotonic,
                 denials=denials,
-                quotas=Quotas() if quotas is None else quotas,
+                quotas=quotas,
             ),
             journal=self._journal,
             clock=clock,
@@ -273,6 +274,7 @@ class Service:
             clock=clock,
             solver=solver,
             hub=self._hub,
+            daily=quotas.daily,
             following=Follower(hub=self._hub, keeper=self._overrides, denials=denials, clock=clock),
             limits=self._limits,
             denials=denials,

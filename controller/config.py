@@ -228,6 +228,10 @@ class Quotas(Section):
     messages_burst: Annotated[
         float, Field(ge=1, le=1_000_000, description="Messages on one stream that may be saved up.")
     ] = 500.0
+    orders_per_day: Annotated[int, Field(ge=1, le=10_000_000, description="Orders kept within any 24 hours.")] = 10_000
+    overrides_per_day: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Owners' overrides kept within any 24 hours.")
+    ] = 1000
 
 
 class Log(Section):

@@ -36,6 +36,31 @@ class Limits:
                 raise ValueError(f"limits.{each.name}: got {getattr(self, each.name)}, wanted a positive number")
 
 
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daily:
+    """How many of what is kept for good one identity may make within 24 hours.
+
+    Attributes
+    ----------
+    orders, overrides : positive
+    """
+
+    orders: int = 10_000
+    overrides: int = 1000
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if not getattr(self, each.name) > 0:
+                raise ValueError(f"daily.{each.name}: got {getattr(self, each.name)}, wanted a positive number")
+
+    def most(self, method: str) -> int | None:
+        """As many calls of a method may have an effect; None where they are not counted."""
+        return {"SubmitOrder": self.orders, "SetOverride": self.overrides}.get(method)
+
+
 DRIVER_STREAMS = 20_000
 """A driver's gateway holds one stream for each of its devices."""
 
@@ -91,9 +116,11 @@ class Quotas:
     Parameters
     ----------
     limits : of each role
+    daily : of each identity; counted in the store, by whoever keeps what is made
     """
 
-    def __init__(self, limits: Mapping[Role, Limits] = DEFAULTS) -> None:
+    def __init__(self, limits: Mapping[Role, Limits] = DEFAULTS, daily: Daily | None = None) -> None:
+        self.daily = Daily() if daily is None else daily
         self._limits = limits
         self._usage: dict[Identity, _Usage] = {}
         self._sweep_at = IDLE

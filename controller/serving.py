@@ -19,7 +19,7 @@ from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
 from controller.measured_solver import MeasuredSolver
 from controller.metrics import Metrics
-from controller.quotas import Limits, Quotas
+from controller.quotas import Daily, Limits, Quotas
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
@@ -154,8 +154,10 @@ def _limits(connections: Connections) -> ConnectionLimits:
 def _quotas(config: ServeConfig) -> Quotas:
     stated = config.quotas.model_dump()
     driver_streams = stated.pop("driver_streams")
+    daily = Daily(orders=stated.pop("orders_per_day"), overrides=stated.pop("overrides_per_day"))
     return Quotas(
-        {role: Limits(**stated | ({"streams": driver_streams} if role is Role.DRIVER else {})) for role in Role}
+        {role: Limits(**stated | ({"streams": driver_streams} if role is Role.DRIVER else {})) for role in Role},
+        daily=daily,
     )
 
 

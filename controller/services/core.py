@@ -16,7 +16,8 @@ from controller.following import Apply, Follower
 from controller.hub import DriverHub
 from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
-from controller.refusals import Code, Refusal, conflict, not_found
+from controller.quotas import DAY_S, Daily
+from controller.refusals import Code, Refusal, conflict, exhausted, not_found
 from controller.services.accessing import access_to
 from controller.signing import verifies
 from controller.solving import Solver
@@ -56,6 +57,7 @@ class Core:
     solver: Solver
     hub: DriverHub
     following: Follower
+    daily: Daily
     denials: Denials
     limits: Limits
     status: StatusBoard
@@ -106,6 +108,7 @@ async def once(
             if (known.method, known.digest) != (method, digest):
                 raise conflict("REQUEST_ID_REUSED", f"request_id {request.request_id!r}: used with another content")
             return bytes(known.response)
+        _require_share(connection, core, caller, method)
         response = effect(connection).SerializeToString(deterministic=True)
         calls.remember(
             connection,
@@ -133,6 +136,22 @@ async def once(
     if registers:
         await core.limits.directory.refresh(caller.grid)
     return answer.FromString(response)
+
+
+def _require_share(connection: Connection, core: Core, caller: Identity, method: str) -> None:
+    """Refuse a call that would make more of what is kept for good than one identity may within 24 hours."""
+    most = core.daily.most(method)
+    if most is None:
+        return
+    now = core.clock.now()
+    oldest = calls.made_before(connection, str(caller), method, since=int(now) - DAY_S, others=most - 1)
+    if oldest is not None:
+        wait_s = max(1.0, oldest + DAY_S + 1 - now)
+        raise exhausted(
+            f"{caller}/{method}/day",
+            f"{method}: got more than {most} within 24 hours, wanted a pause of {wait_s:.0f} s",
+            retry_s=wait_s,
+        )
 
 
 def open_signed(

@@ -42,6 +42,18 @@ def remember(
     )
 
 
+def made_before(connection: Connection, identity: str, method: str, *, since: int, others: int) -> int | None:
+    """When an identity made the newest call of a method but for so many others; None where that was not ``since``."""
+    table = schema.requests
+    return connection.execute(
+        select(table.c.created)
+        .where(table.c.identity == identity, table.c.method == method, table.c.created > since)
+        .order_by(table.c.created.desc())
+        .offset(others)
+        .limit(1)
+    ).scalar()
+
+
 def forget(connection: Connection, before: int) -> int:
     """Remove the answers to calls from before an instant; returns how many. Of undated ones nobody knows their age."""
     table = schema.requests

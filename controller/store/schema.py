@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -89,7 +90,7 @@ class Bytes(TypeDecorator[bytes]):
 
 def _table(
     name: str,
-    *items: Column[object] | CheckConstraint | PrimaryKeyConstraint | UniqueConstraint | ForeignKeyConstraint,
+    *items: Column[object] | CheckConstraint | PrimaryKeyConstraint | UniqueConstraint | ForeignKeyConstraint | Index,
 ) -> Table:
     return Table(name, metadata, *items, sqlite_strict=True)
 
@@ -123,6 +124,7 @@ requests = _table(
     _bytes("response"),
     Column("created", Wide, nullable=False, server_default="0"),
     PrimaryKeyConstraint("identity", "request_id"),
+    Index("ix_requests_recent", "identity", "method", "created"),
 )
 """The answer to each acknowledged call, so that repeating it has no second effect; never changed, pruned when old."""
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.access import Identity, Role
-from controller.quotas import IDLE, Bucket, Limits, Quotas
+from controller.quotas import IDLE, Bucket, Daily, Limits, Quotas
 from controller.refusals import Code, Refusal
 
 ADA = Identity(grid="village", role=Role.PARTICIPANT, id="ada")
@@ -96,3 +96,9 @@ def test_a_clock_that_goes_back_fills_nothing():
 def test_a_limit_that_is_not_positive_is_refused(name, value):
     with pytest.raises(ValueError, match=name):
         Limits(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["orders", "overrides"])
+def test_nobody_is_allowed_nothing_for_a_day(name):
+    with pytest.raises(ValueError, match=f"daily.{name}: got 0, wanted a positive number"):
+        Daily(**{name: 0})
