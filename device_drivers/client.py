@@ -25,7 +25,8 @@ from device_drivers.clock import Clock
 from device_drivers.device import Reading
 from device_drivers.errors import InvalidValueError, LinkLost
 from device_drivers.refusal import Refused
-from device_drivers.runtime import DeviceRuntime, Report, ReportState
+from device_drivers.report import Report, ReportState
+from device_drivers.runtime import DeviceRuntime
 from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, RelayState, Setpoint, Target
 from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 

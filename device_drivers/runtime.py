@@ -5,8 +5,6 @@ and whoever has the time calls `tick`, at least once a second.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import Enum
 from typing import assert_never
 
 from device_drivers.clock import Clock
@@ -15,53 +13,8 @@ from device_drivers.errors import DeviceError, InvalidValueError
 from device_drivers.guard import Allowed, check
 from device_drivers.lease import LeaseFence
 from device_drivers.refusal import Refused
+from device_drivers.report import ON_THE_WAY, Report, ReportState
 from device_drivers.setpoint import Bounds, Command, Setpoint, Target
-
-
-class ReportState(Enum):
-    """What became of a command."""
-
-    RECEIVED = "received"
-    """It arrived."""
-    ACCEPTED = "accepted"
-    """Fresh and within the bounds."""
-    REJECTED = "rejected"
-    """It does not act: not fresh, or out of bounds."""
-    STARTED = "started"
-    """The device is being told."""
-    APPLIED = "applied"
-    """It acts, and the device said yes."""
-    VERIFIED = "verified"
-    """Read back: the device does it."""
-    DIVERGED = "diverged"
-    """Read back: the device does something else."""
-    FAILED = "failed"
-    """The device failed on it: the failsafe acts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What the driver says about a command.
-
-    Attributes
-    ----------
-    command_id : str
-        The command.
-    state : ReportState
-        What became of it.
-    passed : tuple of ReportState
-        What it went through on the way, in order.
-    reason : str
-        Why, for people; empty where the state says it all.
-    observed_at : datetime
-        UTC.
-    """
-
-    command_id: str
-    state: ReportState
-    reason: str
-    observed_at: datetime
-    passed: tuple[ReportState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,16 +198,5 @@ class DeviceRuntime:
             state=state,
             reason=reason,
             observed_at=self._clock.utc(),
-            passed=_WAYS[state],
+            passed=ON_THE_WAY[state],
         )
-
-
-_STARTED = (ReportState.RECEIVED, ReportState.ACCEPTED, ReportState.STARTED)
-_WAYS = {
-    ReportState.REJECTED: (ReportState.RECEIVED,),
-    ReportState.FAILED: _STARTED,
-    ReportState.APPLIED: _STARTED,
-    ReportState.VERIFIED: (*_STARTED, ReportState.APPLIED),
-    ReportState.DIVERGED: (*_STARTED, ReportState.APPLIED),
-}
-"""What a command has gone through by the time that its report is made: all of it happens in one call."""

@@ -130,6 +130,8 @@ class Command:
         s that the lease lasts from the sending of that heartbeat.
     setpoints : tuple of Setpoint
         In order of time, none overlapping another; none at all calls for the failsafe.
+    curtailed : bool
+        Whether a limit of the grid operator made them smaller than they were planned: then they rank as a limit.
     """
 
     command_id: str
@@ -139,6 +141,7 @@ class Command:
     heartbeat_counter: int
     ttl_s: float
     setpoints: tuple[Setpoint, ...]
+    curtailed: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.ttl_s):

@@ -4,7 +4,8 @@ import pytest
 
 from device_drivers.device import Reading
 from device_drivers.errors import DeviceError, InvalidValueError
-from device_drivers.runtime import DeviceRuntime, ReportState
+from device_drivers.report import ReportState
+from device_drivers.runtime import DeviceRuntime
 from device_drivers.setpoint import Bounds, Power, ProductionLimit, RelayState, Setpoint
 from device_drivers.simulated.battery import SimulatedBattery
 from device_drivers.simulated.fault import Fault

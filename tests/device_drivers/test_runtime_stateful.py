@@ -4,7 +4,8 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from device_drivers.runtime import DeviceRuntime, ReportState
+from device_drivers.report import ReportState
+from device_drivers.runtime import DeviceRuntime
 from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, RelayState, Setpoint
 from device_drivers.simulated.battery import SimulatedBattery
 from device_drivers.simulated.clock import SimulatedClock
