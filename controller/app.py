@@ -213,6 +213,7 @@ class Service:
             lease_s=settings.lease_s,
             renew_share=settings.renew_share,
             silence_s=settings.silence_s,
+            inherited_s=settings.lease_s if epoch > 1 else 0.0,
             clock=clock,
             monotonic=monotonic,
         )

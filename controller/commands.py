@@ -68,6 +68,19 @@ _UNEVENTFUL = frozenset(
 )
 
 
+class Response(Enum):
+    """How a device stands to what it is told."""
+
+    NOTHING = "NOTHING"
+    """No lease of it runs: its failsafe acts."""
+    TOLD = "TOLD"
+    """A command acts, or is under way."""
+    VERIFIED = "VERIFIED"
+    """Read back: it does what its newest command says."""
+    OTHER = "OTHER"
+    """It may do something else: it rejected its newest command, failed on it or diverges, or an earlier lease acts."""
+
+
 class TrackedCommand:
     """A command on its way through the states.
 
@@ -76,17 +89,37 @@ class TrackedCommand:
     id, window : the command's
     expires_at : when its lease ends, by the controller's monotonic clock at the earliest
     renews : the command that this one says again with a new lease; None where it says something new
+    void : whether it calls for the failsafe
     """
 
-    __slots__ = ("_outcome", "_renews", "expires_at", "id", "state", "window")
+    __slots__ = ("_outcome", "_renews", "_void", "expires_at", "id", "state", "window")
 
-    def __init__(self, id_: str, *, window: str, expires_at: float, renews: "TrackedCommand | None") -> None:
+    def __init__(
+        self, id_: str, *, window: str, expires_at: float, renews: "TrackedCommand | None", void: bool = False
+    ) -> None:
         self.id = id_
         self.window = window
         self.expires_at = expires_at
         self.state = CommandState.ISSUED
         self._renews = renews is not None
+        self._void = void
         self._outcome: CommandState | None = None if renews is None else renews._outcome
+
+    @property
+    def ended_all(self) -> bool:
+        """Whether no earlier lease acts any more: it called for the failsafe, and the device went there."""
+        return self._void and self.state in {CommandState.APPLIED, CommandState.VERIFIED}
+
+    @property
+    def response(self) -> Response:
+        """How its device stands to it while its lease runs."""
+        match self.state:
+            case CommandState.VERIFIED:
+                return Response.VERIFIED
+            case CommandState.REJECTED | CommandState.FAILED | CommandState.DIVERGED:
+                return Response.OTHER
+            case _:
+                return Response.TOLD
 
     def take(self, states: Iterable[CommandState]) -> list[CommandState]:
         """Go through states as far as the table allows; returns those that are worth keeping.

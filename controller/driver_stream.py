@@ -50,6 +50,11 @@ class DriverStream:
     microgrid, device : whose
     pushes : whether the driver reads at any time
     opened_at : monotonic
+
+    Attributes
+    ----------
+    inherits : whether a lease may act that no command which stands here gave: an earlier stream's, or one before that
+        the driver rejected its replacement
     """
 
     __slots__ = (
@@ -61,6 +66,7 @@ class DriverStream:
         "ending",
         "heard_at",
         "heartbeat_at",
+        "inherits",
         "microgrid",
         "owed",
         "pushes",
@@ -77,6 +83,7 @@ class DriverStream:
         self.beat_s = 0.0
         self.heard_at = opened_at
         self.owed = False
+        self.inherits = False
         self.told: Told | None = None
         self.ending: Ending | None = None
         self._wake = asyncio.Event()

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from controller.clamp import Ability
 from controller.commands import TrackedCommand
@@ -59,9 +60,28 @@ class Observed:
 
 
 class FleetDevice:
-    """One device."""
+    """One device.
 
-    __slots__ = ("declared", "forgotten", "override", "planned", "registered", "sequence", "stream", "tracked")
+    Attributes
+    ----------
+    acts_until : monotonic instant until which its newest lease may act
+    acted_until : the same of the one before, which acts on where the newest is rejected
+    acts_through : Unix seconds of the end of the last that they say
+    """
+
+    __slots__ = (
+        "acted_until",
+        "acts_through",
+        "acts_until",
+        "declared",
+        "forgotten",
+        "override",
+        "planned",
+        "registered",
+        "sequence",
+        "stream",
+        "tracked",
+    )
 
     def __init__(self) -> None:
         self.registered: Registered | None = None
@@ -70,6 +90,7 @@ class FleetDevice:
         self.planned: dict[int, tuple[str, Target]] = {}
         self.override: Override | None = None
         self.sequence = 0
+        self.acts_until = self.acted_until = self.acts_through = -inf
         self.stream: DriverStream | None = None
         self.tracked: TrackedCommand | None = None
 
@@ -84,6 +105,16 @@ class FleetDevice:
         if self.declared.failsafe is not None:
             return self.declared.failsafe
         return None if self.registered is None else self.registered.unplanned
+
+    def leased(self, *, from_: float, until: float, through: float) -> None:
+        """Remember a lease between two monotonic instants, and where on the wall clock what it says ends."""
+        earlier = self.acts_through if from_ < self.acts_until else -inf
+        self.acted_until, self.acts_until = self.acts_until, until
+        self.acts_through = max(earlier, through)
+
+    def may_act(self, now: float, instant: float) -> bool:
+        """Whether a lease may act at a time of the wall clock and an instant of the monotonic one."""
+        return instant < self.acts_until and now < self.acts_through
 
     def plan(self, window: Window, setpoint: DeviceSetpoint) -> None:
         """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""

@@ -9,7 +9,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, inf
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from controller.clamp import Cap
 from controller.clock import Clock, Monotonic
-from controller.commands import BY_CONTROLLER, CommandState, TrackedCommand
+from controller.commands import BY_CONTROLLER, CommandState, Response, TrackedCommand
 from controller.composing import Override, SignedLimit, Stretch, Target, compose, seen
 from controller.driver_stream import DriverStream, Ending, Told
 from controller.errors import StoreError
@@ -106,6 +106,7 @@ class DriverHub:
     renew_share : share of a lease after which it is renewed
     connects_per_s : how many drivers are let in in a second
     silence_s : a stream on which nothing is heard for so long ends; None for two and a half heartbeat intervals
+    inherited_s : for so long leases may act that the service gave before its start
 
     Attributes
     ----------
@@ -126,6 +127,7 @@ class DriverHub:
         renew_share: float = 0.5,
         connects_per_s: float = 250.0,
         silence_s: float | None = None,
+        inherited_s: float = 0.0,
     ) -> None:
         self.epoch = epoch
         self.lease_s = lease_s
@@ -138,6 +140,7 @@ class DriverHub:
         self._database = database
         self._clock = clock
         self._monotonic = monotonic
+        self._inherited_until = monotonic.now() + inherited_s
         self._fleet = Fleet()
         self._herd = Herd(connects_per_s)
         self._joined = 0
@@ -223,6 +226,22 @@ class DriverHub:
         tracked = self._fleet.device(microgrid, device).tracked
         return tracked is not None and tracked.state is CommandState.VERIFIED
 
+    def responses(self, microgrid: str) -> Mapping[str, Response]:
+        """How each device with an open stream stands to what it is told."""
+        now, instant = self._clock.now(), self._monotonic.now()
+        found = {}
+        for id_, device in self._fleet.of(microgrid).items():
+            stream, tracked = device.stream, device.tracked
+            if stream is None:
+                continue
+            if not device.may_act(now, instant):
+                found[id_] = Response.NOTHING
+            elif stream.told is None or tracked is None:
+                found[id_] = Response.OTHER
+            else:
+                found[id_] = tracked.response
+        return found
+
     def registered(self, microgrid: str, device: str) -> Registered | None:
         """How a device is registered, where that is known already."""
         return self._fleet.device(microgrid, device).registered if device in self._fleet.of(microgrid) else None
@@ -279,6 +298,9 @@ class DriverHub:
         self._unseen[microgrid].add(device)
         known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
         known.stream.driver = driver
+        if known.acts_until < self._inherited_until:
+            known.acts_until, known.acts_through = self._inherited_until, inf
+        known.stream.inherits = True
         return known.stream
 
     def phase_s(self) -> float:
@@ -313,6 +335,7 @@ class DriverHub:
         meant = any(stretch.start <= now < stretch.end for stretch in stretches)
         # An older command acts still, though nothing is meant any more.
         acting = told is not None and left > 0 and any(s.start <= now < s.end for s in told.stretches)
+        acting = acting or (stream.inherits and known.may_act(now, instant))
         if not meant and not acting:
             stream.told = None
             return Standing(heartbeat_counter=stream.counter, sequence=0) if owed else None
@@ -361,6 +384,9 @@ class DriverHub:
             curtailed_by=curtailed_by,
             limits=limits,
         )
+        stream.inherits = False
+        if stretches:
+            known.leased(from_=stream.heartbeat_at, until=stream.heartbeat_at + self.lease_s, through=stretches[-1].end)
         stream.told = Told(sequence=command.sequence, stretches=stretches, leased_from=stream.heartbeat_at)
         before = known.tracked
         known.tracked = TrackedCommand(
@@ -368,6 +394,7 @@ class DriverHub:
             window=command.window,
             expires_at=stream.heartbeat_at + self.lease_s,
             renews=before if renews else None,
+            void=not stretches,
         )
         if before is not None:
             kept = before.take([CommandState.SUPERSEDED])
@@ -390,12 +417,18 @@ class DriverHub:
     ) -> None:
         """Note what a driver said about its newest command; of older or unknown ones nothing is kept."""
         stream.heard_at = self._monotonic.now()
-        tracked = self._fleet.device(stream.microgrid, stream.device).tracked
+        known = self._fleet.device(stream.microgrid, stream.device)
+        tracked = known.tracked
         if tracked is not None and tracked.id == command_id:
             kept = tracked.take([state for state in states if state not in BY_CONTROLLER])
             self._keep(stream.device, tracked, kept, reason=reason, instant=instant)
             if tracked.state in {CommandState.REJECTED, CommandState.FAILED}:
                 stream.told = None  # it does not stand: the next heartbeat is answered by a command again
+                stream.inherits = True
+            if tracked.state is CommandState.REJECTED:
+                known.acts_until = known.acted_until
+            elif tracked.ended_all:
+                known.acts_until = self._monotonic.now()
 
     def _keep(
         self,

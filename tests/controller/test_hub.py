@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from controller.clamp import Ability, Level
-from controller.commands import CommandState
+from controller.commands import CommandState, Response
 from controller.composing import SignedLimit, Target
 from controller.driver_stream import Ending
 from controller.errors import StoreError
@@ -367,6 +367,87 @@ class TestLimits:
         assert hub.planned("village", BATTERY) == Target(SetpointKind.POWER, 1000)
         times.pass_(900)
         assert hub.planned("village", BATTERY) is None
+
+
+class TestEarlierLeases:
+    """A lease that an earlier stream or service gave may act on where nothing is meant any more."""
+
+    def test_who_comes_back_is_told_that_nothing_is_meant_once(self, hub, times):
+        hub.set_override("village", BATTERY, Target(SetpointKind.POWER, 900), 600)
+        assert values(beat(hub, join(hub))) == [900]
+        hub.set_override("village", BATTERY, None, 0)
+        times.pass_(LEASE_S - 1)
+        stream = join(hub)
+        assert beat(hub, stream).setpoints == ()
+        assert beat(hub, stream) == Standing(heartbeat_counter=2, sequence=0)
+
+    def test_what_has_run_out_needs_no_word(self, hub, times):
+        hub.set_override("village", BATTERY, Target(SetpointKind.POWER, 900), 600)
+        beat(hub, join(hub))
+        hub.set_override("village", BATTERY, None, 0)
+        times.pass_(LEASE_S)
+        assert beat(hub, join(hub)) == Standing(heartbeat_counter=1, sequence=0)
+
+    def test_a_rejection_leaves_the_lease_before_it_and_that_is_ended(self, hub, times):
+        stream = join(hub)
+        for value in (900, 800):
+            hub.set_override("village", BATTERY, Target(SetpointKind.POWER, value), 600)
+            command = beat(hub, stream)
+        hub.report(stream, command.id, [CommandState.REJECTED], reason="", instant=1)
+        hub.set_override("village", BATTERY, None, 0)
+        assert beat(hub, stream).setpoints == ()
+
+    def test_what_an_earlier_service_leased_is_ended_too(self, site, times):
+        hub = make(site, times, inherited_s=LEASE_S)
+        assert beat(hub, join(hub)).setpoints == ()
+        times.pass_(LEASE_S)
+        assert beat(hub, join(hub)).sequence == 0
+
+
+class TestResponses:
+    def of(self, hub):
+        return hub.responses("village").get(BATTERY)
+
+    def test_they_follow_what_drivers_say(self, hub, times):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 2))
+        assert self.of(hub) is None
+        stream = join(hub)
+        assert self.of(hub) is Response.NOTHING
+        command = beat(hub, stream)
+        said = [self.of(hub)]
+        for state in (CommandState.APPLIED, CommandState.VERIFIED, CommandState.DIVERGED, CommandState.FAILED):
+            hub.report(stream, command.id, [state], reason="", instant=1)
+            said.append(self.of(hub))
+        assert said == [Response.TOLD, Response.TOLD, Response.VERIFIED, Response.OTHER, Response.OTHER]
+        times.pass_(LEASE_S)
+        assert self.of(hub) is Response.NOTHING
+
+    def test_who_rejects_all_is_in_its_failsafe_once_the_last_lease_is_over(self, hub, times):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 2))
+        stream = join(hub)
+        beat(hub, stream)
+        times.pass_(LEASE_S - 1)
+        rejected = beat(hub, stream)
+        hub.report(stream, rejected.id, [CommandState.REJECTED], reason="", instant=1)
+        assert self.of(hub) is Response.OTHER
+        times.pass_(1)
+        assert self.of(hub) is Response.NOTHING
+
+    def test_who_comes_back_may_follow_an_earlier_lease(self, hub):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 2))
+        beat(hub, join(hub))
+        join(hub)
+        assert self.of(hub) is Response.OTHER
+
+    def test_who_said_that_it_went_to_its_failsafe_is_there(self, hub):
+        hub.set_override("village", BATTERY, Target(SetpointKind.POWER, 900), 600)
+        stream = join(hub)
+        beat(hub, stream)
+        hub.set_override("village", BATTERY, None, 0)
+        empty = beat(hub, stream)
+        assert self.of(hub) is Response.TOLD
+        hub.report(stream, empty.id, [CommandState.APPLIED], reason="", instant=1)
+        assert self.of(hub) is Response.NOTHING
 
 
 class TestReports:

@@ -77,6 +77,7 @@ class Site(Callers, Messages):
         self._anchored = anchored
         self._parts = parts
         self.open()
+        self.service._hub._inherited_until = self.clock.now()  # who founded the village told no driver anything
 
     # The service's life.
 
@@ -166,7 +167,8 @@ class Site(Callers, Messages):
         self.loop.call(self.service.control)
         answer = hub.answer(stream)
         hub.leave(stream)
-        return [s.target.value for s in answer.setpoints] if isinstance(answer, LeasedCommand) else None
+        setpoints = answer.setpoints if isinstance(answer, LeasedCommand) else ()
+        return [setpoint.target.value for setpoint in setpoints] or None
 
     def _reported(self) -> set[int]:
         return {row["instant"] for row in self.rows("meter_readings")}
