@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from controller.refusals import not_found
 
 
 class Role(Enum):
     """The kinds of caller."""
+
+    # Members are one object each: an Enum's own hash runs Python code, with every call.
+    __hash__ = object.__hash__
 
     DSO = "dso"
     AGGREGATOR = "aggregator"
@@ -37,9 +41,12 @@ class Identity:
         return f"spiffe://{self.grid}/{self.role.value}/{self.id}"
 
 
+URIS_KEPT = 20_000
+"""URIs whose reading is remembered: every call begins with it."""
 URI = re.compile(r"spiffe://([a-z][a-z0-9-]{0,62})/([a-z]+)/([a-z0-9/-]{1,127})")
 
 
+@lru_cache(maxsize=URIS_KEPT)
 def identity(uri: str) -> Identity | None:
     """The identity of a URI, or None where it is none of ours."""
     match = URI.fullmatch(uri)

@@ -37,7 +37,7 @@ from controller.sealing import SaltSource
 from controller.services.allowances import RECEIVED_BYTES
 from controller.services.core import Core
 from controller.services.edge import RECHECK_S, Edge
-from controller.services.register import SERVICES, add_reflection, add_servicers
+from controller.services.register import SERVICES, add_reflection, add_servicers, by_name
 from controller.solving import Solver
 from controller.status import StatusBoard
 from controller.store import accesses, calls, denied
@@ -85,6 +85,10 @@ class ConnectionLimits:
         options = [
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.so_reuseport", 0),
+            # Else gRPC asks after the delay of a connection whenever something comes in: with many drivers that each
+            # say little these pings would be half of the traffic. Windows stay as they begin, at 64 KiB, and grow for
+            # a message that needs more.
+            ("grpc.http2.bdp_probe", 0),
             ("grpc.keepalive_time_ms", round(self.keepalive_s * MILLI)),
             ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout_s * MILLI)),
             ("grpc.keepalive_permit_without_calls", PINGS_WITHOUT_CALLS),
@@ -299,7 +303,7 @@ class Service:
             interceptors=[*self._observers, self._edge], options=self._settings.connections.options()
         )
         add_servicers(server, self._core)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, by_name(server))
         if self._settings.development:
             add_reflection(server)
         await self._say_health(health_pb2.HealthCheckResponse.NOT_SERVING)

@@ -11,6 +11,9 @@ from enum import Enum
 class CommandState(Enum):
     """Where a command stands."""
 
+    # Members are one object each: an Enum's own hash runs Python code, for every state of every command.
+    __hash__ = object.__hash__
+
     ISSUED = "ISSUED"
     """Given to the stream; the driver has not said anything yet."""
     RECEIVED = "RECEIVED"

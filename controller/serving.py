@@ -19,7 +19,12 @@ from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
 from controller.measured_solver import MeasuredSolver
 from controller.metrics import Metrics
+<<<<<<< HEAD
 from controller.quotas import Daily, Limits, Quotas
+=======
+from controller.pauses import shorten_pauses
+from controller.quotas import Limits, Quotas
+>>>>>>> 37c613b (Take less of the machine for each call and driver's message)
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
@@ -185,6 +190,7 @@ async def serve(config: ServeConfig, parts: Parts) -> None:
     _on_signals(stop.set)
     service = parts.service
     port = await service.start()
+    shorten_pauses()
     print(f"listening on {config.listen.rpartition(':')[0]}:{port}", flush=True)
 
     def told(timer: str, seconds: float, error: Exception | None) -> None:

@@ -1,6 +1,7 @@
 """Writing rows, in the dialect of the database at hand."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -32,7 +33,7 @@ def upsert_all(
         others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
         where = None if newest is None else statement.excluded[newest] >= table.c[newest]
         replacing = statement.on_conflict_do_update(index_elements=keys, set_=others, where=where)
-        connection.execute(replacing, [dict(r) for r in rows])
+        _run_for_all(connection, replacing, rows)
 
 
 def insert_new(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -40,7 +41,21 @@ def insert_new(connection: Connection, table: Any, rows: Sequence[Mapping[str, A
     if rows:
         keys = [column.name for column in table.primary_key.columns]
         statement = _dialect(connection).insert(table).on_conflict_do_nothing(index_elements=keys)
-        connection.execute(statement, [dict(r) for r in rows])
+        _run_for_all(connection, statement, rows)
+
+
+def _run_for_all(connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement for rows of the same columns, whose values the database's driver takes as they are.
+
+    Where parameters are told by their places SQLAlchemy puts each row together anew, which takes three times as long
+    as running it, and holds up whoever else computes in this process.
+    """
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    if compiled.positiontup is None:
+        connection.execute(statement, [dict(row) for row in rows])
+        return
+    values = itemgetter(*compiled.positiontup)
+    connection.exec_driver_sql(str(compiled), [values(row) for row in rows])
 
 
 def _dialect(connection: Connection) -> Any:

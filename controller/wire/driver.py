@@ -1,6 +1,6 @@
 """Messages of drivers' streams to values and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import floor
 
 from google.protobuf.duration_pb2 import Duration
@@ -22,6 +22,13 @@ MAX_COMMAND_ID = 200
 MAX_REASON = 500
 MAX_PASSED = 10
 DAY_S = 86_400
+
+
+_STATES: Mapping[int, CommandState] = {
+    number: CommandState(name.removeprefix("COMMAND_STATE_"))
+    for name, number in pb.CommandState.items()
+    if number != pb.COMMAND_STATE_UNSPECIFIED
+}
 
 
 def duration(seconds: float) -> Duration:
@@ -108,9 +115,10 @@ def read_report(message: pb.CommandReport, now: float) -> tuple[list[CommandStat
 
 
 def _state(field: str, value: pb.CommandState.ValueType) -> CommandState:
-    if value == pb.COMMAND_STATE_UNSPECIFIED or value not in pb.CommandState.values():
+    state = _STATES.get(value)
+    if state is None:
         raise invalid(field, got=str(value), wanted="a CommandState")
-    return CommandState(pb.CommandState.Name(value).removeprefix("COMMAND_STATE_"))
+    return state
 
 
 def command_message(command: LeasedCommand) -> pb.Command:

@@ -1,26 +1,21 @@
-"""Simulated drivers of the benchmark: many streams in one process, each over a TLS connection of its own.
+"""Simulated drivers of the benchmark, many in one process, each over a TLS connection of its own; and unary callers.
 
 They know the API alone. They beat, tell telemetry and report as the welcome asks, accept pushes, and obey RetryInfo.
 """
 
 import asyncio
-import random
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from controller.pki import Credentials
 from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import driver_pb2_grpc, operator_pb2, operator_pb2_grpc
+from gridpact.v1 import operator_pb2, operator_pb2_grpc
 from tests.benchmarks.drivers_server import GRID
-
-DIALS_AT_ONCE = 64
-"""Handshakes under way in a process: the machines of ten thousand drivers are not one machine."""
+from tests.benchmarks.wire import WireDriver, WireLoop, follow_pipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,115 +51,68 @@ def channel_to(target: str, authority: bytes, own: Credentials) -> grpc.aio.Chan
     return grpc.aio.secure_channel(target, credentials, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
-def drive(pipe: Connection, crew: Crew) -> None:
-    """Connect all at the word ``go``; answer ``noted`` with what happened so far; end at ``stop``."""
-    asyncio.run(_drive(pipe, crew))
+class Herd(WireLoop):
+    """The drivers of a crew, and what happens to them."""
 
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew.target, crew.authority, dict(crew.devices))
+        self.noted = Noted()
+        self._drivers = [WireDriver(self, device, _descriptor(device), _telemetry) for device, _ in crew.devices]
 
-async def _drive(pipe: Connection, crew: Crew) -> None:
-    loop = asyncio.get_running_loop()
-    noted = Noted()
-    gate = asyncio.Semaphore(DIALS_AT_ONCE)
-    tasks: list[asyncio.Task[None]] = []
-    while (word := await loop.run_in_executor(None, pipe.recv)) != "stop":
+    def answer(self, word: object) -> object:
+        """What the benchmark asks."""
         match word:
             case "go":
-                tasks = [asyncio.create_task(_live(crew, device, own, noted, gate)) for device, own in crew.devices]
+                self.dial(*self._drivers)
             case "ready":
-                pipe.send(True)
+                return True
             case "count":
-                pipe.send(len(noted.welcomed))
+                return len(self.noted.welcomed)
             case "noted":
-                pipe.send(noted)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+                return self.noted
+        return None
+
+    def welcomed(self, driver: WireDriver) -> None:
+        """Note when."""
+        self.noted.welcomed.setdefault(driver.device, time.monotonic())
+
+    def commanded(self, driver: WireDriver, command: pb.Command) -> None:
+        """Note when, and report that it is done."""
+        if command.setpoints:
+            told = self.noted.told.setdefault(command.setpoints[0].power_w, {})
+            told.setdefault(driver.device, time.monotonic())
+        report = pb.CommandReport(
+            command_id=command.command_id,
+            state=pb.COMMAND_STATE_VERIFIED,
+            observe_time=Timestamp(seconds=int(time.time())),
+            passed=[pb.COMMAND_STATE_RECEIVED, pb.COMMAND_STATE_ACCEPTED, pb.COMMAND_STATE_APPLIED],
+        )
+        driver.say(pb.ConnectRequest(report=report))
+
+    def lost(self, driver: WireDriver, reason: str, retry_s: float | None) -> None:
+        """Note why."""
+        if retry_s is None:
+            self.noted.lost[reason] = self.noted.lost.get(reason, 0) + 1
+        else:
+            self.noted.sent_away += 1
 
 
-async def _live(crew: Crew, device: str, own: Credentials, noted: Noted, gate: asyncio.Semaphore) -> None:
-    """One driver: connect, serve, connect again."""
-    channel = channel_to(crew.target, crew.authority, own)
+def _descriptor(device: str) -> pb.Descriptor:
     member, _, name = device.partition("/")
     descriptor = pb.Descriptor(device=f"microgrids/{GRID}/members/{member}/devices/{name}", accepts_pushes=True)
     descriptor.failsafe.power_w = 0
-    failures = 0
-    async with channel:
-        while True:
-            try:
-                async with gate:
-                    await channel.channel_ready()
-                    call = driver_pb2_grpc.DriverServiceStub(channel).Connect()
-                    await call.write(pb.ConnectRequest(descriptor=descriptor))
-                    first = await call.read()
-                if not isinstance(first, pb.ConnectResponse):
-                    raise await _reason(call)
-                noted.welcomed.setdefault(device, time.monotonic())
-                failures = 0
-                await _serve(call, device, first.welcome, noted)
-            except grpc.aio.AioRpcError as err:
-                failures += 1
-                after_s = _retry_s(err)
-                if after_s is None:
-                    noted.lost[err.code().name] = noted.lost.get(err.code().name, 0) + 1
-                    after_s = random.uniform(0.5, 1.0) * min(60.0, 2.0**failures)
-                else:
-                    noted.sent_away += 1
-                await asyncio.sleep(after_s + random.uniform(0.0, 0.5))
+    return descriptor
 
 
-async def _serve(call, device: str, welcome: pb.Welcome, noted: Noted) -> None:
-    lock = asyncio.Lock()
-    beating = asyncio.create_task(_beat(call, lock, welcome))
-    try:
-        while True:
-            answer = await call.read()
-            if not isinstance(answer, pb.ConnectResponse):
-                raise await _reason(call)
-            if answer.WhichOneof("message") != "command":
-                continue
-            arrived = time.monotonic()
-            command = answer.command
-            if command.setpoints:
-                noted.told.setdefault(command.setpoints[0].power_w, {}).setdefault(device, arrived)
-            report = pb.CommandReport(
-                command_id=command.command_id,
-                state=pb.COMMAND_STATE_VERIFIED,
-                observe_time=Timestamp(seconds=int(time.time())),
-                passed=[pb.COMMAND_STATE_RECEIVED, pb.COMMAND_STATE_ACCEPTED, pb.COMMAND_STATE_APPLIED],
-            )
-            async with lock:
-                await call.write(pb.ConnectRequest(report=report))
-    finally:
-        beating.cancel()
+def _telemetry() -> pb.Telemetry:
+    return pb.Telemetry(measure_time=Timestamp(seconds=int(time.time())), power_w=100, stored_wh=2000)
 
 
-async def _beat(call, lock: asyncio.Lock, welcome: pb.Welcome) -> None:
-    counter = 0
-    pause_s = welcome.heartbeat_phase.ToMilliseconds() / 1000
-    while True:
-        counter += 1
-        telemetry = pb.Telemetry(measure_time=Timestamp(seconds=int(time.time())), power_w=100, stored_wh=2000)
-        async with lock:
-            await call.write(pb.ConnectRequest(telemetry=telemetry))
-            await call.write(pb.ConnectRequest(heartbeat=pb.Heartbeat(counter=counter)))
-        await asyncio.sleep(pause_s)
-        pause_s = welcome.heartbeat_interval.ToMilliseconds() / 1000
-
-
-async def _reason(call) -> grpc.aio.AioRpcError:
-    """Why a stream has ended."""
-    return grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-    )
-
-
-def _retry_s(err: grpc.aio.AioRpcError) -> float | None:
-    status = rpc_status.from_call(err)
-    for detail in () if status is None else status.details:
-        retry = error_details_pb2.RetryInfo()
-        if detail.Unpack(retry):
-            return retry.retry_delay.ToMilliseconds() / 1000
-    return None
+def drive(pipe: Connection, crew: Crew) -> None:
+    """Connect all at the word ``go``; answer ``noted`` with what happened so far; end at ``stop``."""
+    herd = Herd(crew)
+    follow_pipe(herd, pipe, herd.answer)
+    herd.run()
 
 
 def call(pipe: Connection, target: str, authority: bytes, callers: tuple[Credentials, ...]) -> None:

@@ -21,6 +21,7 @@ from controller.microgrid import (
     Window,
     window_name,
 )
+from controller.pauses import shorten_pauses
 from controller.pki import Credentials
 from controller.sealing import seeded_salts
 from controller.store import registry
@@ -78,7 +79,9 @@ async def _serve(pipe: Connection, started: Started) -> None:
     devices = [device_of(number) for number in range(started.drivers)]
     _offer(hub, microgrid, devices, 0)
     flushing = asyncio.create_task(_flush(service))
-    pipe.send(await service.start())
+    port = await service.start()
+    shorten_pauses()
+    pipe.send(port)
     loop = asyncio.get_running_loop()
     while (word := await loop.run_in_executor(None, pipe.recv)) != "stop":
         match word:

@@ -355,3 +355,11 @@ def test_a_client_that_speaks_tls_1_2_is_refused(site, tmp_path, refusal_of):
     answer = refusal_of(caught.value)
     assert answer.code is grpc.StatusCode.UNAUTHENTICATED
     assert "TLS 1.3" in answer.message
+
+
+def test_a_call_waits_for_no_method_but_its_own(site):
+    """gRPC waits for each registered method anew with every call; methods that are looked up by name cost nothing."""
+    operator(site).GetMicrogrid(GET)
+    tasks = site.loop.call(asyncio.all_tasks)
+    waiting = [repr(task) for task in tasks]
+    assert not [name for name in waiting if "_request_registered_call" in name]
