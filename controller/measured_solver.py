@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Protocol
 
-from controller.solving import Punctual, Solver, Weigher, Yielding
+from controller.solving import Easer, Punctual, Solver, Weigher, Yielding
 from controller.tracing import Tracer
 from optimization.clearing import Infeasible, Outcome
 from optimization.community import Community
@@ -15,8 +15,8 @@ Told = Callable[[str, float, float | None], None]
 """Is told how a search ended, after how many seconds, and with which gap where it found something."""
 
 
-class WeighingSolver(Solver, Weigher, Punctual, Yielding, Protocol):
-    """A solver that keeps deadlines, and also tells where a plan leaves each member."""
+class WeighingSolver(Solver, Weigher, Punctual, Yielding, Easer, Protocol):
+    """A solver that keeps deadlines, and also tells where a plan leaves each member and which limits cannot be kept."""
 
 
 class MeasuredSolver:
@@ -58,6 +58,12 @@ class MeasuredSolver:
                 span.end(outcome)
                 self._told(outcome, perf_counter() - began, gap)
         return found
+
+    async def least_excess(
+        self, community: Community, seconds: float, *, urgent: bool
+    ) -> Mapping[str, tuple[Floats, Floats]]:
+        """What the solver answers."""
+        return await self._solver.least_excess(community, seconds, urgent=urgent)
 
     async def standing(self, community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int) -> Standing:
         """What the solver answers."""

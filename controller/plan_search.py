@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from controller import planning, portfolio, problem
+from controller import planning, portfolio
+from controller.deciding import solve_relaxed
 from controller.errors import ControllerError
+from controller.planning import Quality
 from controller.portfolio import LastPlan, Objective, Wish
+from controller.relaxing import Relaxation
 from controller.snapshot import Snapshot
 from controller.solving import Punctual, Solver, Yielding
 from optimization.certificate import Certificate
@@ -22,20 +25,11 @@ from optimization.errors import OptimizationError, ProblemError
 
 log = logging.getLogger(__name__)
 
-DECLARED_GAP = 0.01
 PEAK_STEPS = 8
 PEAK_SHARE = 0.02
 """Of what there is to gain: nearer the search for the lowest peak does not go."""
 LEAST_STEP_W = 10
-
-
-class Quality(Enum):
-    """What a plan is worth."""
-
-    OPTIMAL = "OPTIMAL"
-    FEASIBLE = "FEASIBLE"
-    RELAXED = "RELAXED"
-    INFEASIBLE = "INFEASIBLE"
+LEAST_S = 0.1
 
 
 class Origin(Enum):
@@ -57,6 +51,7 @@ class Found:
     net_w : of the connection point
     shortfall_wh, discomfort_milli_k_h : by device, what is not given in full
     certificate : None where nothing is proven
+    relaxations : limits that nobody could keep
     conflict : where infeasible
     reason : why there is no better one
     """
@@ -69,6 +64,7 @@ class Found:
     shortfall_wh: Mapping[str, int]
     discomfort_milli_k_h: Mapping[str, int]
     certificate: Certificate | None = None
+    relaxations: tuple[Relaxation, ...] = ()
     conflict: str = ""
     reason: str = ""
 
@@ -138,21 +134,19 @@ class _Asked:
     async def plan(self, snapshot: Snapshot, *, share: float = 1.0) -> Found:
         """A plan, within a share of the time that is left."""
         try:
-            # In threads, as large communities take long: drivers and other callers are answered meanwhile.
-            community = await asyncio.to_thread(problem.build, snapshot)
-            outcome = await self._solve(community, share)
-            if isinstance(outcome, Infeasible):
-                return _infeasible(outcome.reason)
-            return _found(await asyncio.to_thread(planning.decide, snapshot, community, outcome))
+            seconds = share * (self._end - asyncio.get_running_loop().time())
+            solved = await solve_relaxed(self._solve, self._solver, snapshot, max(LEAST_S, seconds), urgent=False)
+            if isinstance(solved.outcome, Infeasible):
+                return _infeasible(solved.outcome.reason)
+            return _found(await asyncio.to_thread(planning.decide, solved.snapshot, solved.community, solved.outcome))
         except ProblemError as err:  # limits that contradict each other, a community of nobody
             return _infeasible(str(err))
 
-    async def _solve(self, community: Community, share: float) -> Outcome:
-        left = self._end - asyncio.get_running_loop().time()
+    async def _solve(self, community: Community, seconds: float) -> Outcome:
         if self._hurried and isinstance(self._solver, Yielding):
-            return await self._solver.plan_within(community, max(0.1, share * left))
+            return await self._solver.plan_within(community, seconds)
         if self._hurried and isinstance(self._solver, Punctual):
-            return await self._solver.solve_within(community, max(0.1, share * left))
+            return await self._solver.solve_within(community, seconds)
         return await self._solver.solve(community)
 
 
@@ -191,16 +185,15 @@ def _missing(found: Found) -> tuple[int, int]:
 
 def _found(decision: planning.Decision) -> Found:
     plan = decision.plan
-    relaxed = any(plan.shortfall_wh.values()) or any(plan.discomfort_milli_k_h.values())
-    optimal = decision.certificate.gap <= DECLARED_GAP
     return Found(
-        quality=Quality.RELAXED if relaxed else Quality.OPTIMAL if optimal else Quality.FEASIBLE,
+        quality=planning.quality(decision),
         mtus=len(plan.net_w),
         power_w=plan.power_w,
         net_w=plan.net_w,
         shortfall_wh=plan.shortfall_wh,
         discomfort_milli_k_h=plan.discomfort_milli_k_h,
         certificate=decision.certificate,
+        relaxations=decision.relaxations,
     )
 
 

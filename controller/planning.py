@@ -6,12 +6,14 @@ The way there is ``problem``; nowhere else do the two worlds meet.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from controller.microgrid import GRID_ACCOUNT, DeviceSetpoint, Microgrid, SetpointKind, Trade
 from controller.problem import bounds_w, members_under
+from controller.relaxing import Relaxation, relaxations
 from controller.setpoints import discomforts_milli_k_h, shortfalls_wh, told
 from controller.snapshot import Snapshot
 from controller.uplifts import Uplift
@@ -29,9 +31,20 @@ from optimization.rounding import (
 
 MICRO = 1_000_000
 KILO = 1000.0
+DECLARED_GAP = 0.01
+"""Within this of the proven bound a plan is optimal."""
 LEAST_INTEGER = -(2**63)
 ROUNDED_W = 1e-3
 """Below this a watt's fraction is a solver's tolerance."""
+
+
+class Quality(Enum):
+    """What a plan or a clearing is worth; see the API's PlanQuality."""
+
+    OPTIMAL = "OPTIMAL"
+    FEASIBLE = "FEASIBLE"
+    RELAXED = "RELAXED"
+    INFEASIBLE = "INFEASIBLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,7 @@ class Decision:
     plan : of the whole rest of the horizon
     carry : remainders of rounding for the next window
     uplifts : of all members, or none where none were computed
+    relaxations : limits that nobody could keep in the window's MTUs
     """
 
     certificate: Certificate
@@ -78,6 +92,15 @@ class Decision:
     plan: Plan
     carry: Mapping[str, int]
     uplifts: tuple[Uplift, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
+
+
+def quality(decision: Decision) -> Quality:
+    """What a decision is worth."""
+    short = any(decision.plan.shortfall_wh.values()) or any(decision.plan.discomfort_milli_k_h.values())
+    if short or decision.relaxations:
+        return Quality.RELAXED
+    return Quality.OPTIMAL if decision.certificate.gap <= DECLARED_GAP else Quality.FEASIBLE
 
 
 def decide(snapshot: Snapshot, community: Community, clearing: Clearing) -> Decision:
@@ -109,6 +132,7 @@ def decide(snapshot: Snapshot, community: Community, clearing: Clearing) -> Deci
         ),
         plan=plan,
         carry=carry | link_carry,
+        relaxations=relaxations(snapshot, end=snapshot.window.end),
     )
 
 
@@ -210,13 +234,16 @@ def _positions(snapshot: Snapshot, net_w: Integers) -> tuple[dict[tuple[str, int
     minutes = snapshot.microgrid.mtu_minutes
     carry = np.array([snapshot.carry.get(f"peer {member}", 0) for member in ids], dtype=np.int64)
     limits = bounds_w(snapshot)
+    relaxed = {(target, period.start) for target, periods in snapshot.relaxed.items() for period in periods}
     positions: dict[tuple[str, int], int] = {}
     for k, mtu in enumerate(snapshot.window_mtus()):
 
-        def within(target: str, k: int = k) -> tuple[int, int]:
+        def within(target: str, k: int = k, mtu: int = mtu) -> tuple[int, int]:
             lower, upper = limits.get(target, (None, None))
-            low = -UNBOUNDED_WH if lower is None or np.isinf(lower[k]) else -(-int(lower[k]) * minutes // 60)
-            high = UNBOUNDED_WH if upper is None or np.isinf(upper[k]) else int(upper[k]) * minutes // 60
+            # What was relaxed to the watt is rounded outwards, so that what nobody controls has room.
+            out = 59 if (target, mtu) in relaxed else 0
+            low = -UNBOUNDED_WH if lower is None or np.isinf(lower[k]) else -((-int(lower[k]) * minutes + out) // 60)
+            high = UNBOUNDED_WH if upper is None or np.isinf(upper[k]) else (int(upper[k]) * minutes + out) // 60
             # A band without a whole Wh in it is kept by the powers; whole Wh come as near as they can.
             return min(low, high), max(low, high)
 

@@ -77,7 +77,7 @@ def inputs(snapshot: Snapshot, wish: Wish, last: LastPlan | None) -> Snapshot:
         devices=tuple(sorted((*own, *_feeding(held)), key=lambda device: device.id)),
         states={device: state for device, state in snapshot.states.items() if device in kept},
         orders=_orders(snapshot, held, mtus),
-        limits=(*snapshot.limits, *wish.limits),
+        supposed=wish.limits,
         planned_w={device: series[:mtus] for device, series in snapshot.planned_w.items() if device in kept},
     )
 
@@ -103,7 +103,7 @@ def with_peak(snapshot: Snapshot, upper_w: int) -> Snapshot:
     """The same inputs with so much at the connection point at most."""
     period = Bounds(start=snapshot.window.start, end=snapshot.microgrid.end, lower_w=None, upper_w=upper_w)
     limit = Limit(id=PEAK_LIMIT, target=snapshot.microgrid.name, periods=(period,), digest="")
-    return replace(snapshot, limits=(*snapshot.limits, limit))
+    return replace(snapshot, supposed=(*snapshot.supposed, limit))
 
 
 def tail(snapshot: Snapshot, last: LastPlan | None) -> tuple[int, dict[str, tuple[int, ...]], tuple[int, ...]] | None:

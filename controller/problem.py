@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.microgrid import Member, Order
-from controller.snapshot import Snapshot
+from controller.snapshot import Limit, Snapshot
 from controller.tasks import devices_of, horizon_of
 from optimization.community import (
     Community,
@@ -145,19 +146,31 @@ def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
     """The intersection of all limits by target, as lower and upper W of each MTU to the end of the horizon.
 
     Rounded inwards to what makes whole Wh in an MTU, so that rounding energies leaves nothing behind for good; a band
-    too narrow for that is kept as it is.
+    too narrow for that is kept as it is. What nobody can keep is as far relaxed as ``snapshot.relaxed`` says, to the W.
     """
     step = 60 // snapshot.microgrid.mtu_minutes
     starts = np.array(snapshot.mtus())
+    bounds = exact_bounds_w(snapshot)
+    _round_inwards(bounds, step)
+    for target, periods in snapshot.relaxed.items():
+        lower, upper = bounds[target]
+        place = np.searchsorted(starts, [period.start for period in periods])
+        lower[place] = [-np.inf if period.lower_w is None else period.lower_w for period in periods]
+        upper[place] = [np.inf if period.upper_w is None else period.upper_w for period in periods]
+    supposed: dict[str, tuple[Floats, Floats]] = {}
+    _intersect(supposed, snapshot.supposed, starts)
+    _round_inwards(supposed, step)
+    for target, (lower, upper) in supposed.items():
+        low, high = bounds.get(target, (lower, upper))
+        bounds[target] = np.maximum(low, lower), np.minimum(high, upper)
+    return bounds
+
+
+def exact_bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
+    """What the DSO's limits and the members' connections come to by target, as it was said."""
+    starts = np.array(snapshot.mtus())
     bounds: dict[str, tuple[Floats, Floats]] = {}
-    for limit in snapshot.limits:
-        lower, upper = bounds.setdefault(limit.target, (np.full(len(starts), -np.inf), np.full(len(starts), np.inf)))
-        for period in limit.periods:
-            inside = (starts >= period.start) & (starts < period.end)
-            if period.lower_w is not None:
-                lower[inside] = np.maximum(lower[inside], period.lower_w)
-            if period.upper_w is not None:
-                upper[inside] = np.minimum(upper[inside], period.upper_w)
+    _intersect(bounds, snapshot.limits, starts)
     for member in snapshot.members:
         if member.connection_w is not None or member.feed_in_w is not None:
             lower, upper = bounds.setdefault(
@@ -166,10 +179,27 @@ def bounds_w(snapshot: Snapshot) -> dict[str, tuple[Floats, Floats]]:
             )
             most, least = _rated_w(snapshot, member)
             lower[:], upper[:] = np.maximum(lower, least), np.minimum(upper, most)
+    return bounds
+
+
+def _round_inwards(bounds: dict[str, tuple[Floats, Floats]], step: int) -> None:
     for lower, upper in bounds.values():
         low, high = np.ceil(lower / step) * step, np.floor(upper / step) * step
         lower[:], upper[:] = np.where(low <= high, low, lower), np.where(low <= high, high, upper)
-    return bounds
+
+
+def _intersect(
+    bounds: dict[str, tuple[Floats, Floats]], limits: Sequence[Limit], starts: npt.NDArray[np.int64]
+) -> None:
+    """Let the bounds of targets hold these limits too."""
+    for limit in limits:
+        lower, upper = bounds.setdefault(limit.target, (np.full(len(starts), -np.inf), np.full(len(starts), np.inf)))
+        for period in limit.periods:
+            inside = (starts >= period.start) & (starts < period.end)
+            if period.lower_w is not None:
+                lower[inside] = np.maximum(lower[inside], period.lower_w)
+            if period.upper_w is not None:
+                upper[inside] = np.minimum(upper[inside], period.upper_w)
 
 
 def _rated_w(snapshot: Snapshot, member: Member) -> tuple[Floats, Floats]:

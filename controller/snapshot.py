@@ -50,6 +50,8 @@ class Snapshot:
     amended : how orders were completed or cut, in words, by member id
     vetoes : trades that the DSO forbids in this window, in order of their ids
     overrides : what owners decided themselves that reaches into the window, by device id
+    relaxed : by target, what is kept of limits that nobody can keep; never of what was frozen, it follows from that
+    supposed : limits that do not exist, of a plan that asks what if; never relaxed
     """
 
     microgrid: Microgrid
@@ -66,6 +68,8 @@ class Snapshot:
     amended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     vetoes: tuple[Veto, ...] = ()
     overrides: Mapping[str, Decided] = field(default_factory=dict)
+    relaxed: Mapping[str, tuple[Bounds, ...]] = field(default_factory=dict)
+    supposed: tuple[Limit, ...] = ()
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -131,7 +135,9 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
     for device, source in zip(values["devices"], snapshot.devices, strict=True):
         device["flexibility"] = to_plain(source.flexibility)
     # Left out where there is none, so that the digests of windows without are those of earlier versions.
-    del values["overrides"]
+    del values["overrides"], values["relaxed"]
+    if not snapshot.supposed:
+        del values["supposed"]
     if snapshot.overrides:
         values["overrides"] = decided_to_plain(snapshot.overrides)
     return values

@@ -1,5 +1,6 @@
 """Runs the dispatch in other processes, so that answering callers and drivers never waits for a solver."""
 
+import asyncio
 from collections.abc import Mapping
 from time import monotonic
 from typing import Protocol, runtime_checkable
@@ -73,6 +74,22 @@ class Yielding(Protocol):
         """
 
 
+@runtime_checkable
+class Easer(Protocol):
+    """A solver that also tells by how much limits have to give where they cannot be kept."""
+
+    async def least_excess(
+        self, community: Community, seconds: float, *, urgent: bool
+    ) -> Mapping[str, tuple[Floats, Floats]]:
+        """By envelope's name, kW by which its lower and its upper bound have to give in each MTU.
+
+        Raises
+        ------
+        OptimizationError
+            If it cannot be told within so many seconds.
+        """
+
+
 class _PooledSolver:
     """Answers in processes of its own, each started at the first use."""
 
@@ -86,6 +103,13 @@ class _PooledSolver:
         """What the first MTUs of a plan change for each member."""
         stop_s = None if self._deadline_s is None else STANDING_SHARE * self._deadline_s
         return await self.pool.run(_standing, community, dict(device_kw), mtus, stop_s, urgency=URGENT)
+
+    async def least_excess(
+        self, community: Community, seconds: float, *, urgent: bool
+    ) -> Mapping[str, tuple[Floats, Floats]]:
+        """By how much limits have to give."""
+        async with asyncio.timeout(seconds):
+            return await self.pool.run(_least_excess, community, urgency=URGENT if urgent else PATIENT)
 
     def close(self) -> None:
         """End the processes."""
@@ -156,6 +180,12 @@ class DecompositionSolver(_PooledSolver):
         return await self.pool.run_within(
             _schedule_within, community, self._deadline_s, self._gap, seconds=seconds, urgency=urgency
         )
+
+
+def _least_excess(community: Community) -> Mapping[str, tuple[Floats, Floats]]:
+    from optimization.reference.excess import least_excess
+
+    return least_excess(community)
 
 
 def _dispatch(community: Community, gap: float) -> Outcome:

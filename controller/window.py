@@ -19,9 +19,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from controller import planning, problem, uplifts
+from controller import planning, relaxing, uplifts
 from controller.clock import Clock
 from controller.closing import close_books, complete
+from controller.deciding import solve_relaxed
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, WindowState
@@ -184,6 +185,8 @@ class WindowEngine:
             decision = self._too_late(row) or decision
         if isinstance(decision, str):
             return await self._fail(snapshot, decision)
+        for relaxation in decision.relaxations:
+            log.warning("window %s: %s", row.name, relaxation)
         if not await self._database.run_async(self._commit, snapshot.window, decision):
             return False
         self._on_setpoints(snapshot.microgrid.id, snapshot.window, decision.setpoints)
@@ -206,11 +209,11 @@ class WindowEngine:
         left_s = self._left_s(row)
         try:
             async with asyncio.timeout(left_s) as limit:
-                community = await asyncio.to_thread(problem.build, snapshot)
-                outcome = await self._solve(community, left_s)
+                solved = await solve_relaxed(self._solve, self._solver, snapshot, left_s, urgent=True)
+                community, outcome = solved.community, solved.outcome
                 if isinstance(outcome, Infeasible):
                     return outcome.reason
-                decision = await asyncio.to_thread(planning.decide, snapshot, community, outcome)
+                decision = await asyncio.to_thread(planning.decide, solved.snapshot, community, outcome)
         except OptimizationError as err:
             return str(err)
         except Exception as err:  # whatever it is, the fallback acts and the others go on
@@ -254,6 +257,8 @@ class WindowEngine:
             plan=plan_json(decision.plan),
             carry=json.dumps(decision.carry, sort_keys=True),
             uplifts=uplifts.to_json(decision.uplifts),
+            quality=planning.quality(decision).value,
+            relaxed=relaxing.to_json(decision.relaxations),
         ):
             return False
         salts = [self._salts(window.name, "trade", ix) for ix in range(len(decision.trades))]
@@ -278,7 +283,7 @@ class WindowEngine:
         if snapshot.window.end <= self._clock.now():
             return ()
         limits = self._limits(snapshot.microgrid.id, snapshot.window.start, snapshot.microgrid.end)
-        return fallback(connection, replace(snapshot, limits=limits))
+        return fallback(connection, relaxing.relaxed(replace(snapshot, limits=limits)))
 
     def _commit_failure(
         self,

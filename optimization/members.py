@@ -29,7 +29,7 @@ from optimization.decomposition.problem import Problem
 from optimization.decomposition.splitting import split_bounds
 from optimization.devices.thermostats import FINE
 from optimization.quantities import DeviceId, Floats, PeerId
-from optimization.reference.conflict import least_and_most_kw
+from optimization.reach import least_and_most_kw
 from optimization.undone import undone_at, undone_costs
 from optimization.uplift import loss_of
 

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection
 
+from controller import relaxing
 from controller.access import Identity, require_area
 from controller.consent import Scope
+from controller.planning import Quality
 from controller.refusals import not_found
 from controller.services import history
 from controller.services.core import Core, once, require_microgrid, require_window
@@ -18,7 +20,8 @@ from controller.services.watching import R, Subjects, Watcher
 from controller.store import calls, events, market
 from controller.wire import fields
 from controller.wire.market import certificate_message, uplift_messages
-from controller.wire.plan import read_deadline
+from controller.wire.plan import QUALITIES, read_deadline
+from controller.wire.relaxation import relaxation_messages
 from controller.wire.veto import applied
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
@@ -196,4 +199,6 @@ def clearing_message(connection: Connection, row: market.WindowRow, known: froze
         failure=row.failure,
         vetoes=applied(row.snapshot, row.microgrid, known),
         uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
+        quality=pb.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
+        limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), known),
     )

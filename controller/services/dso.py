@@ -6,6 +6,7 @@ from math import floor
 
 from sqlalchemy import Connection
 
+from controller import relaxing
 from controller.access import require_area
 from controller.limits.book import Answered
 from controller.limits.directory import Registered
@@ -21,6 +22,7 @@ from controller.services.supervising import supervise
 from controller.store import market
 from controller.wire import fields
 from controller.wire.limits import envelope_message, read_default, read_envelope, signed_message
+from controller.wire.relaxation import relaxation_messages
 from gridpact.v1 import dso_pb2 as pb
 from gridpact.v1 import dso_pb2_grpc, types_pb2
 
@@ -151,6 +153,26 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
             return pb.GetPlannedLoadResponse(
                 window=planned.name, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
             )
+
+        return await self._core.database.read_async(read)
+
+    async def ListRelaxations(self, request: pb.ListRelaxationsRequest, context: Context) -> pb.ListRelaxationsResponse:
+        """The windows in which limits could not be kept, in order of time."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        within = fields.interval("interval", request.interval) if request.HasField("interval") else None
+        page = read_page(caller, request, request.page_size, request.page_token, (int,))
+
+        def read(connection: Connection) -> pb.ListRelaxationsResponse:
+            require_microgrid(connection, caller, id_, request.parent)
+            after = None if page.after is None else int(page.after[0])
+            wanted = market.WindowFilter(after=after, within=within, relaxed=True, limit=page.size + 1)
+            shown, token = page.cut(market.decided_windows(connection, id_, wanted), lambda row: (row.start,))
+            windows = [
+                pb.RelaxedWindow(window=row.name, relaxations=relaxation_messages(relaxing.from_json(row.relaxed)))
+                for row in shown
+            ]
+            return pb.ListRelaxationsResponse(windows=windows, next_page_token=token)
 
         return await self._core.database.read_async(read)
 

@@ -80,6 +80,8 @@ class WindowRow:
     closes: int
     deadline: int
     settles: int
+    quality: str | None
+    relaxed: str | None
 
 
 def windows(connection: Connection, microgrid_id: str) -> list[WindowRow]:
@@ -201,6 +203,7 @@ class WindowFilter:
     within : those that overlap ``[start, end)``; None for all
     unfinished : only those that are not settled
     cleared : only those with a clearing
+    relaxed : only those in which limits could not be kept
     limit : as many at most; None for all
     """
 
@@ -208,6 +211,7 @@ class WindowFilter:
     within: tuple[int, int] | None = None
     unfinished: bool = False
     cleared: bool = False
+    relaxed: bool = False
     limit: int | None = None
 
 
@@ -222,6 +226,8 @@ def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFil
         query = query.where(table.c.start < wanted.within[1], table.c.end > wanted.within[0])
     if wanted.cleared:
         query = query.where(table.c.certificate.is_not(None))
+    if wanted.relaxed:
+        query = query.where(table.c.relaxed.is_not(None))
     return [WindowRow(**r._mapping) for r in connection.execute(query.order_by(table.c.start).limit(wanted.limit))]
 
 

@@ -343,6 +343,8 @@ windows = _table(
     _given("closes", "0"),
     _given("deadline", "0"),
     _given("settles", "0"),
+    Column("quality", Plain, nullable=True),
+    Column("relaxed", Plain, nullable=True),
     PrimaryKeyConstraint("name"),
     UniqueConstraint("microgrid", "start"),
     CheckConstraint(
@@ -354,7 +356,8 @@ windows = _table(
 """``source`` says which plan acts: the window's own clearing, the tail of the last one, or the failsafes.
 
 ``uplifts`` are written with the clearing; null where none were computed. ``opens``, ``closes``, ``deadline`` and
-``settles`` are the instants of ``WindowTimes``, as they were when the window was opened.
+``settles`` are the instants of ``WindowTimes``, as they were when the window was opened. ``quality`` labels the
+clearing, ``relaxed`` says which limits nobody could keep; null where there are none.
 """
 
 plans = _table(

@@ -4,13 +4,14 @@ import json
 from collections.abc import Collection
 
 from controller.microgrid import Bounds, Device, Microgrid, TariffPeriod, Window
-from controller.plan_search import Found, Origin, Quality
-from controller.planning import stated
+from controller.plan_search import Found, Origin
+from controller.planning import Quality, stated
 from controller.portfolio import Objective, Wish
 from controller.refusals import invalid, not_found, out_of_range
 from controller.snapshot import Limit
 from controller.wire import fields
 from controller.wire.market import certificate_message, read_bounds
+from controller.wire.relaxation import relaxation_messages
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import types_pb2
 
@@ -158,7 +159,7 @@ def plan_message(found: Found, wish: Wish, *, name: str, microgrid: Microgrid, s
     end = start + found.mtus * microgrid.mtu_seconds if found.mtus else microgrid.end
     message = pb.Plan(
         name=name,
-        quality=_QUALITIES[found.quality],
+        quality=QUALITIES[found.quality],
         horizon=fields.interval_message(start, end),
         net_power_w=found.net_w,
         conflict=found.conflict,
@@ -166,6 +167,7 @@ def plan_message(found: Found, wish: Wish, *, name: str, microgrid: Microgrid, s
         origin=_ORIGINS[found.origin],
         reason=found.reason,
         peak_power_w=max(found.net_w, default=0),
+        limit_relaxations=relaxation_messages(found.relaxations, wish.members),
     )
     if found.certificate is not None:
         message.certificate.CopyFrom(certificate_message(json.dumps(stated(found.certificate))))
@@ -184,7 +186,7 @@ def plan_message(found: Found, wish: Wish, *, name: str, microgrid: Microgrid, s
     return message
 
 
-_QUALITIES = {
+QUALITIES = {
     Quality.OPTIMAL: pb.PLAN_QUALITY_OPTIMAL,
     Quality.FEASIBLE: pb.PLAN_QUALITY_FEASIBLE,
     Quality.RELAXED: pb.PLAN_QUALITY_RELAXED,

@@ -61,7 +61,7 @@ def relax(community: Community) -> Relaxation | Infeasible:
         If the solver (HiGHS, or Clarabel where costs are quadratic) ends otherwise.
     """
     hours, tariff, shape = community.horizon.hours, community.tariff, (len(community.peers), community.horizon.mtus)
-    devices = _devices(community)
+    devices = relaxed_devices(community)
     rows = [
         sum((devices[device.id].power for device in peer.devices), cp.Constant(np.zeros(shape[1])))
         for peer in community.peers
@@ -83,7 +83,8 @@ def relax(community: Community) -> Relaxation | Infeasible:
     return Relaxation(lower_bound=float(problem.value), price=np.asarray(balance.dual_value, dtype=np.float64))
 
 
-def _devices(community: Community) -> dict[DeviceId, Relaxed]:
+def relaxed_devices(community: Community) -> dict[DeviceId, Relaxed]:
+    """Each device with its power, rules and cost, as expressions of one problem."""
     devices: dict[DeviceId, Relaxed] = {}
     for peer in community.peers:
         for device in in_order(peer.devices):

@@ -20,7 +20,7 @@ from optimization.community import (
     Programme,
     Thermostatic,
 )
-from optimization.reference.devices.switching import carried_in
+from optimization.devices.carried_in import carried_in
 from optimization.reference.devices.thermostatic import INSIDE_TOLERANCE_K, furthest_outside_k
 
 cp: Any = cvxpy

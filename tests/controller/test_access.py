@@ -200,6 +200,7 @@ def requests_for(site, grid):
         "dso/wires /DsoService/ListEnvelopes": {"parent": name},
         "dso/wires /DsoService/CancelEnvelope": {"name": envelope.name},
         "dso/wires /DsoService/GetPlannedLoad": {"parent": name},
+        "dso/wires /DsoService/ListRelaxations": {"parent": name},
         "dso/wires /DsoService/SetDefaultEnvelope": {"parent": name, "default_envelope": signed["envelope"]},
         "dso/wires /DsoService/ListDefaultEnvelopes": {"parent": name},
         "dso/wires /DsoService/Supervise": {"parent": name, "heartbeat_counter": 1},

@@ -18,7 +18,8 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimization.community import Generator
-from optimization.reference.devices.switching import add_switching, carried_in
+from optimization.devices.carried_in import carried_in
+from optimization.reference.devices.switching import add_switching
 from optimization.reference.devices.written import Schedule, Setting, Written
 
 TANGENTS = 33

@@ -16,25 +16,11 @@ D. Rajan, S. Takriti (2005), "Minimum up/down polytopes of the unit commitment p
 Research Report RC23628: the sums.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyomo.environ as pyo
-
-
-def forced_mtus(least: int, elapsed: int | None) -> int:
-    """The MTUs for which a run or a rest that was carried in must go on; none where nobody knows how long it lasts."""
-    return 0 if elapsed is None else max(0, least - elapsed)
-
-
-def carried_in(*, running: bool, elapsed: int | None, least_on: int, least_off: int) -> Mapping[str, int]:
-    """The MTUs at the horizon's start in which it must stay on, or off."""
-    return {
-        "stays_on": forced_mtus(least_on, elapsed) if running else 0,
-        "stays_off": 0 if running else forced_mtus(least_off, elapsed),
-    }
 
 
 def add_switching(

@@ -16,7 +16,8 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimization.community import Floats, Horizon, Thermostatic
-from optimization.reference.devices.switching import add_switching, carried_in, read_on
+from optimization.devices.carried_in import carried_in
+from optimization.reference.devices.switching import add_switching, read_on
 from optimization.reference.devices.written import Schedule, Setting, Written
 
 INSIDE_TOLERANCE_K = 1e-6

@@ -36,7 +36,9 @@ class _PlanQualityEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PlanQualit
     PLAN_QUALITY_INFEASIBLE: _PlanQuality.ValueType  # 3
     """No schedule keeps every limit; the conflict is named."""
     PLAN_QUALITY_RELAXED: _PlanQuality.ValueType  # 4
-    """Keeps every limit; tasks fall short or temperatures leave their bands, by as much as Plan.relaxations says."""
+    """Keeps every limit that can be kept; tasks fall short or temperatures leave their bands, by as much as
+    Plan.relaxations says, or somebody's limit cannot be kept by anybody, as limit_relaxations say.
+    """
 
 class PlanQuality(_PlanQuality, metaclass=_PlanQualityEnumTypeWrapper): ...
 
@@ -48,7 +50,9 @@ PLAN_QUALITY_FEASIBLE: PlanQuality.ValueType  # 2
 PLAN_QUALITY_INFEASIBLE: PlanQuality.ValueType  # 3
 """No schedule keeps every limit; the conflict is named."""
 PLAN_QUALITY_RELAXED: PlanQuality.ValueType  # 4
-"""Keeps every limit; tasks fall short or temperatures leave their bands, by as much as Plan.relaxations says."""
+"""Keeps every limit that can be kept; tasks fall short or temperatures leave their bands, by as much as
+Plan.relaxations says, or somebody's limit cannot be kept by anybody, as limit_relaxations say.
+"""
 
 class _PlanObjective:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -247,6 +251,7 @@ class Plan(message.Message):
     ORIGIN_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     PEAK_POWER_W_FIELD_NUMBER: builtins.int
+    LIMIT_RELAXATIONS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/plans/{plan}"""
     quality: PlanQuality.ValueType
@@ -276,6 +281,10 @@ class Plan(message.Message):
     def relaxations(self) -> containers.RepeatedCompositeFieldContainer[Relaxation]:
         """Where RELAXED: in order of the devices."""
 
+    @builtins.property
+    def limit_relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
+        """Where RELAXED: limits that nobody can keep, of members that were planned, of sections and of the connection point."""
+
     def __init__(
         self,
         *,
@@ -292,10 +301,11 @@ class Plan(message.Message):
         origin: PlanOrigin.ValueType = ...,
         reason: builtins.str = ...,
         peak_power_w: builtins.int = ...,
+        limit_relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "horizon", b"horizon"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "conflict", b"conflict", "horizon", b"horizon", "input_digest", b"input_digest", "name", b"name", "net_power_w", b"net_power_w", "objective", b"objective", "origin", b"origin", "peak_power_w", b"peak_power_w", "quality", b"quality", "reason", b"reason", "relaxations", b"relaxations", "schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "conflict", b"conflict", "horizon", b"horizon", "input_digest", b"input_digest", "limit_relaxations", b"limit_relaxations", "name", b"name", "net_power_w", b"net_power_w", "objective", b"objective", "origin", b"origin", "peak_power_w", b"peak_power_w", "quality", b"quality", "reason", b"reason", "relaxations", b"relaxations", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,6 +368,8 @@ class Clearing(message.Message):
     FAILURE_FIELD_NUMBER: builtins.int
     UPLIFTS_FIELD_NUMBER: builtins.int
     VETOES_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    LIMIT_RELAXATIONS_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: WindowState.ValueType
@@ -365,6 +377,8 @@ class Clearing(message.Message):
     trade_count: builtins.int
     failure: builtins.str
     """Empty unless the window failed."""
+    quality: PlanQuality.ValueType
+    """What the clearing is worth; UNSPECIFIED where there is none, and for those made before there were labels."""
     @builtins.property
     def interval(self) -> types_pb2.Interval: ...
     @builtins.property
@@ -379,6 +393,12 @@ class Clearing(message.Message):
     def vetoes(self) -> containers.RepeatedCompositeFieldContainer[AppliedVeto]:
         """What the DSO forbade when its gate closed, as far as it concerns members of whom the caller may know."""
 
+    @builtins.property
+    def limit_relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
+        """Limits that nobody could keep in this window, of sections, of the connection point, and of members of whom the caller
+        may know. Everybody else was cleared as if what cannot be changed were fixed.
+        """
+
     def __init__(
         self,
         *,
@@ -391,10 +411,12 @@ class Clearing(message.Message):
         failure: builtins.str = ...,
         uplifts: abc.Iterable[Uplift] | None = ...,
         vetoes: abc.Iterable[AppliedVeto] | None = ...,
+        quality: PlanQuality.ValueType = ...,
+        limit_relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "quality", b"quality", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

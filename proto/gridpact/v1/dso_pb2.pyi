@@ -461,6 +461,88 @@ class GetPlannedLoadResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ListRelaxationsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    """At most 1000; 100 where 0."""
+    page_token: builtins.str
+    """From an earlier answer to the same question; what is added meanwhile shifts nothing."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Windows that overlap it; absent for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RelaxedWindow(message.Message):
+    """A window in which limits could not be kept."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    RELAXATIONS_FIELD_NUMBER: builtins.int
+    window: builtins.str
+    """microgrids/{microgrid}/windows/{window}"""
+    @builtins.property
+    def relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
+        """In order of targets and time."""
+
+    def __init__(
+        self,
+        *,
+        window: builtins.str = ...,
+        relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["relaxations", b"relaxations", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListRelaxationsResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    WINDOWS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def windows(self) -> containers.RepeatedCompositeFieldContainer[RelaxedWindow]:
+        """In order of time."""
+
+    def __init__(
+        self,
+        *,
+        windows: abc.Iterable[RelaxedWindow] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class SetDefaultEnvelopeRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

@@ -75,6 +75,11 @@ class DsoServiceStub:
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.FromString,
                 _registered_method=True)
+        self.ListRelaxations = channel.unary_unary(
+                '/gridpact.v1.DsoService/ListRelaxations',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.ListRelaxationsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.ListRelaxationsResponse.FromString,
+                _registered_method=True)
         self.CreateVeto = channel.unary_unary(
                 '/gridpact.v1.DsoService/CreateVeto',
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.CreateVetoRequest.SerializeToString,
@@ -160,6 +165,14 @@ class DsoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRelaxations(self, request, context):
+        """Windows that were cleared although nobody could keep some limit, in order of time: which one, and what was kept
+        instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateVeto(self, request, context):
         """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
         gate has not closed clear without those links; everybody still buys from and sells to the grid.
@@ -225,6 +238,11 @@ def add_DsoServiceServicer_to_server(servicer, server):
                     servicer.GetPlannedLoad,
                     request_deserializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.SerializeToString,
+            ),
+            'ListRelaxations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRelaxations,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.ListRelaxationsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.ListRelaxationsResponse.SerializeToString,
             ),
             'CreateVeto': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateVeto,
@@ -459,6 +477,33 @@ class DsoService:
             '/gridpact.v1.DsoService/GetPlannedLoad',
             gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadRequest.SerializeToString,
             gridpact_dot_v1_dot_dso__pb2.GetPlannedLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRelaxations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/ListRelaxations',
+            gridpact_dot_v1_dot_dso__pb2.ListRelaxationsRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.ListRelaxationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

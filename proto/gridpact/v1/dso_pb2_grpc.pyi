@@ -61,6 +61,10 @@ class DsoServiceStub:
     """
     GetPlannedLoad: grpc.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+    ListRelaxations: grpc.UnaryUnaryMultiCallable[dso_pb2.ListRelaxationsRequest, dso_pb2.ListRelaxationsResponse]
+    """Windows that were cleared although nobody could keep some limit, in order of time: which one, and what was kept
+    instead.
+    """
     CreateVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]
     """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
     gate has not closed clear without those links; everybody still buys from and sells to the grid.
@@ -105,6 +109,10 @@ class DsoServiceAsyncStub(DsoServiceStub):
     """
     GetPlannedLoad: aio.UnaryUnaryMultiCallable[dso_pb2.GetPlannedLoadRequest, dso_pb2.GetPlannedLoadResponse]  # type: ignore[assignment]
     """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+    ListRelaxations: aio.UnaryUnaryMultiCallable[dso_pb2.ListRelaxationsRequest, dso_pb2.ListRelaxationsResponse]  # type: ignore[assignment]
+    """Windows that were cleared although nobody could keep some limit, in order of time: which one, and what was kept
+    instead.
+    """
     CreateVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]  # type: ignore[assignment]
     """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
     gate has not closed clear without those links; everybody still buys from and sells to the grid.
@@ -194,6 +202,16 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.GetPlannedLoadResponse, abc.Awaitable[dso_pb2.GetPlannedLoadResponse]]:
         """The net load of the connection point that the newest plan foresees: totals only, nobody's profile."""
+
+    @abc_1.abstractmethod
+    def ListRelaxations(
+        self,
+        request: dso_pb2.ListRelaxationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.ListRelaxationsResponse, abc.Awaitable[dso_pb2.ListRelaxationsResponse]]:
+        """Windows that were cleared although nobody could keep some limit, in order of time: which one, and what was kept
+        instead.
+        """
 
     @abc_1.abstractmethod
     def CreateVeto(

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gridpact/v1/types.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"h\n\x08Interval\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x0bPowerBounds\x12\x14\n\x07lower_w\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07upper_w\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\n\n\x08_lower_wB\n\n\x08_upper_w\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"k\n\x05Lease\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x19\n\x11heartbeat_counter\x18\x03 \x01(\x04\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"]\n\x08\x46\x61ilsafe\x12\x16\n\x0crelay_closed\x18\x01 \x01(\x08H\x00\x12\x11\n\x07power_w\x18\x02 \x01(\x03H\x00\x12\x1c\n\x12production_limit_w\x18\x03 \x01(\x03H\x00\x42\x08\n\x06\x61\x63tionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gridpact/v1/types.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"h\n\x08Interval\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x0bPowerBounds\x12\x14\n\x07lower_w\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07upper_w\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\n\n\x08_lower_wB\n\n\x08_upper_w\"\x9f\x01\n\x0fLimitRelaxation\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12(\n\x06\x62ounds\x18\x03 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\x12)\n\x07relaxed\x18\x04 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\"<\n\x06Signed\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"k\n\x05Lease\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x19\n\x11heartbeat_counter\x18\x03 \x01(\x04\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"]\n\x08\x46\x61ilsafe\x12\x16\n\x0crelay_closed\x18\x01 \x01(\x08H\x00\x12\x11\n\x07power_w\x18\x02 \x01(\x03H\x00\x12\x1c\n\x12production_limit_w\x18\x03 \x01(\x03H\x00\x42\x08\n\x06\x61\x63tionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERVAL']._serialized_end=209
   _globals['_POWERBOUNDS']._serialized_start=211
   _globals['_POWERBOUNDS']._serialized_end=292
-  _globals['_SIGNED']._serialized_start=294
-  _globals['_SIGNED']._serialized_end=354
-  _globals['_LEASE']._serialized_start=356
-  _globals['_LEASE']._serialized_end=463
-  _globals['_FAILSAFE']._serialized_start=465
-  _globals['_FAILSAFE']._serialized_end=558
+  _globals['_LIMITRELAXATION']._serialized_start=295
+  _globals['_LIMITRELAXATION']._serialized_end=454
+  _globals['_SIGNED']._serialized_start=456
+  _globals['_SIGNED']._serialized_end=516
+  _globals['_LEASE']._serialized_start=518
+  _globals['_LEASE']._serialized_end=625
+  _globals['_FAILSAFE']._serialized_start=627
+  _globals['_FAILSAFE']._serialized_end=720
 # @@protoc_insertion_point(module_scope)

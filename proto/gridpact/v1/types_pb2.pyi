@@ -74,6 +74,46 @@ class PowerBounds(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__upper_w) -> _WhichOneofReturnType__upper_w | None: ...
 
 @typing.final
+class LimitRelaxation(message.Message):
+    """A limit that nobody could keep, and what a clearing or a plan kept instead: the least that is possible. The limit itself
+    goes on to bind at run time whatever can be controlled.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    BOUNDS_FIELD_NUMBER: builtins.int
+    RELAXED_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """As Envelope.target."""
+    @builtins.property
+    def interval(self) -> Interval:
+        """Where it could not be kept."""
+
+    @builtins.property
+    def bounds(self) -> PowerBounds:
+        """What holds there, all envelopes and ratings together."""
+
+    @builtins.property
+    def relaxed(self) -> PowerBounds:
+        """What was kept instead."""
+
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        interval: Interval | None = ...,
+        bounds: PowerBounds | None = ...,
+        relaxed: PowerBounds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "interval", b"interval", "relaxed", b"relaxed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "interval", b"interval", "relaxed", b"relaxed", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Signed(message.Message):
     """A message that its author signed, so that others can check it without trusting the service."""
 

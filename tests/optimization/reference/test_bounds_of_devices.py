@@ -21,7 +21,7 @@ from optimization.community import (
     Thermostatic,
 )
 from optimization.devices import Phase, PowerRange, Progress
-from optimization.reference.conflict import least_and_most_kw
+from optimization.reach import least_and_most_kw
 from optimization.reference.dispatch import dispatch
 
 HORIZON = Horizon(mtus=4, mtu_minutes=60)
