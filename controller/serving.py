@@ -19,12 +19,8 @@ from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
 from controller.measured_solver import MeasuredSolver
 from controller.metrics import Metrics
-<<<<<<< HEAD
-from controller.quotas import Daily, Limits, Quotas
-=======
 from controller.pauses import shorten_pauses
-from controller.quotas import Limits, Quotas
->>>>>>> 37c613b (Take less of the machine for each call and driver's message)
+from controller.quotas import Daily, Limits, Quotas
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
