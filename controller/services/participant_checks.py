@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from controller.capability import Means, Store, first_excess
 from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.freezing import states_at
-from controller.microgrid import Device, DeviceState, Microgrid, Order
+from controller.microgrid import Device, DeviceState, Member, Microgrid, Order
 from controller.refusals import invalid, not_found, out_of_range
 from controller.store import registry
 from controller.store.market import WindowRow
@@ -22,12 +22,14 @@ def require_kept(
     ------
     Refusal
         NOT_FOUND for a partner that is no member; INVALID_ARGUMENT for offers that are not one for each MTU;
-        OUT_OF_RANGE for an offer above what the connection or the devices can do, with what would be possible.
+        OUT_OF_RANGE for a load above the connection, a production above its plant's rating, or an offer above what the
+        connection or the devices can do, with what would be possible.
     """
     members = {member.id: member for member in registry.members(connection, microgrid.id)}
     for partner in order.partners:
         if partner not in members:
             raise not_found(f"{microgrid.name}/members/{partner}")
+    _require_forecasts(order, members[order.member], own)
     if not order.offers:
         return
     starts = microgrid.mtus(row.start, row.end)
@@ -49,6 +51,21 @@ def require_kept(
             f"at most {excess.possible_wh}: what forecasts, ratings and stored energy allow beside the other offers"
         )
         raise out_of_range(f"order.offers[{excess.mtu}].{excess.side}", got=got, wanted=wanted)
+
+
+def _require_forecasts(order: Order, member: Member, own: Sequence[Device]) -> None:
+    """Refuse forecasts that cannot come true; the field is that of the message, whose plants are in its own order."""
+    if member.connection_w is not None:
+        for k, load in enumerate(order.load_w):
+            if load > member.connection_w:
+                wanted = f"at most {member.connection_w}: what the connection is rated for"
+                raise out_of_range(f"order.load_w[{k}]", got=str(load), wanted=wanted)
+    rated = {device.id: device.flexibility.rated_w for device in own if isinstance(device.flexibility, Plant)}
+    for number, (device, series) in enumerate(order.production.items()):
+        for k, power in enumerate(series):
+            if power > rated[device]:
+                wanted = f"at most {rated[device]}: what {device} is rated for"
+                raise out_of_range(f"order.production[{number}].available_w[{k}]", got=str(power), wanted=wanted)
 
 
 def _means(

@@ -78,6 +78,14 @@ class Answer:
     message: str = ""
     status: status_pb2.Status | None = None
 
+    def named(self) -> tuple[str, ...]:
+        """The fields that a refusal names."""
+        found, bad = [], error_details_pb2.BadRequest()
+        for detail in [] if self.status is None else self.status.details:
+            if detail.Unpack(bad):
+                found += [violation.field for violation in bad.field_violations]
+        return tuple(found)
+
     def fault(self) -> str:
         """What is wrong with it as a refusal; empty where nothing is."""
         if self.code is grpc.StatusCode.OK:

@@ -350,9 +350,10 @@ class TestMembers:
         )
 
     def test_a_forecast_beyond_the_connection_is_cut_and_fails_nobody(self, street):
+        """One that was there before the connection was rated; a new one is refused."""
+        street.order("home", 0, [900_000, 100, 100, 100])
         changed = street.operator.UpdateMember(self.update(street, "connection_w", connection_w=3000)).member
         assert changed == self.member(street, section="all", connection_w=3000)
-        street.order("home", 0, [900_000, 100, 100, 100])
         street.order("shop")
         street.live(until=street.start)
         assert street.states()[0] == "DELIVERING"

@@ -13,7 +13,7 @@ START = int(datetime(2026, 3, 2, 6, tzinfo=UTC).timestamp())
 SECTIONS = {"ada": "east", "bob": "east", "eve": "west"}
 # Watts that make no whole Wh in a quarter of an hour, so that every rounding has something to do.
 LOADS_W = {"ada": 301, "bob": 503, "eve": 707}
-SUN_W = (0, 1500, 3001, 4003, 4003, 3001, 1500, 700)
+SUN_W = (0, 1500, 3001, 4000, 4000, 3001, 1500, 700)
 NET_WH = {
     "ada": (75, -280, -400, -633, -901, -377, -160, -99),
     "bob": (126, 501, 500, 376, 127, 125, 126, 124),

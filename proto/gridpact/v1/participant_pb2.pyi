@@ -1222,7 +1222,7 @@ class ProductionForecast(message.Message):
     """microgrids/{microgrid}/members/{member}/devices/{device}"""
     @builtins.property
     def available_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """One value for each MTU of the horizon, non-negative."""
+        """One value for each MTU of the horizon, non-negative, at most what the plant is rated for."""
 
     def __init__(
         self,
@@ -1295,7 +1295,8 @@ class Order(message.Message):
     @builtins.property
     def load_w(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
         """Consumption that nobody controls, one value for each MTU from the window's start to the horizon's end; in a microgrid
-        without an end for the window at least, and for its planning at most. All series of an order are of one length.
+        without an end for the window at least, and for its planning at most. All series of an order are of one length. At
+        most what the member's connection is rated for.
         """
 
     @builtins.property

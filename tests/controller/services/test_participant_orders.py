@@ -73,6 +73,22 @@ class TestSubmitOrder:
         answer = self.refused(site, "bob", load_w=[1, 2, 3, power_w, 5, 6, 7, 8])
         assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("order.load_w[3]",))
 
+    def test_a_load_beyond_the_connection_is_refused_with_what_it_carries(self, site):
+        bob = operator_pb2.Member(name=f"{NAME}/members/bob", connection_w=600)
+        site.operator.UpdateMember(
+            operator_pb2.UpdateMemberRequest(member=bob, update_mask={"paths": ["connection_w"]}, request_id="rated")
+        )
+        self.submit(site, "bob", load_w=[600] * 8)
+        answer = self.refused(site, "bob", load_w=[1, 600, 601, 9000, 5, 6, 7, 8])
+        assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("order.load_w[2]",))
+        assert answer.descriptions == ("got '601', wanted at most 600: what the connection is rated for",)
+
+    def test_a_production_beyond_the_plants_rating_is_refused(self, site):
+        self.submit(site, "ada", production=[forecast("ada/devices/pv", [4000] * 8)])
+        answer = self.refused(site, "ada", production=[forecast("ada/devices/pv", [0, 4000, 4001, 0, 0, 0, 0, 0])])
+        assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("order.production[0].available_w[2]",))
+        assert answer.descriptions == ("got '4001', wanted at most 4000: what ada/pv is rated for",)
+
     def test_a_forecast_of_the_wrong_length_is_refused(self, site):
         answer = self.refused(site, "ada", production=[forecast("ada/devices/pv", [1] * 7)])
         assert answer.fields == ("order.production[0].available_w",)
@@ -252,8 +268,8 @@ class TestOffers:
         answer = self.refused(site, "eve", offers=offer((0, most + 1), (0, 0)))
         assert answer.fields == ("order.offers[0].buy_wh",)
 
-    def test_a_plant_sells_what_is_forecast_at_most_its_rating(self, site):
-        # 3001 W and 4003 W are forecast in the next window, of which the plant can 4000 W; the load is 301 W.
+    def test_a_plant_sells_what_is_forecast(self, site):
+        # 3001 W and 4000 W are forecast in the next window; the load is 301 W.
         wanted = offer(((3001 - 301) // 4, 0), ((4000 - 301) // 4, 0))
         request = site.order_request("ada", 1, offers=wanted)
         assert site.participant("ada").SubmitOrder(request).digest
