@@ -21,7 +21,9 @@ GRID = "grid"
 class Leaf(Record):
     """A record that is a leaf of one of its window's trees."""
 
-    __slots__ = ()
+    __slots__ = ("_hash",)
+
+    _hash: bytes  # no field of what is hashed: declared in __slots__ alone
 
     kind_name: ClassVar[str]
     """What one is called: ``trade``, ``reading`` or ``posting``."""
@@ -32,7 +34,12 @@ class Leaf(Record):
     @property
     def hash(self) -> bytes:
         """Leaf hash, 32 bytes."""
-        return hash_values_twice(self.abi_types(), self.abi_values())
+        # Leaves are compared, proven and put into trees: hashing them anew is most of what a verification takes.
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash_values_twice(self.abi_types(), self.abi_values()))
+            return self._hash
 
     @property
     def name(self) -> str:

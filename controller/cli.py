@@ -12,6 +12,7 @@ from pathlib import Path
 from controller.backup_options import add_backup
 from controller.driver_options import add_driver
 from controller.exit_codes import BAD_INPUT, OK
+from controller.journal_options import add_journal
 from controller.options import Formatter, Parser, examples
 from controller.service_options import add_pki, add_serve, add_status
 
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add_serve(commands)
     add_status(commands)
     add_backup(commands)
+    add_journal(commands)
     add_driver(commands)
     commands.add_parser(
         "verify",

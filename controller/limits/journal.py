@@ -168,6 +168,24 @@ class FileJournal:
             self._failed = str(cause)
 
 
+def inspect(path: Path) -> tuple[int, int]:
+    """How many whole records a journal's file has, and how many bytes stand after them; changes nothing.
+
+    What stands after them is a line that is being written, or that a loss of power tore.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read, or is damaged; names the line.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as err:
+        raise StoreError(f"limits journal {path}: cannot be read: {err.strerror or err}") from err
+    records, size, _ = _read(raw, path)
+    return len(records), len(raw) - size
+
+
 def _write_at(file: int, line: bytes, offset: int) -> None:
     written = 0
     while written < len(line):

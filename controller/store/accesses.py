@@ -1,6 +1,6 @@
 """The statements for the access journal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select
@@ -57,6 +57,19 @@ def entries(
         own = f"spiffe://{microgrid}/participant/{member}"
         wanted = wanted.where(or_(table.c.subject.in_((member, EVERYBODY)), table.c.identity == own))
     return [_entry(row) for row in connection.execute(wanted if count is None else wanted.limit(count))]
+
+
+def microgrids(connection: Connection) -> list[str]:
+    """Everything that has a journal, in order; identities that belong to no microgrid have one of theirs, too."""
+    return list(connection.execute(select(schema.accesses.c.microgrid).distinct().order_by("microgrid")).scalars())
+
+
+def stream(connection: Connection, microgrid: str) -> Iterator[Entry]:
+    """All entries of a microgrid's journal in order, of which there may be more than memory holds."""
+    table = schema.accesses
+    wanted = select(table).where(table.c.microgrid == microgrid).order_by(table.c.number)
+    for row in connection.execution_options(yield_per=1000).execute(wanted):
+        yield _entry(row)
 
 
 def _entry(row: Row[Any]) -> Entry:

@@ -57,6 +57,20 @@ def reading_engine(writer: Engine) -> Engine | None:
     return engine
 
 
+def looking_engine(address: str) -> Engine:
+    """An engine for somebody beside the service: it writes nothing, and leaves the database's settings alone."""
+    url = _url(address)
+    if url.get_backend_name() == "postgresql":
+        return _postgresql(url, connections=1).execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _only_look)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
 def _url(address: str) -> URL:
     url = make_url(address)
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
@@ -83,6 +97,14 @@ def _harden_sqlite(connection: DBAPIConnection, _: object) -> None:
         "recursive_triggers=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _only_look(connection: DBAPIConnection, _: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     cursor.close()
 
 

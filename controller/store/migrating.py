@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from controller.errors import StoreError
+from controller.errors import InputError, StoreError
 from controller.store import guards
 
 
@@ -29,6 +29,24 @@ def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         _compare_bytes(connection)
     guards.put_up(connection)
+
+
+def require_newest(connection: Connection) -> None:
+    """Refuse a database that is not at this version's schema.
+
+    Raises
+    ------
+    InputError
+        If it is not; says what it is.
+    """
+    with as_file(files("controller.store") / "migrations") as folder:
+        wanted = newest(folder)
+    found = MigrationContext.configure(connection).get_current_heads()
+    if found != (wanted,):
+        got = f"version {found[0]}" if found else "none"
+        raise InputError(
+            f"schema: got {got}, wanted version {wanted}, to which a start of this version's service brings"
+        )
 
 
 def newest(folder: Path) -> str:
