@@ -101,6 +101,8 @@ class Device:
     controllable : False while hard minimum times or an uninterruptible programme run, and while its driver is away
     ends : the instant from which it is controllable again, on any one clock; None where that is not known
     priority : lower gives first
+    assumed : of one that is not controllable as it does not do what it is told: what it counts as; None: as measured,
+        else its worst case
     """
 
     id: str
@@ -112,6 +114,15 @@ class Device:
     controllable: bool = True
     ends: float | None = None
     priority: int = 0
+    assumed: Span | None = None
+
+    @property
+    def worst(self) -> Span:
+        """Between which powers it may be; a failsafe or a plan beyond its ability is believed, too."""
+        return Span(
+            low_w=-max(self.ability.max_production_w, self.production_w),
+            high_w=max(self.ability.max_consumption_w, self.consumption_w),
+        )
 
     @property
     def consumption_w(self) -> int:

@@ -5,95 +5,28 @@ It needs the book, what is at hand in memory and the drivers' streams; neither s
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from dataclasses import dataclass, field, replace
 
-from controller.clamp import (
-    Ability,
-    Cap,
-    Curtailment,
-    Device,
-    Margin,
-    Planned,
-    Policy,
-    Scope,
-    Situation,
-    Span,
-    ability_of,
-    clamp,
-)
+from controller.clamp import Cap, Curtailment, Device, Margin, Policy, Situation, Span, capped, clamp
 from controller.clamp import ramp as spread
 from controller.clock import Clock, Monotonic
-from controller.composing import SignedLimit, unplanned
-from controller.flexibility import Flexibility, Generator, Programme, Relay, Thermostat
+from controller.commands import Response
+from controller.composing import SignedLimit
+from controller.limits.conduct import Conduct, Sight
 from controller.limits.directory import Registered
+from controller.limits.drivers import Declared, Drivers
 from controller.limits.forecasts import Forecasts
 from controller.limits.limits import Limits
+from controller.limits.situating import Surveyor, span_of
 from controller.limits.status import Kept, members_under
 from controller.limits.values import Signature
-from controller.microgrid import Device as OwnDevice
-from controller.microgrid import DeviceState, Member, SetpointKind
 
 log = logging.getLogger(__name__)
 
 RETURN_S = 60.0
 """Seconds over which all that was curtailed comes back."""
-FRESH_S = 30.0
-"""Seconds after its arrival during which a device's telemetry counts; a lease's half."""
-
-
-class Target(Protocol):
-    """What a device is to do: a kind of setpoint and its value."""
-
-    @property
-    def kind(self) -> SetpointKind:
-        """Relay, power or production limit."""
-
-    @property
-    def value(self) -> int:
-        """0 or 1 for a relay, else W."""
-
-
-class Seen(Protocol):
-    """A device's telemetry and when it came."""
-
-    @property
-    def state(self) -> DeviceState:
-        """What it said."""
-
-    @property
-    def arrived(self) -> float:
-        """Seconds of the steady clock."""
-
-
-class Declared(Protocol):
-    """What a driver said of its device."""
-
-    @property
-    def failsafe(self) -> Target | None:
-        """What the device does when nobody tells it anything; None where that was not said."""
-
-
-class Drivers(Protocol):
-    """The drivers' streams."""
-
-    def planned(self, microgrid: str, device: str) -> Target | None:
-        """What a device is to do now before any limit; None leaves it to its failsafe."""
-
-    def connected(self, microgrid: str) -> frozenset[str]:
-        """The devices with an open stream."""
-
-    def observed(self, microgrid: str) -> Mapping[str, Seen]:
-        """The newest telemetry by device."""
-
-    def failsafes(self, microgrid: str) -> Mapping[str, Declared]:
-        """By device what its driver declared, where it ever did."""
-
-    def push(self, microgrid: str, devices: frozenset[str]) -> None:
-        """Tell devices at once what changed for them."""
-
-    def looked(self, microgrid: str) -> None:
-        """Answer who waited to be told until it was decided what limits leave to it."""
+NOTHING = Cap(max_consumption_w=0, max_production_w=0)
+"""For a device that is registered no more: it is told to do nothing for as long as anybody holds its stream."""
 
 
 @dataclass(slots=True)
@@ -102,7 +35,8 @@ class _Area:
 
     caps: dict[str, Cap | None] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conduct: Conduct = field(default_factory=Conduct)
     at: float | None = None
     carried_w: float = 0.0
 
@@ -132,8 +66,8 @@ class Enforcer:
         on_change: Callable[[str, int], None] | None = None,
     ) -> None:
         self._on_change = on_change
-        self._book, self._directory, self._live = limits.book, limits.directory, limits.live
-        self._forecasts = forecasts
+        self._book, self._directory = limits.book, limits.directory
+        self._surveyor = Surveyor(limits=limits, forecasts=forecasts, drivers=drivers, clock=clock, monotonic=monotonic)
         self._drivers = drivers
         self._clock = clock
         self._monotonic = monotonic
@@ -191,18 +125,35 @@ class Enforcer:
         known = self._directory.get(microgrid)
         area = self._areas.setdefault(microgrid, _Area())
         if known is None or not (self._book.targets(microgrid) or area.caps):
+            self._surveyor.forget(microgrid)
             return
         declared = self._drivers.failsafes(microgrid)
-        situation = self._situation(known, declared)
+        surveyed = self._surveyor.survey(known, declared)
+        situation, area.names = surveyed.situation, surveyed.names
         window = str(int(self._clock.now()) // (known.microgrid.window_minutes * 60))
-        found = clamp(situation, policy=self._policy, margin=self._margin, salt=window)
         now = self._monotonic.now()
         elapsed = RETURN_S if area.at is None else now - area.at
         total = sum(device.ability.max_consumption_w + device.ability.max_production_w for device in situation.devices)
         # What is less than a watt waits, or looks in quick succession would hold everything down.
         rise_w = total * min(1.0, elapsed / RETURN_S) + area.carried_w
         area.carried_w = rise_w - int(rise_w)
-        caps = spread(area.caps, found.caps, situation.devices, rise_w=int(rise_w), salt=window)
+
+        def returned(wanted: Mapping[str, Cap | None]) -> dict[str, Cap | None]:
+            return spread(area.caps, wanted, situation.devices, rise_w=int(rise_w), salt=window)
+
+        found = clamp(situation, policy=self._policy, margin=self._margin, salt=window)
+        caps = returned(found.caps)
+        told = {device.id: _told(device, caps.get(device.id)) for device in situation.devices if device.controllable}
+        doubts = self._doubts(microgrid, area.conduct, situation, declared, told)
+        if doubts:
+            # They are told what would be left to them if they did as told; others get what is left as they are.
+            asked = found
+            found = clamp(_without(situation, doubts), policy=self._policy, margin=self._margin, salt=window)
+            caps = returned({**found.caps, **{id_: asked.caps[id_] for id_ in doubts}})
+            told = {id_: _told(device, caps.get(id_)) for device in situation.devices if (id_ := device.id) in told}
+        area.conduct.note(told, now)
+        area.conduct.keep({device.id for device in known.devices})
+        caps |= dict.fromkeys(surveyed.gone & self._drivers.connected(microgrid), NOTHING)
         changed = frozenset(id_ for id_ in {*caps, *area.caps} if caps.get(id_) != area.caps.get(id_))
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
         excess = self._failsafe_excess(known, situation, declared)
@@ -211,6 +162,36 @@ class Enforcer:
             self._drivers.push(microgrid, changed)
             if self._on_change is not None:
                 self._on_change(microgrid, len(changed & area.caps.keys()))
+
+    def _doubts(
+        self,
+        microgrid: str,
+        conduct: Conduct,
+        situation: Situation,
+        declared: Mapping[str, Declared],
+        told: Mapping[str, Span],
+    ) -> dict[str, Span]:
+        """What devices may be doing that do not do what they are told, by id."""
+        responses, observed = self._drivers.responses(microgrid), self._drivers.observed(microgrid)
+        doubts = {}
+        for device in situation.devices:
+            span = told.get(device.id)
+            response = responses.get(device.id, Response.NOTHING)
+            if span is None or conduct.is_plain(device.id, span, device.measured_w, response):
+                continue
+            measured = None if device.measured_w is None else (device.measured_w, observed[device.id].arrived)
+            said = declared.get(device.id)
+            sight = Sight(
+                told=span,
+                worst=device.worst,
+                failsafe=span_of(device.ability, None if said is None else said.failsafe),
+                measured=measured,
+                response=response,
+            )
+            doubt = conduct.doubt(device.id, sight)
+            if doubt is not None:
+                doubts[device.id] = doubt
+        return doubts
 
     def _failsafe_excess(
         self, known: Registered, situation: Situation, declared: Mapping[str, Declared]
@@ -222,9 +203,9 @@ class Enforcer:
             lows[scope.name], highs[scope.name] = scope.uncontrolled.low_w, scope.uncontrolled.high_w
         for device in situation.devices:
             said = declared.get(device.id)
-            low, high = _failsafe_w(device.ability, None if said is None else said.failsafe)
-            lows[device.scope] += low
-            highs[device.scope] += high
+            span = span_of(device.ability, None if said is None else said.failsafe)
+            lows[device.scope] += span.low_w
+            highs[device.scope] += span.high_w
         excess = {}
         for target in self._book.targets(grid.id):
             band = self._book.stated(grid.id, target)
@@ -234,131 +215,22 @@ class Enforcer:
             excess[target] = max(0, above, below)
         return excess
 
-    def _situation(self, known: Registered, declared: Mapping[str, Declared]) -> Situation:
-        grid = known.microgrid
-        area = self._areas[grid.id]
-        now = self._clock.now()
-        area.names = {}
-        scopes = []
-        for target, parent in _tree(known):
-            band = self._book.effective(grid.id, target, now)
-            area.names[target] = tuple(name for name in (band.binding_lower, band.binding_upper) if name)
-            measured = self._live.fresh(grid.id, target)
-            scopes.append(
-                Scope(
-                    name=target,
-                    parent=parent,
-                    lower_w=band.lower_w,
-                    upper_w=band.upper_w,
-                    measured_w=None if measured is None else measured.power_w,
-                )
-            )
-        members = {f"{grid.name}/members/{member.id}": member for member in known.members}
-        scopes = [
-            scope
-            if scope.name not in members
-            else Scope(
-                name=scope.name,
-                parent=scope.parent,
-                lower_w=scope.lower_w,
-                upper_w=scope.upper_w,
-                measured_w=scope.measured_w,
-                uncontrolled=self._assumed(grid.id, members[scope.name], now),
-            )
-            for scope in scopes
-        ]
-        connected, observed = self._drivers.connected(grid.id), self._drivers.observed(grid.id)
-        devices = tuple(
-            self._device(known, device, declared.get(device.id), connected, observed.get(device.id))
-            for device in known.devices
-        )
-        return Situation(scopes=tuple(scopes), devices=devices)
 
-    def _assumed(self, microgrid: str, member: Member, now: float) -> Span:
-        """What a member may draw and feed in beside its devices where its meter does not say.
-
-        Its connection's rating where it has one; else what it forecast in its order. A member without either, that
-        is one that neither orders nor is rated, counts as nothing: give it a rating.
-        """
-        rated_w, feed_in_w = getattr(member, "connection_w", None), getattr(member, "feed_in_w", None)
-        load_w = self._forecasts.load_w(microgrid, member.id, now)
-        high = rated_w if rated_w is not None else (load_w or 0)
-        low = -feed_in_w if feed_in_w is not None else 0
-        return Span(low_w=min(low, high), high_w=high)
-
-    def _device(
-        self,
-        known: Registered,
-        device: OwnDevice,
-        declared: Declared | None,
-        connected: frozenset[str],
-        seen: Seen | None,
-    ) -> Device:
-        grid = known.microgrid
-        target = self._drivers.planned(grid.id, device.id)
-        if target is None and declared is not None:
-            target = declared.failsafe
-        if target is None:
-            target = unplanned(device.flexibility)
-        fresh = seen is not None and self._monotonic.now() - seen.arrived <= FRESH_S
-        state = seen.state if seen is not None and fresh else None
-        held_until = None if seen is None else _held_until(device.flexibility, seen.state)
-        held = held_until is not None and self._clock.now() < held_until
-        running = isinstance(device.flexibility, Programme) and state is not None and state.on
-        return Device(
-            id=device.id,
-            scope=f"{grid.name}/members/{device.member}",
-            ability=ability_of(device.flexibility),
-            planned=None if target is None else Planned(kind=target.kind, value=target.value),
-            measured_w=None if state is None else state.power_w,
-            # A cycle that was begun is not interrupted, nor a least time that is hard; who is away cannot be told, nor
-            # can one without a plan whose failsafe nobody knows: it does what it does.
-            controllable=device.id in connected and target is not None and not running and not held,
-            ends=held_until if held and not running else None,
-        )
+def _told(device: Device, cap: Cap | None) -> Span:
+    """Between which powers a device is that does what it is told under a cap."""
+    planned = device.planned
+    if planned is not None and cap is not None:
+        planned = capped(planned, cap, device.ability)
+    return span_of(device.ability, planned)
 
 
-def _failsafe_w(ability: Ability, failsafe: Target | None) -> tuple[int, int]:
-    """Between which powers a device is in its failsafe; anything that it can where nobody said."""
-    if failsafe is None:
-        return -ability.max_production_w, ability.max_consumption_w
-    match failsafe.kind:
-        case SetpointKind.RELAY:
-            return (-ability.max_production_w, ability.max_consumption_w) if failsafe.value else (0, 0)
-        case SetpointKind.POWER:
-            return min(0, failsafe.value), max(0, failsafe.value)
-        case SetpointKind.PRODUCTION_LIMIT:
-            return -min(failsafe.value, ability.max_production_w), 0
-        case never:
-            assert_never(never)
-
-
-def _held_until(flexibility: Flexibility, state: DeviceState) -> float | None:
-    """Until when a device has to stay on, or off, whatever a limit says; None where it has not."""
-    match flexibility:
-        case Relay(hard_minimum_times=True, min_on_s=on_s, min_off_s=off_s):
-            pass
-        case Thermostat(hard_minimum_times=True, min_on_s=on_s, min_off_s=off_s):
-            pass
-        case Generator(hard_minimum_times=True, min_up_s=on_s, min_down_s=off_s):
-            pass
-        case _:
-            return None
-    # One that does not say since when counts as if it had just switched.
-    return state.instant + max(0, (on_s if state.on else off_s) - (state.held_s or 0))
-
-
-def _tree(known: Registered) -> list[tuple[str, str | None]]:
-    """All targets of a microgrid, each with the one around it."""
-    name = known.microgrid.name
-    transformer = f"{name}/transformer"
-    sections = sorted({member.section for member in known.members})
-    return [
-        (name, None),
-        (transformer, name),
-        *((f"{name}/sections/{section}", transformer) for section in sections),
-        *((f"{name}/members/{member.id}", f"{name}/sections/{member.section}") for member in known.members),
-    ]
+def _without(situation: Situation, doubts: Mapping[str, Span]) -> Situation:
+    """The same with some devices out of reach, each somewhere between two powers."""
+    devices = tuple(
+        replace(device, controllable=False, assumed=doubts[device.id]) if device.id in doubts else device
+        for device in situation.devices
+    )
+    return replace(situation, devices=devices)
 
 
 def _kept(
