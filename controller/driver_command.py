@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import math
 import sys
 
@@ -18,6 +19,8 @@ LONGEST_WAIT_S = 600
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked; returns the exit code."""
+    # What libraries log arrives as an error of the device, which is said in one line.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
     try:
         return asyncio.run(_check(arguments))
     except DriverError as err:

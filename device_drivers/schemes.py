@@ -32,6 +32,7 @@ class Own:
 OWN = MappingProxyType(
     {
         "kasa": Own(factory="device_drivers.kasa.driver:KasaDriver"),
+        "modbus": Own(factory="device_drivers.modbus.driver:ModbusDriver", extra="modbus"),
         "simulated": Own(factory="device_drivers.simulated.driver:SimulatedDriver"),
     }
 )
