@@ -102,6 +102,7 @@ def _demand(
             demand.add_deliveries(connection, microgrid.id, found)
             payments += [
                 Payment(
+                    dso=event.holder,
                     aggregator=offer.aggregator,
                     reference=f"{event.id} {offer.id} {one.mtu_start}",
                     amount_micro=one.amount_micro,

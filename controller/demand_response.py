@@ -7,7 +7,7 @@ a service that was down meanwhile takes it up where it is.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from controller.microgrid import Bounds
@@ -49,7 +49,8 @@ class DemandEvent:
     reason : for people
     holder : the id of the DSO that asks
     created : Unix seconds
-    baseline : Wh of each member under the target in each MTU, as planned before the request
+    baseline : Wh of each member under the target in each MTU that deliveries are measured against; see ``baseline``
+    planned : the same as it was planned before the request; empty where that is the baseline
     cancelled : whether the DSO took it back
     payload, signature, key_id : as the DSO signed it
     """
@@ -66,6 +67,7 @@ class DemandEvent:
     holder: str
     created: int
     baseline: Mapping[str, tuple[int, ...]]
+    planned: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     cancelled: bool = False
     payload: bytes
     signature: bytes
@@ -74,6 +76,10 @@ class DemandEvent:
     def of(self, members: Sequence[str]) -> tuple[int, ...]:
         """The baseline of some members together."""
         return tuple(sum(column) for column in zip(*(self.baseline[member] for member in members), strict=True))
+
+    def as_planned(self) -> tuple[int, ...]:
+        """What the target was to take as planned, all members together."""
+        return tuple(sum(column) for column in zip(*(self.planned or self.baseline).values(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +148,12 @@ def state(event: DemandEvent, *, offers: int, accepted: int, verified: bool, now
 
 
 def bounds(event: DemandEvent, accepted_w: int, mtu_seconds: int) -> tuple[Bounds, ...]:
-    """What acceptance makes of the target's net power in each MTU: the baseline less, or more, what was accepted."""
+    """What acceptance makes of the target's net power in each MTU: what was planned less, or more, what was accepted.
+
+    Not what is paid against: who did not offer shall not be bound by a figure that is low so that nobody is overpaid.
+    """
     periods = []
-    for k, energy_wh in enumerate(event.of(sorted(event.baseline))):
+    for k, energy_wh in enumerate(event.as_planned()):
         power_w = energy_wh * SECONDS_PER_HOUR // mtu_seconds
         start = event.start + k * mtu_seconds
         lower, upper = None, None

@@ -28,7 +28,7 @@ class Posting:
 
     Attributes
     ----------
-    account : a member's id, ``grid``, ``dso``, ``community`` or ``aggregator:{id}``
+    account : a member's id, ``grid``, ``dso``, ``community``, ``dso:{id}`` or ``aggregator:{id}``
     kind : TRADE, NETWORK_CHARGE, UPLIFT, IMBALANCE or DEMAND_RESPONSE
     reference : the trade's index, ``uplift``, member and MTU of an imbalance, or event, offer and MTU
     amount_micro : micro-currency; positive is received, negative is paid
@@ -42,8 +42,9 @@ class Posting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """What the DSO owes an aggregator for an MTU of an offer; ``reference`` names them."""
+    """What a DSO owes an aggregator for an MTU of an offer; ``reference`` names them."""
 
+    dso: str
     aggregator: str
     reference: str
     amount_micro: int
@@ -64,12 +65,13 @@ def settle(
     trades : in the order of their indices
     metered : Wh that each member took, by member and MTU; complete
     uplift_micro : what each member receives (positive) or contributes, by member; None where there are no uplifts
-    demand : what the DSO pays for demand response
+    demand : what DSOs pay for demand response
     """
     postings = [*pay_trades(microgrid, trades), *_pay_uplifts(uplift_micro or {})]
     for payment in demand:
         account = f"{AGGREGATOR_ACCOUNT}:{payment.aggregator}"
-        postings += _transfer(DSO_ACCOUNT, account, "DEMAND_RESPONSE", payment.reference, payment.amount_micro)
+        payer = f"{DSO_ACCOUNT}:{payment.dso}"
+        postings += _transfer(payer, account, "DEMAND_RESPONSE", payment.reference, payment.amount_micro)
     books = _Books.of(trades)
     for (member, mtu), energy in sorted(metered.items(), key=lambda item: (item[0][1], item[0][0])):
         postings += _pay_imbalance(microgrid, books, member, mtu, energy)

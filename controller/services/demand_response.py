@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from controller import baseline, demand_limits
+from controller import demand_limits
 from controller.access import Identity, Role, require_area
+from controller.baseline import Wanted, baselines
 from controller.consent import Scope
 from controller.demand_response import Delivery, DemandEvent, DemandOffer, EventState, state
-from controller.microgrid import Microgrid
+from controller.microgrid import Member, Microgrid
 from controller.refusals import conflict, not_found, not_now, out_of_range
 from controller.services.core import Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
@@ -54,12 +55,13 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
             members = _under(connection, microgrid, event.target)
             if demand.event(connection, id_, event.id) is not None:
                 raise conflict("ALREADY_EXISTS", f"{request.parent}/events/{event.id}: exists already")
-            found = baseline.baseline(connection, microgrid, members, event.start, event.end)
+            wanted = Wanted(members=members, start=event.start, end=event.end, direction=event.direction)
+            found = baselines(connection, microgrid, wanted, now)
             if isinstance(found, int):
                 raise not_now(
                     "NO_BASELINE", f"event.interval: nothing is planned yet for the MTU that starts at {found} s"
                 )
-            event = replace(event, baseline=found)
+            event = replace(event, baseline=found.paid, planned=found.planned)
             demand.add_event(connection, id_, event)
             return pb.CreateEventResponse(event=self._message(connection, caller, id_, event))
 
@@ -272,11 +274,11 @@ def _event(connection: Connection, microgrid: str, id_: str, name: str) -> Deman
     return event
 
 
-def _under(connection: Connection, microgrid: Microgrid, target: str) -> list[str]:
+def _under(connection: Connection, microgrid: Microgrid, target: str) -> list[Member]:
     """The members whose power a target sums."""
     members = registry.members(connection, microgrid.id)
     found = [
-        member.id
+        member
         for member in members
         if target
         in {microgrid.name, f"{microgrid.name}/sections/{member.section}", f"{microgrid.name}/members/{member.id}"}

@@ -17,6 +17,7 @@ def add_event(connection: Connection, microgrid: str, event: DemandEvent) -> Non
     values = asdict(event) | {
         "direction": event.direction.value,
         "baseline": baseline_json(event.baseline),
+        "planned": baseline_json(event.planned) if event.planned else "",
         "cancelled": int(event.cancelled),
     }
     connection.execute(schema.demand_events.insert().values(microgrid=microgrid, **values))
@@ -114,7 +115,8 @@ def _event(row: Row[Any]) -> DemandEvent:
     values = dict(row._mapping)
     del values["microgrid"]
     values["direction"] = Direction(values["direction"])
-    values["baseline"] = {member: tuple(series) for member, series in json.loads(values["baseline"]).items()}
+    for name in ("baseline", "planned"):
+        values[name] = {member: tuple(series) for member, series in json.loads(values[name] or "{}").items()}
     values["cancelled"] = bool(values["cancelled"])
     return DemandEvent(**values)
 

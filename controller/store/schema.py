@@ -639,11 +639,14 @@ demand_events = _table(
     _bytes("payload"),
     _bytes("signature"),
     _text("key_id"),
+    Column("planned", Plain, nullable=False, server_default=""),
     PrimaryKeyConstraint("microgrid", "id"),
     CheckConstraint('"end" > start AND offer_deadline <= start', name="interval"),
     CheckConstraint("direction IN ('REDUCE','INCREASE')", name="direction"),
 )
-"""What the DSO asked for, with the baseline of each member as JSON, frozen before the request."""
+"""What the DSO asked for, with the baseline of each member as JSON, frozen before the request; ``planned`` is what was
+cleared or foreseen of each, empty where that is the baseline.
+"""
 
 demand_offers = _table(
     "demand_offers",

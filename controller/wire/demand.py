@@ -125,6 +125,7 @@ def event_message(event: DemandEvent, state: EventState, *, accepted_w: int, bas
         create_time=fields.timestamp(event.created),
         signed_event=types_pb2.Signed(payload=event.payload, signature=event.signature, key_id=event.key_id),
         baseline_wh=event.of(sorted(event.baseline)) if baseline else (),
+        planned_wh=event.as_planned() if baseline else (),
         baseline_digest=baseline_digest(event.baseline),
         accepted_w=accepted_w,
     )

@@ -26,55 +26,55 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gridpact/v1/demand_response.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\xfb\x01\n\x0b\x44\x65mandEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\'\n\x08interval\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12/\n\tdirection\x18\x04 \x01(\x0e\x32\x1c.gridpact.v1.DemandDirection\x12\x0f\n\x07power_w\x18\x05 \x01(\x03\x12\x1f\n\x17price_cap_micro_per_kwh\x18\x06 \x01(\x03\x12\x32\n\x0eoffer_deadline\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\x82\x02\n\x11\x44\x65mandEventRecord\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.DemandEvent\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gridpact.v1.EventState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0csigned_event\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x13\n\x0b\x62\x61seline_wh\x18\x05 \x03(\x03\x12\x17\n\x0f\x62\x61seline_digest\x18\x06 \x01(\x0c\x12\x12\n\naccepted_w\x18\x07 \x01(\x03\"Z\n\x0b\x44\x65mandOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\x12\x1b\n\x13price_micro_per_kwh\x18\x04 \x01(\x03\"\x9f\x01\n\x0e\x44\x65mandDelivery\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x13\n\x0b\x62\x61seline_wh\x18\x02 \x01(\x03\x12\x12\n\nmetered_wh\x18\x03 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\x04 \x01(\x03\x12\x0f\n\x07paid_wh\x18\x05 \x01(\x03\x12\x14\n\x0c\x61mount_micro\x18\x06 \x01(\x03\"\x86\x02\n\x11\x44\x65mandOfferRecord\x12\'\n\x05offer\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.DemandOffer\x12\x12\n\naggregator\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\naccepted_w\x18\x04 \x01(\x03\x12)\n\x0csigned_offer\x18\x05 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x13\n\x0b\x62\x61seline_wh\x18\x06 \x03(\x03\x12/\n\ndeliveries\x18\x07 \x03(\x0b\x32\x1b.gridpact.v1.DemandDelivery\"\\\n\x12\x43reateEventRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\"\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13\x43reateEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"\x1f\n\x0fGetEventRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"J\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x12ListEventsResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x12\x43\x61ncelEventRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x13\x43\x61ncelEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"\\\n\x12SubmitOfferRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\"\n\x05offer\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13SubmitOfferResponse\x12-\n\x05offer\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord\"J\n\x11ListOffersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x12ListOffersResponse\x12.\n\x06offers\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x12\x41\x63\x63\x65ptOfferRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13\x41\x63\x63\x65ptOfferResponse\x12-\n\x05offer\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord*o\n\x0f\x44\x65mandDirection\x12 \n\x1c\x44\x45MAND_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45MAND_DIRECTION_REDUCE\x10\x01\x12\x1d\n\x19\x44\x45MAND_DIRECTION_INCREASE\x10\x02*\xf4\x01\n\nEventState\x12\x1b\n\x17\x45VENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATE_REQUESTED\x10\x01\x12\x17\n\x13\x45VENT_STATE_OFFERED\x10\x02\x12\x18\n\x14\x45VENT_STATE_ACCEPTED\x10\x03\x12\x16\n\x12\x45VENT_STATE_ACTIVE\x10\x04\x12\x15\n\x11\x45VENT_STATE_ENDED\x10\x05\x12\x18\n\x14\x45VENT_STATE_VERIFIED\x10\x06\x12\x17\n\x13\x45VENT_STATE_EXPIRED\x10\x07\x12\x19\n\x15\x45VENT_STATE_CANCELLED\x10\x08\x32\xc6\x04\n\x15\x44\x65mandResponseService\x12P\n\x0b\x43reateEvent\x12\x1f.gridpact.v1.CreateEventRequest\x1a .gridpact.v1.CreateEventResponse\x12G\n\x08GetEvent\x12\x1c.gridpact.v1.GetEventRequest\x1a\x1d.gridpact.v1.GetEventResponse\x12M\n\nListEvents\x12\x1e.gridpact.v1.ListEventsRequest\x1a\x1f.gridpact.v1.ListEventsResponse\x12P\n\x0b\x43\x61ncelEvent\x12\x1f.gridpact.v1.CancelEventRequest\x1a .gridpact.v1.CancelEventResponse\x12P\n\x0bSubmitOffer\x12\x1f.gridpact.v1.SubmitOfferRequest\x1a .gridpact.v1.SubmitOfferResponse\x12M\n\nListOffers\x12\x1e.gridpact.v1.ListOffersRequest\x1a\x1f.gridpact.v1.ListOffersResponse\x12P\n\x0b\x41\x63\x63\x65ptOffer\x12\x1f.gridpact.v1.AcceptOfferRequest\x1a .gridpact.v1.AcceptOfferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gridpact/v1/demand_response.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\xfb\x01\n\x0b\x44\x65mandEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\'\n\x08interval\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12/\n\tdirection\x18\x04 \x01(\x0e\x32\x1c.gridpact.v1.DemandDirection\x12\x0f\n\x07power_w\x18\x05 \x01(\x03\x12\x1f\n\x17price_cap_micro_per_kwh\x18\x06 \x01(\x03\x12\x32\n\x0eoffer_deadline\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\x96\x02\n\x11\x44\x65mandEventRecord\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.DemandEvent\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gridpact.v1.EventState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0csigned_event\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x13\n\x0b\x62\x61seline_wh\x18\x05 \x03(\x03\x12\x17\n\x0f\x62\x61seline_digest\x18\x06 \x01(\x0c\x12\x12\n\naccepted_w\x18\x07 \x01(\x03\x12\x12\n\nplanned_wh\x18\x08 \x03(\x03\"Z\n\x0b\x44\x65mandOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07members\x18\x02 \x03(\t\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\x12\x1b\n\x13price_micro_per_kwh\x18\x04 \x01(\x03\"\x9f\x01\n\x0e\x44\x65mandDelivery\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x13\n\x0b\x62\x61seline_wh\x18\x02 \x01(\x03\x12\x12\n\nmetered_wh\x18\x03 \x01(\x03\x12\x14\n\x0c\x64\x65livered_wh\x18\x04 \x01(\x03\x12\x0f\n\x07paid_wh\x18\x05 \x01(\x03\x12\x14\n\x0c\x61mount_micro\x18\x06 \x01(\x03\"\x86\x02\n\x11\x44\x65mandOfferRecord\x12\'\n\x05offer\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.DemandOffer\x12\x12\n\naggregator\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\naccepted_w\x18\x04 \x01(\x03\x12)\n\x0csigned_offer\x18\x05 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x13\n\x0b\x62\x61seline_wh\x18\x06 \x03(\x03\x12/\n\ndeliveries\x18\x07 \x03(\x0b\x32\x1b.gridpact.v1.DemandDelivery\"\\\n\x12\x43reateEventRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\"\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13\x43reateEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"\x1f\n\x0fGetEventRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x10GetEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"J\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x12ListEventsResponse\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x12\x43\x61ncelEventRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x13\x43\x61ncelEventResponse\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandEventRecord\"\\\n\x12SubmitOfferRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\"\n\x05offer\x18\x02 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13SubmitOfferResponse\x12-\n\x05offer\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord\"J\n\x11ListOffersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x12ListOffersResponse\x12.\n\x06offers\x18\x01 \x03(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x12\x41\x63\x63\x65ptOfferRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"D\n\x13\x41\x63\x63\x65ptOfferResponse\x12-\n\x05offer\x18\x01 \x01(\x0b\x32\x1e.gridpact.v1.DemandOfferRecord*o\n\x0f\x44\x65mandDirection\x12 \n\x1c\x44\x45MAND_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45MAND_DIRECTION_REDUCE\x10\x01\x12\x1d\n\x19\x44\x45MAND_DIRECTION_INCREASE\x10\x02*\xf4\x01\n\nEventState\x12\x1b\n\x17\x45VENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATE_REQUESTED\x10\x01\x12\x17\n\x13\x45VENT_STATE_OFFERED\x10\x02\x12\x18\n\x14\x45VENT_STATE_ACCEPTED\x10\x03\x12\x16\n\x12\x45VENT_STATE_ACTIVE\x10\x04\x12\x15\n\x11\x45VENT_STATE_ENDED\x10\x05\x12\x18\n\x14\x45VENT_STATE_VERIFIED\x10\x06\x12\x17\n\x13\x45VENT_STATE_EXPIRED\x10\x07\x12\x19\n\x15\x45VENT_STATE_CANCELLED\x10\x08\x32\xc6\x04\n\x15\x44\x65mandResponseService\x12P\n\x0b\x43reateEvent\x12\x1f.gridpact.v1.CreateEventRequest\x1a .gridpact.v1.CreateEventResponse\x12G\n\x08GetEvent\x12\x1c.gridpact.v1.GetEventRequest\x1a\x1d.gridpact.v1.GetEventResponse\x12M\n\nListEvents\x12\x1e.gridpact.v1.ListEventsRequest\x1a\x1f.gridpact.v1.ListEventsResponse\x12P\n\x0b\x43\x61ncelEvent\x12\x1f.gridpact.v1.CancelEventRequest\x1a .gridpact.v1.CancelEventResponse\x12P\n\x0bSubmitOffer\x12\x1f.gridpact.v1.SubmitOfferRequest\x1a .gridpact.v1.SubmitOfferResponse\x12M\n\nListOffers\x12\x1e.gridpact.v1.ListOffersRequest\x1a\x1f.gridpact.v1.ListOffersResponse\x12P\n\x0b\x41\x63\x63\x65ptOffer\x12\x1f.gridpact.v1.AcceptOfferRequest\x1a .gridpact.v1.AcceptOfferResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.demand_response_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEMANDDIRECTION']._serialized_start=2181
-  _globals['_DEMANDDIRECTION']._serialized_end=2292
-  _globals['_EVENTSTATE']._serialized_start=2295
-  _globals['_EVENTSTATE']._serialized_end=2539
+  _globals['_DEMANDDIRECTION']._serialized_start=2201
+  _globals['_DEMANDDIRECTION']._serialized_end=2312
+  _globals['_EVENTSTATE']._serialized_start=2315
+  _globals['_EVENTSTATE']._serialized_end=2559
   _globals['_DEMANDEVENT']._serialized_start=109
   _globals['_DEMANDEVENT']._serialized_end=360
   _globals['_DEMANDEVENTRECORD']._serialized_start=363
-  _globals['_DEMANDEVENTRECORD']._serialized_end=621
-  _globals['_DEMANDOFFER']._serialized_start=623
-  _globals['_DEMANDOFFER']._serialized_end=713
-  _globals['_DEMANDDELIVERY']._serialized_start=716
-  _globals['_DEMANDDELIVERY']._serialized_end=875
-  _globals['_DEMANDOFFERRECORD']._serialized_start=878
-  _globals['_DEMANDOFFERRECORD']._serialized_end=1140
-  _globals['_CREATEEVENTREQUEST']._serialized_start=1142
-  _globals['_CREATEEVENTREQUEST']._serialized_end=1234
-  _globals['_CREATEEVENTRESPONSE']._serialized_start=1236
-  _globals['_CREATEEVENTRESPONSE']._serialized_end=1304
-  _globals['_GETEVENTREQUEST']._serialized_start=1306
-  _globals['_GETEVENTREQUEST']._serialized_end=1337
-  _globals['_GETEVENTRESPONSE']._serialized_start=1339
-  _globals['_GETEVENTRESPONSE']._serialized_end=1404
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1406
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1480
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1482
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1575
-  _globals['_CANCELEVENTREQUEST']._serialized_start=1577
-  _globals['_CANCELEVENTREQUEST']._serialized_end=1631
-  _globals['_CANCELEVENTRESPONSE']._serialized_start=1633
-  _globals['_CANCELEVENTRESPONSE']._serialized_end=1701
-  _globals['_SUBMITOFFERREQUEST']._serialized_start=1703
-  _globals['_SUBMITOFFERREQUEST']._serialized_end=1795
-  _globals['_SUBMITOFFERRESPONSE']._serialized_start=1797
-  _globals['_SUBMITOFFERRESPONSE']._serialized_end=1865
-  _globals['_LISTOFFERSREQUEST']._serialized_start=1867
-  _globals['_LISTOFFERSREQUEST']._serialized_end=1941
-  _globals['_LISTOFFERSRESPONSE']._serialized_start=1943
-  _globals['_LISTOFFERSRESPONSE']._serialized_end=2036
-  _globals['_ACCEPTOFFERREQUEST']._serialized_start=2038
-  _globals['_ACCEPTOFFERREQUEST']._serialized_end=2109
-  _globals['_ACCEPTOFFERRESPONSE']._serialized_start=2111
-  _globals['_ACCEPTOFFERRESPONSE']._serialized_end=2179
-  _globals['_DEMANDRESPONSESERVICE']._serialized_start=2542
-  _globals['_DEMANDRESPONSESERVICE']._serialized_end=3124
+  _globals['_DEMANDEVENTRECORD']._serialized_end=641
+  _globals['_DEMANDOFFER']._serialized_start=643
+  _globals['_DEMANDOFFER']._serialized_end=733
+  _globals['_DEMANDDELIVERY']._serialized_start=736
+  _globals['_DEMANDDELIVERY']._serialized_end=895
+  _globals['_DEMANDOFFERRECORD']._serialized_start=898
+  _globals['_DEMANDOFFERRECORD']._serialized_end=1160
+  _globals['_CREATEEVENTREQUEST']._serialized_start=1162
+  _globals['_CREATEEVENTREQUEST']._serialized_end=1254
+  _globals['_CREATEEVENTRESPONSE']._serialized_start=1256
+  _globals['_CREATEEVENTRESPONSE']._serialized_end=1324
+  _globals['_GETEVENTREQUEST']._serialized_start=1326
+  _globals['_GETEVENTREQUEST']._serialized_end=1357
+  _globals['_GETEVENTRESPONSE']._serialized_start=1359
+  _globals['_GETEVENTRESPONSE']._serialized_end=1424
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1426
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1500
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1502
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1595
+  _globals['_CANCELEVENTREQUEST']._serialized_start=1597
+  _globals['_CANCELEVENTREQUEST']._serialized_end=1651
+  _globals['_CANCELEVENTRESPONSE']._serialized_start=1653
+  _globals['_CANCELEVENTRESPONSE']._serialized_end=1721
+  _globals['_SUBMITOFFERREQUEST']._serialized_start=1723
+  _globals['_SUBMITOFFERREQUEST']._serialized_end=1815
+  _globals['_SUBMITOFFERRESPONSE']._serialized_start=1817
+  _globals['_SUBMITOFFERRESPONSE']._serialized_end=1885
+  _globals['_LISTOFFERSREQUEST']._serialized_start=1887
+  _globals['_LISTOFFERSREQUEST']._serialized_end=1961
+  _globals['_LISTOFFERSRESPONSE']._serialized_start=1963
+  _globals['_LISTOFFERSRESPONSE']._serialized_end=2056
+  _globals['_ACCEPTOFFERREQUEST']._serialized_start=2058
+  _globals['_ACCEPTOFFERREQUEST']._serialized_end=2129
+  _globals['_ACCEPTOFFERRESPONSE']._serialized_start=2131
+  _globals['_ACCEPTOFFERRESPONSE']._serialized_end=2199
+  _globals['_DEMANDRESPONSESERVICE']._serialized_start=2562
+  _globals['_DEMANDRESPONSESERVICE']._serialized_end=3144
 # @@protoc_insertion_point(module_scope)

@@ -154,6 +154,7 @@ class DemandEventRecord(message.Message):
     BASELINE_WH_FIELD_NUMBER: builtins.int
     BASELINE_DIGEST_FIELD_NUMBER: builtins.int
     ACCEPTED_W_FIELD_NUMBER: builtins.int
+    PLANNED_WH_FIELD_NUMBER: builtins.int
     state: EventState.ValueType
     """Where it stands."""
     baseline_digest: builtins.bytes
@@ -174,8 +175,14 @@ class DemandEventRecord(message.Message):
 
     @builtins.property
     def baseline_wh(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """The target's energy of each market time unit before anybody asked. Empty for aggregators, and for the DSO where the
-        target is one member who did not consent (scope METER_DATA).
+        """The target's energy of each market time unit that deliveries are measured against, frozen before anybody asked. Empty
+        for aggregators, and for the DSO where the target is one member who did not consent (scope METER_DATA).
+        """
+
+    @builtins.property
+    def planned_wh(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The target's energy of each market time unit as cleared or foreseen before anybody asked: less (of an increase more)
+        what is accepted, it bounds the target. Empty where baseline_wh is.
         """
 
     def __init__(
@@ -188,10 +195,11 @@ class DemandEventRecord(message.Message):
         baseline_wh: abc.Iterable[builtins.int] | None = ...,
         baseline_digest: builtins.bytes = ...,
         accepted_w: builtins.int = ...,
+        planned_wh: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "event", b"event", "signed_event", b"signed_event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accepted_w", b"accepted_w", "baseline_digest", b"baseline_digest", "baseline_wh", b"baseline_wh", "create_time", b"create_time", "event", b"event", "signed_event", b"signed_event", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accepted_w", b"accepted_w", "baseline_digest", b"baseline_digest", "baseline_wh", b"baseline_wh", "create_time", b"create_time", "event", b"event", "planned_wh", b"planned_wh", "signed_event", b"signed_event", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,7 +258,7 @@ class DemandDelivery(message.Message):
     paid_wh: builtins.int
     """Of that what is paid: at most what was accepted."""
     amount_micro: builtins.int
-    """From the DSO to the account aggregator:{id}, posted with the window."""
+    """From the account dso:{id} of the DSO that asked to the account aggregator:{id}, posted with the window."""
     @builtins.property
     def interval(self) -> types_pb2.Interval:
         """The market time unit."""

@@ -89,8 +89,9 @@ class DemandResponseServiceServicer:
     """
 
     def CreateEvent(self, request, context):
-        """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows whose gate had closed, and
-        what the newest clearing's plan foresaw beyond.
+        """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows that were cleared already;
+        beyond, of what the newest clearing's plan foresaw, what the member took at that time of day before, and what its
+        connection and devices can do, the least (of an increase the most).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,8 +41,9 @@ class DemandResponseServiceStub:
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> DemandResponseServiceAsyncStub: ...
     CreateEvent: grpc.UnaryUnaryMultiCallable[demand_response_pb2.CreateEventRequest, demand_response_pb2.CreateEventResponse]
-    """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows whose gate had closed, and
-    what the newest clearing's plan foresaw beyond.
+    """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows that were cleared already;
+    beyond, of what the newest clearing's plan foresaw, what the member took at that time of day before, and what its
+    connection and devices can do, the least (of an increase the most).
     """
     GetEvent: grpc.UnaryUnaryMultiCallable[demand_response_pb2.GetEventRequest, demand_response_pb2.GetEventResponse]
     ListEvents: grpc.UnaryUnaryMultiCallable[demand_response_pb2.ListEventsRequest, demand_response_pb2.ListEventsResponse]
@@ -69,8 +70,9 @@ class DemandResponseServiceAsyncStub(DemandResponseServiceStub):
 
     def __init__(self, channel: aio.Channel) -> None: ...
     CreateEvent: aio.UnaryUnaryMultiCallable[demand_response_pb2.CreateEventRequest, demand_response_pb2.CreateEventResponse]  # type: ignore[assignment]
-    """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows whose gate had closed, and
-    what the newest clearing's plan foresaw beyond.
+    """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows that were cleared already;
+    beyond, of what the newest clearing's plan foresaw, what the member took at that time of day before, and what its
+    connection and devices can do, the least (of an increase the most).
     """
     GetEvent: aio.UnaryUnaryMultiCallable[demand_response_pb2.GetEventRequest, demand_response_pb2.GetEventResponse]  # type: ignore[assignment]
     ListEvents: aio.UnaryUnaryMultiCallable[demand_response_pb2.ListEventsRequest, demand_response_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -100,8 +102,9 @@ class DemandResponseServiceServicer(metaclass=abc_1.ABCMeta):
         request: demand_response_pb2.CreateEventRequest,
         context: _ServicerContext,
     ) -> typing.Union[demand_response_pb2.CreateEventResponse, abc.Awaitable[demand_response_pb2.CreateEventResponse]]:
-        """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows whose gate had closed, and
-        what the newest clearing's plan foresaw beyond.
+        """Asks for flexibility. Freezes the baseline: what each member was cleared for in windows that were cleared already;
+        beyond, of what the newest clearing's plan foresaw, what the member took at that time of day before, and what its
+        connection and devices can do, the least (of an increase the most).
         """
 
     @abc_1.abstractmethod

@@ -1,13 +1,18 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from grpc import StatusCode
 
-from controller.store import schema
+from controller.baseline import Wanted, baselines
+from controller.demand_response import Direction
+from controller.store import demand, registry, schema
 from controller.wire import fields
 from gridpact.v1 import demand_response_pb2 as pb
-from gridpact.v1 import demand_response_pb2_grpc, dso_pb2, participant_pb2
+from gridpact.v1 import demand_response_pb2_grpc, dso_pb2, operator_pb2, participant_pb2
+from tests.controller.test_demand_response import EVENT as EARLIER
+from tests.controller.test_demand_response import OFFER as TAKEN
 from tests.controller.village import NET_WH
 
 NAME = "microgrids/village"
@@ -105,28 +110,28 @@ class TestWholeEvent:
         assert parties.state() == "REQUESTED"
         parties.bid()
         assert parties.state() == "OFFERED"
-        assert parties.accept(power_w=1000).accepted_w == 1000
-        assert (parties.state(), parties.get().accepted_w) == ("ACCEPTED", 1000)
-        baseline = list(parties.get().baseline_wh)
+        assert parties.accept(power_w=700).accepted_w == 700
+        assert (parties.state(), parties.get().accepted_w) == ("ACCEPTED", 700)
+        planned = list(parties.get().planned_wh)
         site.live(until=site.start + 3600)
         assert parties.state() == "ACTIVE"
         plan = json.loads(site.row(2).plan)["net_w"]
-        assert all(net <= base * 4 - 1000 for net, base in zip(plan[:2], baseline, strict=True))
+        assert all(net <= base * 4 - 700 for net, base in zip(plan[:2], planned, strict=True))
         site.live(until=site.start + 4500)
         assert parties.state() == "ACTIVE"
         site.live(until=site.start + 5400)
         assert parties.state() == "VERIFIED"
         (seen,) = parties.offers()
         assert not [d for d in seen.deliveries if d.metered_wh or d.baseline_wh], "bob consented to nothing"
-        assert [d.paid_wh for d in seen.deliveries] == [250, 250]
+        assert [d.paid_wh for d in seen.deliveries] == [175, 175]
         (kept,) = parties.offers(who=parties.stub("auditor/aud"))
         assert [d.metered_wh for d in kept.deliveries] == list(NET_WH["bob"][4:6])
         assert [d.baseline_wh for d in kept.deliveries] == list(kept.baseline_wh)
         for one in kept.deliveries:
-            assert one.delivered_wh == max(0, one.baseline_wh - one.metered_wh) > 250
-            assert (one.paid_wh, one.amount_micro) == (250, 75_000)
+            assert one.delivered_wh == max(0, one.baseline_wh - one.metered_wh) > 175
+            assert (one.paid_wh, one.amount_micro) == (175, 52_500)
         posted = [p for p in site.postings(2) if p[1] == "DEMAND_RESPONSE"]
-        assert posted == [("dso", "DEMAND_RESPONSE", -75_000), ("aggregator:agg", "DEMAND_RESPONSE", 75_000)] * 2
+        assert posted == [("dso:wires", "DEMAND_RESPONSE", -52_500), ("aggregator:agg", "DEMAND_RESPONSE", 52_500)] * 2
         assert sum(amount for _, _, amount in site.postings(2)) == 0
         assert not [p for n in (0, 1) for p in site.postings(n) if p[1] == "DEMAND_RESPONSE"]
 
@@ -198,24 +203,24 @@ class TestLimits:
         return book.limits_for_window("village", parties.site.start, parties.site.end)
 
     def test_what_is_accepted_bounds_the_target_and_what_is_taken_back_does_not(self, parties):
-        baseline = list(parties.ask().baseline_wh)
+        planned = list(parties.ask().planned_wh)
         parties.bid()
         assert self.limits(parties) == ()
         parties.accept(power_w=400)
         (limit,) = self.limits(parties)
-        assert (limit.target, [p.upper_w for p in limit.periods]) == (NAME, [wh * 4 - 400 for wh in baseline])
+        assert (limit.target, [p.upper_w for p in limit.periods]) == (NAME, [wh * 4 - 400 for wh in planned])
         assert [p.start for p in limit.periods] == [parties.site.start + 3600, parties.site.start + 4500]
         assert parties.cancel().state == pb.EVENT_STATE_CANCELLED
         assert self.limits(parties) == ()
 
     def test_what_is_accepted_later_comes_on_top(self, parties):
-        baseline = list(parties.ask(direction=pb.DEMAND_DIRECTION_INCREASE).baseline_wh)
+        planned = list(parties.ask(direction=pb.DEMAND_DIRECTION_INCREASE).planned_wh)
         parties.bid("a", members=members("bob"))
         parties.bid("b", members=members("eve"))
         parties.accept("a", power_w=300)
         parties.accept("b", power_w=200)
         (limit,) = self.limits(parties)
-        assert [(p.lower_w, p.upper_w) for p in limit.periods] == [(wh * 4 + 500, None) for wh in baseline]
+        assert [(p.lower_w, p.upper_w) for p in limit.periods] == [(wh * 4 + 500, None) for wh in planned]
 
     def test_a_book_that_missed_it_catches_up(self, parties):
         parties.ask()
@@ -231,14 +236,95 @@ class TestLimits:
 
 
 class TestBaseline:
-    def test_it_is_what_was_planned_before_anybody_asked(self, parties):
+    def kept(self, site, name="baseline"):
+        return json.loads(site.rows("demand_events")[0][name])
+
+    def test_what_was_planned_before_anybody_asked_is_kept_beside_it(self, parties):
         record = parties.ask()
-        kept = json.loads(parties.site.rows("demand_events")[0]["baseline"])
+        kept = self.kept(parties.site)
         assert record.baseline_digest == hashlib.sha256(json.dumps(kept, separators=(",", ":")).encode()).digest()
         assert list(record.baseline_wh) == [sum(column) for column in zip(*kept.values(), strict=True)]
         plan = json.loads(parties.site.row(1).plan)
-        for energy, net in zip(record.baseline_wh, plan["net_w"][2:4], strict=True):
+        for energy, net in zip(record.planned_wh, plan["net_w"][2:4], strict=True):
             assert abs(energy * 4 - net) <= 6  # three members, each rounded to whole Wh
+
+    @pytest.mark.parametrize(("direction", "least"), [("REDUCE", True), ("INCREASE", False)])
+    def test_beyond_clearings_forecasts_alone_raise_nothing(self, parties, direction, least):
+        """Nobody lived here yesterday: what members took since, as metered or cleared, says what is usual."""
+        site = parties.site
+        parties.ask(direction=pb.DemandDirection.Value(f"DEMAND_DIRECTION_{direction}"))
+        kept, planned = self.kept(site), self.kept(site, "planned")
+        for member, series in kept.items():
+            taken = list(NET_WH[member][:2])
+            usual = sum(taken) // 2 if least else -(-sum(taken) // 2)
+            assert series == [(min if least else max)(wh, usual) for wh in planned[member]]
+        assert kept != planned
+
+    def test_who_inflates_a_forecast_is_paid_no_more(self, parties):
+        """Bob orders 5 kW more, which the clearing's plan foresees and nobody has cleared."""
+        site = parties.site
+        site.participant("bob").SubmitOrder(site.order_request("bob", 2, load_w=[5503] * 4))
+        site.live(until=site.start + 3300)
+        parties.ask(first=6, end=8, offer_deadline=fields.timestamp(site.start + 5400))
+        assert all(wh > 1300 for wh in self.kept(site, "planned")["bob"])
+        assert self.kept(site)["bob"] == [sum(NET_WH["bob"][:3]) // 3] * 2
+
+    def test_a_connection_bounds_what_can_have_been_meant(self, parties):
+        site = parties.site
+        mask = {"paths": ["connection_w"]}
+        member = operator_pb2.Member(name=members("bob")[0], connection_w=800)
+        site.operator.UpdateMember(
+            operator_pb2.UpdateMemberRequest(member=member, update_mask=mask, request_id="rated")
+        )
+        parties.ask()
+        assert all(wh <= 200 for wh in self.kept(site)["bob"])
+
+    @pytest.mark.parametrize(("direction", "usual"), [("REDUCE", 108), ("INCREASE", 109)])
+    def test_ten_comparable_days_say_what_is_usual(self, parties, direction, usual):
+        """The event is on a Monday: of working days the newest ten; without those in which bob gave, nine are left."""
+        site, day = parties.site, 86_400
+
+        def look_back(connection):
+            for days in range(1, 15):
+                weekend = days in (1, 2, 8, 9)
+                for k in range(3):
+                    register = k * (9000 if weekend else 100 + days)
+                    values = {"instant": site.start + 3600 + 900 * k - day * days, "import_wh": 10**6 + register}
+                    connection.execute(
+                        schema.meter_readings.insert().values(
+                            microgrid="village", member="bob", export_wh=0, quality="MEASURED", **batch, **values
+                        )
+                    )
+            return found(connection)
+
+        def found(connection):
+            known = registry.microgrid(connection, "village")
+            wanted = Wanted(
+                members=[member for member in registry.members(connection, "village") if member.id == "bob"],
+                start=site.start + 3600,
+                end=site.start + 5400,
+                direction=Direction[direction],
+            )
+            return baselines(connection, replace(known, start=site.start - 30 * day), wanted, site.clock.now())
+
+        batch = {
+            name: site.rows("meter_readings")[0][name]
+            for name in site.rows("meter_readings")[0]
+            if name not in ("microgrid", "member", "instant", "import_wh", "export_wh", "quality")
+        }
+        choose = min if direction == "REDUCE" else max
+        first = site.database.run(look_back)
+        assert first.paid["bob"] == tuple(choose(wh, usual) for wh in first.planned["bob"])
+        gave = replace(
+            EARLIER,
+            start=site.start + 3600 - 3 * day,
+            end=site.start + 5400 - 3 * day,
+            offer_deadline=site.start - 3 * day,
+        )
+        site.database.run(demand.add_event, "village", gave)
+        site.database.run(demand.add_offer, "village", replace(TAKEN, event=gave.id, members=("bob",)))
+        second = site.database.run(found)
+        assert second.paid["bob"] == tuple(choose(wh, usual + 1) for wh in second.planned["bob"])
 
     def test_of_cleared_windows_it_is_the_position(self, parties):
         site = parties.site
