@@ -251,6 +251,7 @@ class Service:
             limits=self._limits.book.limits_for_window,
             on_frozen=forecasts.note,
             on_setpoints=self._offer,
+            on_adjusted=self._replace,
         )
         quotas = Quotas() if quotas is None else quotas
         denials = Denials(settings.denials)
@@ -330,6 +331,11 @@ class Service:
                 self.control()
             except Exception:
                 log.exception("keeping limits")
+
+    def _replace(self, microgrid: str, part: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
+        """Let drivers have an adjustment's setpoints in the place of all that was planned for a part of a window."""
+        self._hub.withdraw(microgrid, part.start, part.end)
+        self._offer(microgrid, part, setpoints)
 
     def _offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
         """Let drivers have a window's setpoints, under what limits leave to them as of now."""

@@ -1,9 +1,10 @@
 """What members would have taken: frozen when the DSO asks, and nothing that a member only says raises what it is paid.
 
-Where a window is cleared, its position counts: who buys energy to be paid for not taking it pays for it first, and
-could not know of the request. Beyond, of three figures the one that pays least counts: what the newest clearing's plan
-foresaw, what the member took at that time of day before, and what its connection and devices can do at all. Forecasts
-bind nobody, so that alone they would be worth what a member likes.
+Where a window is cleared for good, its position counts: who buys energy to be paid for not taking it pays for it
+first, and could not know of the request. Beyond, and where it may still be adjusted, of three figures the one that pays
+least counts: what was cleared so far or the newest clearing's plan foresaw, what the member took at that time of day
+before, and what its connection and devices can do at all. Forecasts bind nobody, so that alone they would be worth what
+a member likes.
 """
 
 import json
@@ -21,8 +22,8 @@ from controller.flexibility import Generator, Plant, Storage, Vehicle
 from controller.metering import metered_wh
 from controller.microgrid import Device, Member, Microgrid
 from controller.snapshot import Snapshot
-from controller.store import demand, market, meters, registry
-from controller.store.market import WindowRow
+from controller.store import adjustments, demand, market, meters, registry
+from controller.store.market import PlanRow
 
 SECONDS_PER_HOUR = 3600
 DAY_S = 86_400
@@ -63,9 +64,14 @@ def baselines(connection: Connection, microgrid: Microgrid, wanted: Wanted, now:
     """The baselines of an event as known at this moment; or the first MTU of which nothing is planned."""
     ids = [member.id for member in wanted.members]
     mtus = microgrid.mtus(wanted.start, wanted.end)
-    cleared = _cleared(connection, microgrid, wanted.start, wanted.end)
-    newest = market.newest_with(connection, microgrid.id, "plan", before=wanted.end)
+    positions = market.positions_between(connection, microgrid.id, wanted.start, wanted.end)
+    # What may still be adjusted may be given back for what it cost: it binds as little as a forecast.
+    parts = adjustments.open_parts(connection, microgrid.id, wanted.start, wanted.end)
+    loose = {mtu for mtu in mtus if any(start <= mtu < end for start, end in parts)}
+    cleared = {place: energy for place, energy in positions.items() if place[1] not in loose}
+    newest = market.last_plan(connection, microgrid.id, before=wanted.end)
     foreseen = {} if newest is None else _planned(newest, ids, microgrid.mtu_seconds)
+    foreseen |= {place: energy for place, energy in positions.items() if place[1] in loose}
     known = cleared.keys() | foreseen.keys()
     for mtu in mtus:
         if not any((member, mtu) in known for member in ids):
@@ -96,11 +102,6 @@ def _both(
     planned = foreseen.get(place, usual)
     figures = [planned, usual, *([] if reach_wh is None else [reach_wh])]
     return (min(figures) if direction is Direction.REDUCE else max(figures)), planned
-
-
-def _cleared(connection: Connection, microgrid: Microgrid, start: int, end: int) -> dict[Place, int]:
-    rows = market.positions_between(connection, microgrid.id, start, end)
-    return {(row.member, row.mtu_start): row.net_wh for row in rows}
 
 
 def _reach_wh(devices: Iterable[Device], wanted: Wanted, mtu_seconds: int) -> dict[str, int | None]:
@@ -180,7 +181,7 @@ class _History:
         """Wh in the MTUs of ``[start, end)`` as far as they are known, without those in which members gave."""
         instants = range(start, end + 1, self._microgrid.mtu_seconds)
         readings = meters.meter_readings(self._connection, self._microgrid.id, start, end)
-        found = _cleared(self._connection, self._microgrid, start, end)
+        found = market.positions_between(self._connection, self._microgrid.id, start, end)
         metered = metered_wh(readings, members, instants)
         found |= {place: energy for place, energy in metered.items() if energy is not None}
         for event in demand.events_between(self._connection, self._microgrid.id, start, end):
@@ -198,10 +199,10 @@ def _average(values: Sequence[int], direction: Direction) -> int:
     return total // count if direction is Direction.REDUCE else -(-total // count)
 
 
-def _planned(row: WindowRow, members: Sequence[str], mtu_seconds: int) -> dict[Place, int]:
-    """Wh of each member and MTU in the plan that a window's clearing made, by its loads and devices."""
-    plan = json.loads(row.plan or "")
-    snapshot = Snapshot.from_json(row.snapshot or "")
+def _planned(row: PlanRow, members: Sequence[str], mtu_seconds: int) -> dict[Place, int]:
+    """Wh of each member and MTU in the plan that a clearing made, by its loads and devices."""
+    plan = json.loads(row.plan)
+    snapshot = Snapshot.from_json(row.snapshot)
     present = {member.id for member in snapshot.members}
     found = {}
     for member in members:

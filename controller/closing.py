@@ -3,6 +3,7 @@
 A window is settled at the prices that it was decided on, whatever the tariff says since.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,13 +11,14 @@ from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
 from controller import uplifts
+from controller.adjusting import inputs_text
 from controller.demand_response import delivery
 from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import demand, evidence, market, meters, registry
+from controller.store import adjustments, demand, evidence, market, meters, registry
 from controller.store.market import WindowRow
 
 
@@ -75,10 +77,17 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
         window,
         records,
         previous=evidence.newest_header_hash(connection, row.microgrid),
-        inputs_digest=row.inputs_digest or b"",
+        inputs_digest=hashlib.sha256(inputs_of(connection, row).encode()).digest(),
     )
     evidence.add_header(connection, row.microgrid, header)
     return True
+
+
+def inputs_of(connection: Connection, row: WindowRow) -> str:
+    """Canonical JSON of all that a window was decided on; its SHA-256 is in the window's header."""
+    adjusted = [(each.number, each.snapshot or "null") for each in adjustments.adjustments(connection, row.name)]
+    counts = market.counts_by_clearing(connection, row.name) if adjusted else {}
+    return inputs_text(row.snapshot or "", adjusted, counts)
 
 
 def _demand(

@@ -12,10 +12,10 @@ from controller.store import market
 
 def fallback(connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:
     """The setpoints that the last plan has for this window, when they keep the snapshot's limits; else none."""
-    last = market.newest_with(connection, snapshot.microgrid.id, "plan", before=snapshot.window.start)
+    last = market.last_plan(connection, snapshot.microgrid.id, before=snapshot.window.start)
     if last is None:
         return ()
-    plan = json.loads(last.plan or "")
+    plan = json.loads(last.plan)
     offset = (snapshot.window.start - plan["start"]) // snapshot.microgrid.mtu_seconds
     mtus = snapshot.window_mtus()
     if offset + len(mtus) > len(plan["net_w"]):

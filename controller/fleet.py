@@ -120,6 +120,11 @@ class FleetDevice:
         """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""
         self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
 
+    def withdraw(self, start: int, end: int) -> None:
+        """Forget what is planned for the MTUs that begin in ``[start, end)``."""
+        for mtu in [mtu for mtu in self.planned if start <= mtu < end]:
+            del self.planned[mtu]
+
     def due(self, now: float, *, told: bool) -> bool:
         """Whether time alone changed what it is to do: an override is over, or a plan begins and nothing was told."""
         over = self.override is not None and self.override.until <= now

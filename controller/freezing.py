@@ -1,18 +1,19 @@
 """Gathers what counts for a window at a moment: orders, limits, and what devices will have done by its start."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from controller.adjusting import priced_as, traded_before
 from controller.counting import counted
 from controller.flexibility import Generator, Programme, Relay, Vehicle
-from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Window
+from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Slot, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, continued
 from controller.store import market, overrides, registry, vetoes
-from controller.store.market import WindowOutline, WindowRow
+from controller.store.market import PlanRow, WindowOutline, WindowRow
 from controller.uplifts import from_json
 from controller.wire.calendar import MAX_MTUS
 from controller.wire.market import read_order
@@ -41,9 +42,11 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, li
     devices = registry.devices(connection, microgrid.id)
     members = registry.members(connection, microgrid.id)
     earlier = market.outlines(connection, microgrid.id, start=window.start - PAST_S, end=window.start)
-    orders, digests, amended = _orders(connection, view, window, earlier, members, devices)
-    last = market.newest_with(connection, microgrid.id, "carry", before=window.start)
-    planned = market.newest_with(connection, microgrid.id, "plan", before=window.start)
+    begins = {row.name: row.start for row in earlier} | {window.name: window.start}
+    wanted = _Wanted(view=view, window=window, begins=begins, counting=(window.name, 0))
+    orders, digests, amended = _orders(connection, wanted, members, devices)
+    carry = market.last_carry(connection, microgrid.id, at=window.start)
+    planned = market.last_plan(connection, microgrid.id, before=window.start)
     return Snapshot(
         microgrid=view,
         window=window,
@@ -53,13 +56,72 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, li
         orders=orders,
         order_digests=digests,
         limits=limits(view.id, window.start, view.end),
-        carry=json.loads(last.carry or "{}") if last is not None else {},
+        carry=json.loads(carry or "{}"),
         planned_w=_planned(view, window, planned, devices),
         uplifts=_uplifts(market.newest_with(connection, microgrid.id, "uplifts", before=window.start)),
         amended=amended,
         vetoes=vetoes.in_force(connection, microgrid.id, window.start, window.end),
         overrides=_overrides(connection, window, devices, microgrid.id),
     )
+
+
+def adjusted_of(
+    connection: Connection, microgrid: Microgrid, row: WindowRow, slot: Slot, limits: LimitsFor
+) -> Snapshot:
+    """What counts for the adjustment of a part of a window at this moment.
+
+    Whose window it is, its charge and its prices are as its own clearing had them.
+
+    Parameters
+    ----------
+    connection : of the transaction
+    microgrid : its calendar as it is kept
+    row : the window, whose gate has closed
+    slot : the part
+    limits : tells the limits
+    """
+    cleared = Snapshot.from_json(row.snapshot or "")
+    part = Window(name=f"{row.name}/adjustments/{slot.number}", start=slot.start, end=slot.end)
+    view = priced_as(microgrid.seen_from(part), cleared.microgrid, slot.start, row.end)
+    members = {member.id for member in cleared.members}
+    devices = [device for device in registry.devices(connection, microgrid.id) if device.member in members]
+    earlier = market.outlines(connection, microgrid.id, start=slot.start - PAST_S, end=slot.start)
+    begins = {each.name: each.start for each in earlier} | {row.name: row.start}
+    wanted = _Wanted(view=view, window=part, begins=begins, counting=(row.name, slot.number))
+    orders, digests, amended = _orders(connection, wanted, cleared.members, devices)
+    mtus = view.mtus(slot.start, view.end)
+    traded = market.trades_between(connection, microgrid.id, slot.start, view.end)
+    before = traded_before(traded, mtus, len(view.mtus(slot.start, slot.end)))
+    # The window's own plan begins with the part, where it is the first; later ones begin in the window.
+    planned = market.last_plan(connection, microgrid.id, before=slot.start + 1)
+    return Snapshot(
+        microgrid=view,
+        window=part,
+        members=cleared.members,
+        devices=tuple(devices),
+        states=_projected(connection, view, part, devices, earlier),
+        orders=orders,
+        order_digests=digests,
+        limits=limits(view.id, slot.start, view.end),
+        carry=json.loads(market.last_carry(connection, microgrid.id, at=slot.start) or "{}"),
+        planned_w=_planned(view, part, planned, devices),
+        amended=amended,
+        vetoes=vetoes.in_force(connection, microgrid.id, slot.start, slot.end),
+        overrides=_overrides(connection, part, devices, microgrid.id),
+        bought_wh=before.from_neighbours,
+        grid_wh=before.from_grid,
+    )
+
+
+def expected_states(connection: Connection, cleared: Snapshot, now: Snapshot, window: str) -> dict[str, DeviceState]:
+    """Each device's state at the start of a window's part, had it done what the window told it."""
+    told: dict[str, list[DeviceSetpoint]] = {}
+    for setpoint in market.setpoints(connection, window):
+        if setpoint.mtu_start < now.window.start:
+            told.setdefault(setpoint.device, []).append(setpoint)
+    past = Past(microgrid=now.microgrid, start=now.window.start)
+    states = {device.id: past.state(device, None, cleared, told.get(device.id, ())) for device in now.devices}
+    return {id_: state for id_, state in states.items() if state is not None}
 
 
 def _overrides(connection: Connection, window: Window, devices: Sequence[Device], microgrid: str) -> dict[str, Decided]:
@@ -72,18 +134,31 @@ def _overrides(connection: Connection, window: Window, devices: Sequence[Device]
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which orders are wanted.
+
+    Attributes
+    ----------
+    view : the microgrid as far as planning looks
+    window : from whose start on
+    begins : when each window begins whose orders may count, by name
+    counting : the window of whose orders only those count that were there for its clearing of that number
+    """
+
+    view: Microgrid
+    window: Window
+    begins: Mapping[str, int]
+    counting: tuple[str, int]
+
+
 def _orders(
-    connection: Connection,
-    view: Microgrid,
-    window: Window,
-    earlier: Sequence[WindowOutline],
-    members: Sequence[Member],
-    devices: Sequence[Device],
+    connection: Connection, wanted: _Wanted, members: Sequence[Member], devices: Sequence[Device]
 ) -> tuple[dict[str, Order], dict[str, str], dict[str, tuple[str, ...]]]:
     """Each member's newest order from the window's start on, its digest, and what was done to it."""
+    view, window, starts = wanted.view, wanted.window, wanted.begins
     mtus = len(view.mtus(window.start, view.end))
-    starts = {row.name: row.start for row in earlier} | {window.name: window.start}
-    newest = market.newest_orders(connection, list(starts))
+    newest = market.newest_orders(connection, list(starts), counting=wanted.counting)
     orders: dict[str, Order] = {}
     digests: dict[str, str] = {}
     amended: dict[str, tuple[str, ...]] = {}
@@ -99,7 +174,9 @@ def _orders(
             member=member.id,
         )
         own = frozenset(device.id for device in devices if device.member == member.id)
+        offers = order.offers[offset:] if stored.window == wanted.counting[0] else ()
         order, filled = continued(_without(order, own), offset=offset, mtus=mtus, day=DAY_S // view.mtu_seconds)
+        order = replace(order, offers=offers[: len(view.mtus(window.start, window.end))])
         order, lowered = _within(order, member)
         orders[member.id], digests[member.id] = order, stored.digest.hex()
         if notes := (*filled, *lowered):
@@ -133,12 +210,12 @@ def _uplifts(row: WindowRow | None) -> dict[str, tuple[int, int]]:
 
 
 def _planned(
-    microgrid: Microgrid, window: Window, row: WindowRow | None, devices: Sequence[Device]
+    microgrid: Microgrid, window: Window, row: PlanRow | None, devices: Sequence[Device]
 ) -> dict[str, tuple[int, ...]]:
     """What the last plan foresaw from the window's start on, of devices whose owners count on it."""
     if row is None:
         return {}
-    plan = json.loads(row.plan or "")
+    plan = json.loads(row.plan)
     offset = (window.start - plan["start"]) // microgrid.mtu_seconds
     mtus = len(microgrid.mtus(window.start, microgrid.end))
     # Where planning has moved on, it looks at MTUs of which the last plan foresaw nothing.

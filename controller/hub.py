@@ -180,6 +180,12 @@ class DriverHub:
                 self._unseen[microgrid].add(setpoint.device)
         self.push(microgrid, {setpoint.device for setpoint in setpoints})
 
+    def withdraw(self, microgrid: str, start: int, end: int) -> None:
+        """Forget what is planned for ``[start, end)``: without anything else devices are left to their failsafes."""
+        for device in self._fleet.of(microgrid).values():
+            device.withdraw(start, end)
+        self.push(microgrid)
+
     def set_override(self, microgrid: str, device: str, target: Target | None, until: int) -> None:
         """Let a device do what its owner wants until an instant (Unix seconds); None ends that. Limits stay above."""
         override = None if target is None else Override(target=target, until=until)

@@ -43,6 +43,7 @@ class TimingPreset(Enum):
     CUSTOM = "CUSTOM"
     BIDDING_60_10_2_3 = "BIDDING_60_10_2_3"
     NEGOTIATION_55_5 = "NEGOTIATION_55_5"
+    HOURLY_FUTURES = "HOURLY_FUTURES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +56,16 @@ class WindowTiming:
     bidding_minutes : how long before the gate closes orders are taken; None: from the window's opening on
     deadline_minutes : how long before its start a window is decided at the latest
     settlement_minutes : how long after its end a window is settled at the earliest
+    adjustment_minutes : length of the parts of a window that are adjusted, each by a clearing of its own; None: none
+    adjustment_lead_minutes : how long before its part begins an adjustment's gate closes
     """
 
     preset: TimingPreset = TimingPreset.CUSTOM
     bidding_minutes: int | None = None
     deadline_minutes: int = 0
     settlement_minutes: int = 0
+    adjustment_minutes: int | None = None
+    adjustment_lead_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,23 @@ class WindowTimes:
     closes: int
     deadline: int
     settles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A part of a window that is adjusted by a clearing of its own.
+
+    Attributes
+    ----------
+    number : from 1 on, in order of time; 0 is the window's own clearing
+    start, end : Unix seconds, half-open
+    closes : until then orders count for it; it is decided by ``start``
+    """
+
+    number: int
+    start: int
+    end: int
+    closes: int
 
 
 ENDLESS = 4_102_444_800
@@ -155,6 +177,16 @@ class Microgrid:
             closes=closes,
             deadline=window.start - self.timing.deadline_minutes * 60,
             settles=window.end + self.timing.settlement_minutes * 60,
+        )
+
+    def slots(self, window: Window) -> tuple[Slot, ...]:
+        """The parts of a window that is opened now which are adjusted, in order of time; none where none are."""
+        if self.timing.adjustment_minutes is None:
+            return ()
+        step = self.timing.adjustment_minutes * 60
+        return tuple(
+            Slot(number=k, start=start, end=start + step, closes=start - self.timing.adjustment_lead_minutes * 60)
+            for k, start in enumerate(range(window.start, window.end, step), start=1)
         )
 
     def planning_end(self, start: int) -> int:
@@ -422,10 +454,11 @@ class WindowState(Enum):
 
 
 class PlanSource(Enum):
-    """Which plan acts in a window."""
+    """Which plan acts in a window, or in an adjusted part of one: ``STANDING`` is what stood before the adjustment."""
 
     NONE = "NONE"
     CLEARING = "CLEARING"
+    STANDING = "STANDING"
     TAIL = "TAIL"
     FAILSAFE = "FAILSAFE"
 

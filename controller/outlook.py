@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from controller.microgrid import PAST_S, DeviceSetpoint, Microgrid, SetpointKind, WindowState
 from controller.store import market, registry
-from controller.store.market import WindowRow
 
 NEVER = 2**40
 DECIDED = frozenset({WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value})
@@ -54,9 +53,11 @@ def outlook_of(connection: Connection, microgrid: Microgrid, member: str, now: f
     own = [device.id for device in registry.devices(connection, microgrid.id) if device.member == member]
     windows = market.outlines(connection, microgrid.id, start=int(now) - PAST_S, end=NEVER)
     windows = [row for row in windows if row.end > now]
-    newest = market.newest_with(connection, microgrid.id, "plan", before=int(now) + 1)
+    newest = market.last_plan(connection, microgrid.id, before=int(now) + 1)
     later = [market.window(connection, row.name) for row in windows if row.planned and row.start > now]
-    points = _foreseen(microgrid, [newest, *later], own)
+    points = _foreseen(
+        microgrid, [*([newest.plan] if newest else []), *(row.plan for row in later if row and row.plan)], own
+    )
     positions: dict[int, int] = {}
     for row in windows:
         if row.state not in DECIDED:
@@ -80,15 +81,11 @@ def outlook_of(connection: Connection, microgrid: Microgrid, member: str, now: f
     )
 
 
-def _foreseen(
-    microgrid: Microgrid, windows: Sequence[WindowRow | None], devices: Sequence[str]
-) -> dict[str, dict[int, Point]]:
+def _foreseen(microgrid: Microgrid, plans: Sequence[str], devices: Sequence[str]) -> dict[str, dict[int, Point]]:
     """What the newest plan that reaches an MTU has for it, by device and the MTU's start."""
     points: dict[str, dict[int, Point]] = {device: {} for device in devices}
-    for row in windows:
-        if row is None or row.plan is None:
-            continue
-        plan = json.loads(row.plan)
+    for text in plans:
+        plan = json.loads(text)
         for device in set(devices) & set(plan["setpoints"]):
             kind, values = plan["setpoints"][device]
             for k, (value, power) in enumerate(zip(values, plan["power_w"][device], strict=True)):

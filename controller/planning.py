@@ -3,15 +3,17 @@
 The way there is ``problem``; nowhere else do the two worlds meet.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from controller.microgrid import GRID_ACCOUNT, DeviceSetpoint, Microgrid, SetpointKind, Trade
+from controller.microgrid import GRID_ACCOUNT, DeviceSetpoint, SetpointKind, Trade
 from controller.problem import bounds_w, members_under
 from controller.relaxing import Relaxation, relaxations
 from controller.setpoints import discomforts_milli_k_h, shortfalls_wh, told
@@ -67,6 +69,12 @@ class Plan:
     setpoints: Mapping[str, tuple[SetpointKind, tuple[int, ...]]]
     shortfall_wh: Mapping[str, int]
     discomfort_milli_k_h: Mapping[str, int]
+
+    def to_json(self) -> str:
+        """The plan as canonical JSON."""
+        values: dict[str, Any] = asdict(self)
+        values["setpoints"] = {device: [kind.value, series] for device, (kind, series) in self.setpoints.items()}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +166,7 @@ def _plan(snapshot: Snapshot, community: Community, clearing: Clearing) -> tuple
         for device in peer.devices:
             power = clearing.device_kw[device.id]
             if device.id not in own:
-                net_w[n] += np.round(power * KILO).astype(np.int64)
+                net_w[n] += np.round(power * KILO).astype(np.int64) + np.array(snapshot.bought_w(peer.id))
                 continue
             watts, kind, values = told(device, own[device.id].flexibility, power, up=up[n])
             net_w[n] += watts
@@ -214,7 +222,7 @@ def _left_over(
 def _round_up(snapshot: Snapshot, community: Community, clearing: Clearing) -> npt.NDArray[np.bool_]:
     """(N, T) whether a peer's setpoints are rounded up: where the limit nearest to it is one on feeding in."""
     index = {peer.id: n for n, peer in enumerate(community.peers)}
-    net_w = net_kw(community, clearing) * KILO
+    net_w = net_kw(community, clearing) * KILO + np.array([snapshot.bought_w(peer.id) for peer in community.peers])
     up = np.zeros(net_w.shape, dtype=bool)
     nearest = np.full(net_w.shape, np.inf)
     for target, (lower, upper) in sorted(bounds_w(snapshot).items()):
@@ -268,6 +276,9 @@ def _trades(
     carry = np.array([snapshot.carry.get(name, 0) for name in names], dtype=np.int64)
     trades: list[Trade] = []
     bought: dict[tuple[str, int], int] = defaultdict(int)
+    for member, series in snapshot.bought_wh.items():
+        for mtu, earlier in zip(snapshot.window_mtus(), series, strict=False):
+            bought[member, mtu] = earlier
     for k, mtu in enumerate(snapshot.window_mtus()):
         energy, carry = round_trades(clearing.trade_kwh[:, k], carry)
         tariff = snapshot.microgrid.prices(mtu)
@@ -289,38 +300,39 @@ def _trades(
             )
             bought[link.buyer, mtu] += int(wh)
             bought[link.seller, mtu] -= int(wh)
-    trades += _grid_trades(snapshot.microgrid, positions, bought)
-    trades.sort(key=lambda t: (t.mtu_start, t.seller, t.buyer))
+    trades += _grid_trades(snapshot, positions, bought)
+    trades.sort(key=lambda t: (t.mtu_start, t.seller, t.buyer, t.price_micro_per_kwh))
     return tuple(trades), {name: int(rest) for name, rest in zip(names, carry, strict=True)}
 
 
 def _grid_trades(
-    microgrid: Microgrid, positions: Mapping[tuple[str, int], int], bought: Mapping[tuple[str, int], int]
+    snapshot: Snapshot, positions: Mapping[tuple[str, int], int], bought: Mapping[tuple[str, int], int]
 ) -> list[Trade]:
-    """What each member takes beyond its trades with neighbours, bought from or sold to the grid at the tariff."""
+    """What each member takes beyond its trades with neighbours, bought from or sold to the grid at the tariff.
+
+    An adjustment trades the difference to what was traded with the grid before, and takes that back at its price: a
+    need that turns out smaller is paid for as little as if it had been known.
+    """
+    microgrid = snapshot.microgrid
+    places = {mtu: k for k, mtu in enumerate(snapshot.window_mtus())}
     trades = []
     for (member, mtu), net in positions.items():
         rest = net - bought.get((member, mtu), 0)
+        before = snapshot.grid_wh[member][places[mtu]] if member in snapshot.grid_wh else 0
         tariff = microgrid.prices(mtu)
-        if rest > 0:
-            price = tariff.import_price_micro_per_kwh
+        for energy, price in (
+            (max(rest, 0) - max(before, 0), tariff.import_price_micro_per_kwh),
+            (min(rest, 0) - min(before, 0), tariff.export_price_micro_per_kwh),
+        ):
+            if energy == 0:
+                continue
+            seller, buyer = (GRID_ACCOUNT, member) if energy > 0 else (member, GRID_ACCOUNT)
             trades.append(
                 Trade(
-                    seller=GRID_ACCOUNT,
-                    buyer=member,
+                    seller=seller,
+                    buyer=buyer,
                     mtu_start=mtu,
-                    energy_wh=rest,
-                    price_micro_per_kwh=price,
-                )
-            )
-        elif rest < 0:
-            price = tariff.export_price_micro_per_kwh
-            trades.append(
-                Trade(
-                    seller=member,
-                    buyer=GRID_ACCOUNT,
-                    mtu_start=mtu,
-                    energy_wh=-rest,
+                    energy_wh=abs(energy),
                     price_micro_per_kwh=price,
                 )
             )

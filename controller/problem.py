@@ -95,6 +95,7 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
         return order.partners[partner] + brown + (0 if local else order.attributes.get("LOCAL", 0))
 
     can_sell = {d.member for d in snapshot.devices if _feeds_in(d.flexibility)}
+    can_sell |= _resellers(snapshot)
     charge = snapshot.microgrid.network_charge_micro_per_kwh
     links = []
     for buyer, order in sorted(snapshot.orders.items()):
@@ -119,6 +120,12 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
                 )
             )
     return tuple(links)
+
+
+def _resellers(snapshot: Snapshot) -> frozenset[str]:
+    """The members that bought before, and may sell again what they do not need."""
+    mtus = len(snapshot.window_mtus())
+    return frozenset(member for member, bought in snapshot.bought_wh.items() if max(bought[:mtus], default=0) > 0)
 
 
 def _green(snapshot: Snapshot) -> frozenset[str]:
@@ -224,10 +231,15 @@ def _rated_w(snapshot: Snapshot, member: Member) -> tuple[Floats, Floats]:
 
 
 def _envelopes(snapshot: Snapshot) -> tuple[Envelope, ...]:
-    return tuple(
-        Envelope(name=target, peers=members_under(snapshot, target), lower_kw=lower / KILO, upper_kw=upper / KILO)
-        for target, (lower, upper) in sorted(bounds_w(snapshot).items())
-    )
+    envelopes = []
+    for target, (lower, upper) in sorted(bounds_w(snapshot).items()):
+        members = members_under(snapshot, target)
+        # The problem's powers are what is left beside trades that were made before; limits are on all.
+        bought = np.sum([snapshot.bought_w(member) for member in sorted(members)], axis=0)
+        envelopes.append(
+            Envelope(name=target, peers=members, lower_kw=(lower - bought) / KILO, upper_kw=(upper - bought) / KILO)
+        )
+    return tuple(envelopes)
 
 
 def members_under(snapshot: Snapshot, target: str) -> frozenset[PeerId]:

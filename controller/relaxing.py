@@ -172,7 +172,9 @@ def _reach_w(snapshot: Snapshot, member: str) -> Range:
     """W that no schedule of a member's devices goes below or above."""
     horizon = horizon_of(snapshot)
     each = [least_and_most_kw(device, horizon) for device in devices_of(snapshot, member)]
-    least, most = (np.sum([pair[side] for pair in each], axis=0) * KILO for side in (0, 1))
+    # What was bought before comes in beside what devices are asked for.
+    bought = np.array(snapshot.bought_w(member))
+    least, most = (np.sum([pair[side] for pair in each], axis=0) * KILO + bought for side in (0, 1))
     return least, most
 
 

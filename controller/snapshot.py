@@ -52,6 +52,9 @@ class Snapshot:
     overrides : what owners decided themselves that reaches into the window, by device id
     relaxed : by target, what is kept of limits that nobody can keep; never of what was frozen, it follows from that
     supposed : limits that do not exist, of a plan that asks what if; never relaxed
+    bought_wh : of an adjustment, what was bought from neighbours before, less what was sold, in each MTU to the end of
+        the horizon, by member id
+    grid_wh : the same from the grid, in each MTU of the window
     """
 
     microgrid: Microgrid
@@ -70,6 +73,13 @@ class Snapshot:
     overrides: Mapping[str, Decided] = field(default_factory=dict)
     relaxed: Mapping[str, tuple[Bounds, ...]] = field(default_factory=dict)
     supposed: tuple[Limit, ...] = ()
+    bought_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    grid_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def bought_w(self, member: str) -> tuple[int, ...]:
+        """What a member bought before as power, in each MTU; an MTU is a part of an hour, so that it is exact."""
+        per_hour = 60 // self.microgrid.mtu_minutes
+        return tuple(energy * per_hour for energy in self.bought_wh.get(member, (0,) * len(self.mtus())))
 
     def mtus(self) -> tuple[int, ...]:
         """The starts of all MTUs from the window to the end of the horizon."""
@@ -107,6 +117,8 @@ class Snapshot:
             amended={member: tuple(notes) for member, notes in raw.get("amended", {}).items()},
             vetoes=tuple(Veto(**veto) for veto in raw.get("vetoes", ())),
             overrides=decided_from_plain(raw.get("overrides", {})),
+            bought_wh={member: tuple(series) for member, series in raw.get("bought_wh", {}).items()},
+            grid_wh={member: tuple(series) for member, series in raw.get("grid_wh", {}).items()},
         )
 
     def digest(self) -> bytes:
@@ -125,7 +137,7 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
         for name in ("connection_w", "feed_in_w"):
             if member[name] is None:
                 del member[name]
-    for name in ("amended", "vetoes"):
+    for name in ("amended", "vetoes", "bought_wh", "grid_wh"):
         if not values[name]:
             del values[name]
     for order in values["orders"].values():

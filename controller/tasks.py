@@ -50,7 +50,11 @@ def devices_of(snapshot: Snapshot, member: str) -> tuple[models.Device, ...]:
     chains = chained(programmes, snapshot.states)
     left_out = unfit(snapshot, programmes, chains)
     devices: list[models.Device] = [
-        models.FixedLoad(id=DeviceId(f"{member}/uncontrolled"), power_kw=np.array(load) / KILO)
+        # What was bought before comes in whatever its buyer does now, and what was sold goes out.
+        models.FixedLoad(
+            id=DeviceId(f"{member}/uncontrolled"),
+            power_kw=(np.array(load) - np.array(snapshot.bought_w(member))) / KILO,
+        )
     ]
     for device in own:
         if device.id in fixed:

@@ -5,6 +5,9 @@ the last reading is in, SETTLED with its postings and header, ANCHORED when the 
 whose clearing failed is FAILED: the tail of the last plan acts where it still keeps the limits, else the devices'
 failsafes, and what is taken is bought from the grid; it is metered, settled and anchored like any other.
 
+A window may be adjusted after its own clearing, part by part (``adjuster``), each until shortly before it begins and
+beside all else. It is METERED when all of them are decided.
+
 Each step is a conditional change of the state, so that doing it again has no second effect, and a restart goes on
 where the last one stopped. Microgrids go on beside each other: while one is being cleared the others take their steps.
 """
@@ -14,39 +17,28 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from controller import planning, relaxing, uplifts
+from controller.adjuster import Adjuster, Tell
 from controller.clock import Clock
 from controller.closing import close_books, complete
-from controller.deciding import solve_relaxed
+from controller.decider import Decider, Due
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, WindowState
 from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
-from controller.solving import Punctual, Solver, Weigher
-from controller.store import market, meters, registry
+from controller.solving import Solver
+from controller.store import adjustments, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
-from optimization.clearing import Clearing, Infeasible, Outcome
-from optimization.community import Community
-from optimization.errors import OptimizationError
 
 log = logging.getLogger(__name__)
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
-TOO_LATE = "its start had passed before it was cleared"
-PAST_DEADLINE = "its deadline had passed before it was cleared"
-LEAST_WAIT_S = 1.0
-"""Seconds that an answer is waited for even where the deadline is now."""
-RESERVE_S = 10.0
-"""Seconds before its deadline at which a solver is given up, so that the fallback is there in time."""
-RESERVE_SHARE = 0.1
-"""The same, at most, as a part of the time from gate closure to the deadline."""
 
 
 class WindowEngine:
@@ -59,6 +51,7 @@ class WindowEngine:
     limits : what limits a microgrid, as things stand at a gate's closure
     on_frozen : called with what a window is decided on, before that
     on_setpoints : called with a window whose setpoints were committed, so that drivers hear of them
+    on_adjusted : the same with a part of a window that was adjusted: these act in the place of all before
     """
 
     def __init__(
@@ -70,16 +63,27 @@ class WindowEngine:
         salts: SaltSource,
         limits: LimitsFor,
         on_frozen: Callable[[Snapshot], None],
-        on_setpoints: Callable[[str, Window, tuple[DeviceSetpoint, ...]], None],
+        on_setpoints: Tell,
+        on_adjusted: Tell,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._solver = solver
+        self._decider = Decider(solver=solver, clock=clock)
+        self._adjuster = Adjuster(
+            database=database,
+            clock=clock,
+            decider=self._decider,
+            salts=salts,
+            limits=limits,
+            on_frozen=on_frozen,
+            on_adjusted=on_adjusted,
+        )
         self._salts = salts
         self._limits = limits
         self._on_frozen = on_frozen
         self._on_setpoints = on_setpoints
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._adjusting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
         self._readings: dict[str, int] = {}
         self._steps: dict[WindowState, Step] = {
@@ -97,7 +101,7 @@ class WindowEngine:
         What goes wrong in one microgrid keeps no other from its turn; the first such error is raised at the end.
         """
         ids = await self._database.run_async(registry.microgrid_ids)
-        outcomes = await asyncio.gather(*(self._advance_microgrid(id_) for id_ in ids), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._advance_all(id_) for id_ in ids), return_exceptions=True)
         taken = 0
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -111,10 +115,15 @@ class WindowEngine:
         What goes wrong is in the log, and tried again the next time.
         """
         for id_ in await self._database.run_async(registry.microgrid_ids):
-            if not self._turns[id_].locked():
-                task = asyncio.create_task(self._advance_microgrid(id_), name=f"windows of {id_}")
-                self._running.add(task)
-                task.add_done_callback(self._ended)
+            # A window that is being cleared ahead holds up no adjustment of the one before it.
+            for turns, advance, what in (
+                (self._turns, self._advance_microgrid, "windows"),
+                (self._adjusting, self._adjust_microgrid, "adjustments"),
+            ):
+                if not turns[id_].locked():
+                    task = asyncio.create_task(advance(id_), name=f"{what} of {id_}")
+                    self._running.add(task)
+                    task.add_done_callback(self._ended)
 
     async def finish(self, seconds: float) -> None:
         """Wait for the steps that ``start_due`` began; after that time they are cut off."""
@@ -129,6 +138,23 @@ class WindowEngine:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # it has been logged
+
+    async def _advance_all(self, microgrid_id: str) -> int:
+        """One microgrid's due steps: its windows', its adjustments', and what waited for these."""
+        taken = await self._advance_microgrid(microgrid_id)
+        while adjusted := await self._adjust_microgrid(microgrid_id):
+            taken += adjusted + await self._advance_microgrid(microgrid_id)
+        return taken
+
+    async def _adjust_microgrid(self, microgrid_id: str) -> int:
+        """The due steps of one microgrid's adjustments; one at a time, whoever asks."""
+        async with self._adjusting[microgrid_id]:
+            try:
+                microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
+                return 0 if microgrid is None else await self._adjuster.advance(microgrid)
+            except Exception:
+                log.exception("adjustments of %s", microgrid_id)
+                raise
 
     async def _advance_microgrid(self, microgrid_id: str) -> int:
         """One microgrid's due steps in order of its windows; one at a time, whoever asks."""
@@ -180,71 +206,14 @@ class WindowEngine:
         del microgrid
         snapshot = Snapshot.from_json(row.snapshot or "")
         self._on_frozen(snapshot)
-        decision = self._too_late(row) or await self._decide(snapshot, row)
-        if not isinstance(decision, str):
-            decision = self._too_late(row) or decision
+        due = Due(closes=row.closes, deadline=row.deadline, start=row.start)
+        decision = await self._decider.decide(snapshot, due)
         if isinstance(decision, str):
             return await self._fail(snapshot, decision)
-        for relaxation in decision.relaxations:
-            log.warning("window %s: %s", row.name, relaxation)
         if not await self._database.run_async(self._commit, snapshot.window, decision):
             return False
         self._on_setpoints(snapshot.microgrid.id, snapshot.window, decision.setpoints)
         return True
-
-    def _too_late(self, row: WindowRow) -> str | None:
-        """Why a clearing would decide what has begun already, or comes after its deadline; None where it does not."""
-        now = self._clock.now()
-        if now > row.start:
-            return TOO_LATE
-        return PAST_DEADLINE if now > row.deadline else None
-
-    def _left_s(self, row: WindowRow) -> float:
-        """Seconds for an answer, so that the fallback can still be declared in time."""
-        reserve = min(RESERVE_S, RESERVE_SHARE * (row.deadline - row.closes))
-        return max(LEAST_WAIT_S, row.deadline - self._clock.now() - reserve)
-
-    async def _decide(self, snapshot: Snapshot, row: WindowRow) -> planning.Decision | str:
-        """What the window's clearing decides, feasible as recomputed; or why there is none."""
-        left_s = self._left_s(row)
-        try:
-            async with asyncio.timeout(left_s) as limit:
-                solved = await solve_relaxed(self._solve, self._solver, snapshot, left_s, urgent=True)
-                community, outcome = solved.community, solved.outcome
-                if isinstance(outcome, Infeasible):
-                    return outcome.reason
-                decision = await asyncio.to_thread(planning.decide, solved.snapshot, community, outcome)
-        except OptimizationError as err:
-            return str(err)
-        except Exception as err:  # whatever it is, the fallback acts and the others go on
-            if isinstance(err, TimeoutError) and limit.expired():
-                return f"solver: got no answer within {left_s:.0f} s, wanted one by the window's deadline"
-            log.exception("clearing %s", snapshot.window.name)
-            return f"{type(err).__name__}: {err}"
-        return replace(decision, uplifts=await self._weigh(snapshot, row, community, outcome, decision))
-
-    async def _solve(self, community: Community, seconds: float) -> Outcome:
-        if isinstance(self._solver, Punctual):
-            return await self._solver.solve_within(community, seconds)
-        return await self._solver.solve(community)
-
-    async def _weigh(
-        self, snapshot: Snapshot, row: WindowRow, community: Community, clearing: Clearing, decision: planning.Decision
-    ) -> tuple[uplifts.Uplift, ...]:
-        """Who is made whole and who contributes.
-
-        Nobody where that cannot be told in time: a clearing that keeps every limit does not fail for it.
-        """
-        if not isinstance(self._solver, Weigher):
-            return ()
-        try:
-            async with asyncio.timeout(self._left_s(row)):
-                standing = await self._solver.standing(community, clearing.device_kw, len(snapshot.window_mtus()))
-            members = [peer.id for peer in community.peers]
-            return uplifts.uplifts_of(snapshot, members, decision.trades, standing)
-        except Exception:  # whatever it is, the clearing acts all the same
-            log.exception("uplifts of %s", snapshot.window.name)
-            return ()
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
         if not market.set_window(
@@ -254,7 +223,7 @@ class WindowEngine:
             state="CLEARED",
             source=PlanSource.CLEARING.value,
             certificate=json.dumps(planning.stated(decision.certificate), sort_keys=True),
-            plan=plan_json(decision.plan),
+            plan=decision.plan.to_json(),
             carry=json.dumps(decision.carry, sort_keys=True),
             uplifts=uplifts.to_json(decision.uplifts),
             quality=planning.quality(decision).value,
@@ -316,6 +285,8 @@ class WindowEngine:
 
     def _complete(self, connection: Connection, row: WindowRow) -> bool:
         """Looked at again only where readings came in: a window may wait for a meter for weeks."""
+        if adjustments.undecided(connection, row.name):
+            return False
         count = meters.count_readings(connection, row.microgrid, row.start, row.end)
         if self._readings.get(row.name) == count:
             return False
@@ -332,13 +303,6 @@ class WindowEngine:
         if self._clock.now() < row.settles:
             return False
         return await self._database.run_async(close_books, row, self._salts)
-
-
-def plan_json(plan: planning.Plan) -> str:
-    """A plan as canonical JSON."""
-    values: dict[str, Any] = asdict(plan)
-    values["setpoints"] = {device: [kind.value, series] for device, (kind, series) in plan.setpoints.items()}
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 def _is_due(window: WindowOutline, now: float) -> bool:

@@ -12,6 +12,7 @@ from contracts.chain import Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
 from contracts.registry import Deployment
+from controller.closing import inputs_of
 from controller.demo.conductor import Diary
 from controller.demo.outcome import Outcome
 from controller.demo.scenario import MTU_MINUTES, Scenario
@@ -55,9 +56,9 @@ def export_evidence(
 
 
 def write_inputs(connection: Connection, path: Path, scenario: Scenario) -> None:
-    """One line a window: the snapshot that it was decided on, whose SHA-256 its header carries."""
+    """One line a window: all that it was decided on, whose SHA-256 its header carries."""
     rows = market.windows(connection, scenario.microgrid.id)
-    path.write_text("".join(f"{row.snapshot}\n" for row in rows), encoding="utf-8")
+    path.write_text("".join(f"{inputs_of(connection, row)}\n" for row in rows), encoding="utf-8")
 
 
 def community_json(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from controller.microgrid import ENDLESS
 from controller.snapshot import Snapshot
-from controller.store import market, registry
+from controller.store import adjustments, market, registry
 
 
 class Forecasts:
@@ -21,11 +21,13 @@ class Forecasts:
         """Remember a window's forecasts, and forget what is over."""
         microgrid = snapshot.microgrid
         self._mtu_s[microgrid.id] = microgrid.mtu_seconds
+        # Gates may close long before their windows: until then, what was foreseen for others counts.
+        over = snapshot.window.start - microgrid.lead_minutes * 60 - microgrid.mtu_seconds
         for member, order in snapshot.orders.items():
             known = self._load_w[microgrid.id, member]
             place = microgrid.id, member
             self._most_w[place] = max(order.load_w, default=self._most_w.get(place, 0))
-            for past in [start for start in known if start < snapshot.window.start - microgrid.mtu_seconds]:
+            for past in [start for start in known if start < over]:
                 del known[past]
             known.update(zip(snapshot.mtus(), order.load_w, strict=False))
 
@@ -37,6 +39,9 @@ class Forecasts:
             for row in (before, last):
                 if row is not None:
                     self.note(Snapshot.from_json(row.snapshot or ""))
+            adjusted = adjustments.newest_with(connection, microgrid, "snapshot", before=ENDLESS)
+            if adjusted is not None:
+                self.note(Snapshot.from_json(adjusted.snapshot or ""))
 
     def load_w(self, microgrid: str, member: str, instant: float) -> int | None:
         """What a member is expected to draw beside its devices; None where it never said.

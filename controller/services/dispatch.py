@@ -17,8 +17,9 @@ from controller.services.mandates import visible_members
 from controller.services.paging import read_page
 from controller.services.plans import Asked, Planner
 from controller.services.watching import R, Subjects, Watcher
-from controller.store import calls, events, market
+from controller.store import adjustments, calls, events, market
 from controller.wire import fields
+from controller.wire.adjustment import adjustment_messages
 from controller.wire.market import certificate_message, uplift_messages
 from controller.wire.plan import QUALITIES, read_deadline
 from controller.wire.relaxation import relaxation_messages
@@ -189,16 +190,18 @@ def _kept(connection: Connection, caller: Identity, microgrid: str, name: str, n
 
 def clearing_message(connection: Connection, row: market.WindowRow, known: frozenset[str] | None = None) -> pb.Clearing:
     """The message of a window with its state; of uplifts those of ``known`` members, None for all."""
+    counts = market.counts_by_clearing(connection, row.name)
     return pb.Clearing(
         window=row.name,
         interval=fields.interval_message(row.start, row.end),
         state=pb.WindowState.Value(f"WINDOW_STATE_{row.state}"),
         certificate=certificate_message(row.certificate),
         input_digest=row.inputs_digest or b"",
-        trade_count=market.count_trades(connection, row.name),
+        trade_count=sum(counts.values()),
         failure=row.failure,
         vetoes=applied(row.snapshot, row.microgrid, known),
         uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
         quality=pb.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
         limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), known),
+        adjustments=adjustment_messages(adjustments.adjustments(connection, row.name), counts, known),
     )

@@ -146,12 +146,12 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
 
         def read(connection: Connection) -> pb.GetPlannedLoadResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            planned = market.newest_with(connection, id_, "plan", before=ENDLESS)
+            planned = market.last_plan(connection, id_, before=ENDLESS)
             if planned is None:
                 return pb.GetPlannedLoadResponse()
-            plan = json.loads(planned.plan or "")
+            plan = json.loads(planned.plan)
             return pb.GetPlannedLoadResponse(
-                window=planned.name, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
+                window=planned.window, start_time=fields.timestamp(plan["start"]), net_power_w=plan["net_w"]
             )
 
         return await self._core.database.read_async(read)

@@ -1,6 +1,7 @@
 """What happened in a microgrid so far: trades and prices, page by page."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection
 
@@ -64,6 +65,7 @@ def trades(
                     price_micro_per_kwh=row.price_micro_per_kwh,
                 ),
                 microgrid.mtu_seconds,
+                adjustment=row.adjustment,
             )
             for row in found
         ],
@@ -127,6 +129,7 @@ def _price(microgrid: Microgrid, start: int, traded: list[Trade]) -> pb.Price:
     asked = [trade.price_micro_per_kwh for trade in neighbours]
     energy = sum(trade.energy_wh for trade in neighbours)
     value = sum(trade.energy_wh * trade.price_micro_per_kwh for trade in neighbours)
+    from_grid = _from_grid(traded)
     return pb.Price(
         interval=fields.interval_message(start, start + microgrid.mtu_seconds),
         neighbour_price_micro_per_kwh=round_half_even(value, energy) if energy else 0,
@@ -135,6 +138,17 @@ def _price(microgrid: Microgrid, start: int, traded: list[Trade]) -> pb.Price:
         neighbour_energy_wh=energy,
         import_price_micro_per_kwh=tariff.import_price_micro_per_kwh,
         export_price_micro_per_kwh=tariff.export_price_micro_per_kwh,
-        import_energy_wh=sum(trade.energy_wh for trade in traded if trade.seller == GRID_ACCOUNT),
-        export_energy_wh=sum(trade.energy_wh for trade in traded if trade.buyer == GRID_ACCOUNT),
+        import_energy_wh=sum(energy for energy in from_grid.values() if energy > 0),
+        export_energy_wh=-sum(energy for energy in from_grid.values() if energy < 0),
     )
+
+
+def _from_grid(traded: Iterable[Trade]) -> dict[str, int]:
+    """What each member bought from the grid less what it sold to it: an adjustment may take back what was traded."""
+    bought: dict[str, int] = defaultdict(int)
+    for trade in traded:
+        if trade.seller == GRID_ACCOUNT:
+            bought[trade.buyer] += trade.energy_wh
+        elif trade.buyer == GRID_ACCOUNT:
+            bought[trade.seller] -= trade.energy_wh
+    return bought

@@ -17,9 +17,10 @@ from controller.services.mandates import visible_members
 from controller.services.masks import read_mask
 from controller.services.paging import read_page
 from controller.snapshot import Snapshot
-from controller.store import market, registry
+from controller.store import adjustments, market, registry
 from controller.store.market import WindowRow
 from controller.wire import calendar, community, fields
+from controller.wire.adjustment import adjustment_messages
 from gridpact.v1 import operator_pb2 as pb
 
 CHARGE = "network_charge_micro_per_kwh"
@@ -97,6 +98,11 @@ class CalendarMethods:
             tariff = registry.tariff(connection, microgrid.id, start=row.start, end=row.end)
             message = calendar.window_message(row, replace(microgrid, tariff=tuple(tariff)))
             message.amendments.extend(_amendments(row, caller))
+            known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
+            counts = market.counts_by_clearing(connection, row.name)
+            message.adjustments.extend(
+                adjustment_messages(adjustments.adjustments(connection, row.name), counts, known)
+            )
             return pb.GetWindowResponse(window=message)
 
         return await self._core.database.read_async(read)
@@ -122,7 +128,7 @@ def _changed(known: Microgrid, message: pb.Microgrid, paths: frozenset[str]) -> 
             pb.TIMING_PRESET_CUSTOM,
         }:
             stated.gate_closure_lead.seconds = known.lead_minutes * 60
-        _, lead, timing = calendar.read_timing(stated, at)
+        _, lead, timing = calendar.read_timing(stated, at, mtu=known.mtu_minutes)
         changed = replace(changed, lead_minutes=lead, timing=timing)
     if "planning_horizon" in paths:
         minutes = calendar.read_planning(message, at, mtu=known.mtu_minutes, window=known.window_minutes)

@@ -19,8 +19,8 @@ from controller.services.participant_devices import DeviceMethods
 from controller.services.participant_overrides import OverrideMethods
 from controller.services.participant_own import OwnMethods
 from controller.services.proofs import trade_proof
-from controller.store import market, registry
-from controller.wire.calendar import order_mtus, require_open_gate
+from controller.store import adjustments, market, registry
+from controller.wire.calendar import open_clearing, order_mtus
 from controller.wire.market import read_order, trade_message
 from gridpact.v1 import participant_pb2 as pb
 from gridpact.v1 import participant_pb2_grpc
@@ -53,7 +53,8 @@ class ParticipantServicer(
             window = _window_of(payload)
             row = require_window(connection, caller, window, "order.window")
             microgrid = require_member(connection, caller, row.microgrid, caller.id, window)
-            require_open_gate(row, self._core.clock.now())
+            parts = adjustments.adjustments(connection, row.name)
+            counts_for = open_clearing(row, parts, self._core.clock.now())
             own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
             least, most = order_mtus(microgrid, Window(name=row.name, start=row.start, end=row.end))
             order = read_order(
@@ -75,8 +76,9 @@ class ParticipantServicer(
                 signature=request.order.signature,
                 key_id=request.order.key_id,
                 digest=digest,
+                adjustment=counts_for,
             )
-            return pb.SubmitOrderResponse(digest=digest)
+            return pb.SubmitOrderResponse(digest=digest, adjustment=counts_for)
 
         return await once(self._core, caller, "SubmitOrder", request, pb.SubmitOrderResponse, effect)
 
@@ -93,9 +95,13 @@ class ParticipantServicer(
                 for ix, (trade, _) in enumerate(market.trades(connection, row.name))
                 if caller.id in (trade.seller, trade.buyer)
             ]
+            made_by = market.clearings_of_trades(connection, row.name)
             found, token = page.of(own, lambda numbered: (numbered[0],))
             return pb.ListOwnTradesResponse(
-                trades=[trade_message(row.name, ix, trade, microgrid.mtu_seconds) for ix, trade in found],
+                trades=[
+                    trade_message(row.name, ix, trade, microgrid.mtu_seconds, adjustment=made_by[ix])
+                    for ix, trade in found
+                ],
                 next_page_token=token,
             )
 

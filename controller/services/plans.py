@@ -84,8 +84,8 @@ class Planner:
                 *(f"{microgrid.name}/sections/{member.section}" for member in members.values()),
             },
         )
-        planned = market.newest_with(connection, id_, "plan", before=window.start)
-        kept = None if planned is None else json.loads(planned.plan or "")
+        planned = market.last_plan(connection, id_, before=window.start)
+        kept = None if planned is None else json.loads(planned.plan)
         last = None if kept is None else LastPlan(start=kept["start"], power_w=kept["power_w"])
         return Asked(snapshot=portfolio.inputs(now, wish, last), wish=wish, last=last)
 

@@ -28,7 +28,7 @@ APPEND_ONLY = (
 )
 """Tables whose rows stay as they were written: a correction is a row of its own."""
 
-KEPT = ("controllers", "demand_events", "demand_offers", "vetoes", "windows")
+KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "vetoes", "windows")
 """Tables whose rows change and are never removed."""
 
 REMEMBERED = ("requests",)

@@ -1,13 +1,13 @@
 """The statements for windows: their orders, and what was decided about them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, func, or_, select, true, update
 
 from controller.microgrid import DeviceSetpoint, SetpointKind, Trade
-from controller.store import events, schema
+from controller.store import adjustments, events, schema
 from controller.store.rows import insert, insert_new, upsert
 
 
@@ -20,8 +20,9 @@ def add_order(
     signature: bytes,
     key_id: str,
     digest: bytes,
+    adjustment: int = 0,
 ) -> None:
-    """Keep an order as the newest of its member for the window."""
+    """Keep an order as the newest of its member for the window, from one of the window's clearings on."""
     table = schema.orders
     newest = connection.execute(
         select(func.max(table.c.version)).where(table.c.window == window, table.c.member == member)
@@ -35,19 +36,26 @@ def add_order(
             signature=signature,
             key_id=key_id,
             digest=digest,
+            adjustment=adjustment,
         )
     )
 
 
-def newest_orders(connection: Connection, windows: Sequence[str]) -> dict[str, Row[Any]]:
-    """For each member its newest order among these windows, later windows and versions first."""
+def newest_orders(
+    connection: Connection, windows: Sequence[str], *, counting: tuple[str, int] | None = None
+) -> dict[str, Row[Any]]:
+    """For each member its newest order among these windows, later windows and versions first.
+
+    Of the window that ``counting`` names only those that count for its clearing of that number.
+    """
     table = schema.orders
+    counts = true() if counting is None else or_(table.c.window != counting[0], table.c.adjustment <= counting[1])
     # Whatever a member sent before its newest order is not read: it may be much.
     newest = {
         member: (window, version)
         for window, member, version in connection.execute(
             select(table.c.window, table.c.member, func.max(table.c.version))
-            .where(table.c.window.in_(windows))
+            .where(table.c.window.in_(windows), counts)
             .group_by(table.c.window, table.c.member)
             .order_by(table.c.window)
         )
@@ -153,6 +161,52 @@ def newest_with(connection: Connection, microgrid_id: str, column: str, *, befor
     return None if found is None else WindowRow(**found._mapping)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """The plan of a clearing.
+
+    Attributes
+    ----------
+    window : whose clearing, or whose adjustment's
+    closes : when its gate closed
+    plan, snapshot : JSON
+    """
+
+    window: str
+    closes: int
+    plan: str
+    snapshot: str
+
+
+def last_plan(connection: Connection, microgrid_id: str, *, before: int) -> PlanRow | None:
+    """The plan that was made last, of the windows and adjustments that begin before an instant."""
+    own = newest_with(connection, microgrid_id, "plan", before=before)
+    later = adjustments.newest_with(connection, microgrid_id, "plan", before=before)
+    if later is not None and (own is None or later.closes >= own.closes):
+        return PlanRow(window=later.window, closes=later.closes, plan=later.plan or "", snapshot=later.snapshot or "")
+    if own is None:
+        return None
+    return PlanRow(window=own.name, closes=own.closes, plan=own.plan or "", snapshot=own.snapshot or "")
+
+
+def last_carry(connection: Connection, microgrid_id: str, *, at: int) -> str | None:
+    """The remainders of rounding that the last clearing before an instant left; its adjustment's before a window's."""
+    own = _newest_carry(connection, schema.windows, microgrid_id, at)
+    adjusted = _newest_carry(connection, schema.adjustments, microgrid_id, at)
+    return max(adjusted, own, key=lambda found: found[0])[1]
+
+
+def _newest_carry(connection: Connection, table: Table, microgrid_id: str, at: int) -> tuple[int, str | None]:
+    """When the last one of a table that has remainders and is over by an instant ends, and these."""
+    found = connection.execute(
+        select(table.c.end, table.c.carry)
+        .where(table.c.microgrid == microgrid_id, table.c.start < at, table.c.end <= at, table.c.carry.is_not(None))
+        .order_by(table.c.start.desc())
+        .limit(1)
+    ).first()
+    return (0, None) if found is None else (found.end, found.carry)
+
+
 def window_ending_at(connection: Connection, microgrid_id: str, instant: int) -> WindowRow | None:
     """The window that ends at an instant."""
     table = schema.windows
@@ -231,14 +285,22 @@ def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFil
     return [WindowRow(**r._mapping) for r in connection.execute(query.order_by(table.c.start).limit(wanted.limit))]
 
 
-def add_trades(connection: Connection, window_name: str, trades: Sequence[Trade], salts: Sequence[bytes]) -> None:
-    """Keep the trades of a window; their index is their place."""
+def add_trades(
+    connection: Connection,
+    window_name: str,
+    trades: Sequence[Trade],
+    salts: Sequence[bytes],
+    *,
+    first: int = 0,
+    adjustment: int = 0,
+) -> None:
+    """Keep the trades of a clearing; their index is their place, counted from ``first`` on."""
     insert(
         connection,
         schema.trades,
         [
-            {"window": window_name, "ix": ix, "salt": salt, **asdict(trade)}
-            for ix, (trade, salt) in enumerate(zip(trades, salts, strict=True))
+            {"window": window_name, "ix": ix, "salt": salt, "adjustment": adjustment, **asdict(trade)}
+            for ix, (trade, salt) in enumerate(zip(trades, salts, strict=True), start=first)
         ],
     )
 
@@ -260,6 +322,46 @@ def trades(connection: Connection, window_name: str) -> list[tuple[Trade, bytes]
         )
         for r in rows
     ]
+
+
+def trades_between(connection: Connection, microgrid_id: str, start: int, end: int) -> list[Trade]:
+    """What was traded so far for MTUs that begin in ``[start, end)``, in order of windows and indices."""
+    table, window = schema.trades, schema.windows
+    names = "seller", "buyer", "mtu_start", "energy_wh", "price_micro_per_kwh"
+    rows = connection.execute(
+        select(*(table.c[name] for name in names))
+        .join(window, window.c.name == table.c.window)
+        .where(
+            window.c.microgrid == microgrid_id,
+            window.c.start < end,
+            window.c.end > start,
+            table.c.mtu_start >= start,
+            table.c.mtu_start < end,
+        )
+        .order_by(window.c.start, table.c.ix)
+    )
+    return [Trade(**r._mapping) for r in rows]
+
+
+def clearings_of_trades(connection: Connection, window_name: str) -> list[int]:
+    """Which clearing of a window made each of its trades, by index: 0 for its own, else the adjustment's number."""
+    table = schema.trades
+    return list(
+        connection.execute(
+            select(table.c.adjustment).where(table.c.window == window_name).order_by(table.c.ix)
+        ).scalars()
+    )
+
+
+def counts_by_clearing(connection: Connection, window_name: str) -> dict[int, int]:
+    """How many trades each clearing of a window made: 0 for its own, else the adjustment's number."""
+    table = schema.trades
+    rows = connection.execute(
+        select(table.c.adjustment, func.count().label("made"))
+        .where(table.c.window == window_name)
+        .group_by(table.c.adjustment)
+    )
+    return {r.adjustment: r.made for r in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,13 +413,15 @@ def count_trades(connection: Connection, window_name: str) -> int:
     return connection.execute(select(func.count()).where(table.c.window == window_name)).scalar_one()
 
 
-def add_positions(connection: Connection, window_name: str, positions: Mapping[tuple[str, int], int]) -> None:
-    """Keep what each member was scheduled to take, by member and MTU."""
+def add_positions(
+    connection: Connection, window_name: str, positions: Mapping[tuple[str, int], int], *, adjustment: int = 0
+) -> None:
+    """Keep what each member was scheduled to take, by member and MTU, or what an adjustment added to it."""
     insert(
         connection,
         schema.positions,
         [
-            {"window": window_name, "member": member, "mtu_start": mtu, "net_wh": net}
+            {"window": window_name, "member": member, "mtu_start": mtu, "net_wh": net, "adjustment": adjustment}
             for (member, mtu), net in sorted(positions.items())
         ],
     )
@@ -326,14 +430,13 @@ def add_positions(connection: Connection, window_name: str, positions: Mapping[t
 def positions(connection: Connection, window_name: str) -> dict[tuple[str, int], int]:
     """What each member was scheduled to take, by member and MTU."""
     table = schema.positions
-    rows = connection.execute(select(table).where(table.c.window == window_name))
-    return {(r.member, r.mtu_start): r.net_wh for r in rows}
+    return _summed(connection.execute(select(table).where(table.c.window == window_name)))
 
 
-def positions_between(connection: Connection, microgrid_id: str, start: int, end: int) -> list[Row[Any]]:
-    """What each member was scheduled to take in MTUs that begin in ``[start, end)``."""
+def positions_between(connection: Connection, microgrid_id: str, start: int, end: int) -> dict[tuple[str, int], int]:
+    """What each member was scheduled to take in MTUs that begin in ``[start, end)``, by member and MTU."""
     table, window = schema.positions, schema.windows
-    return list(
+    return _summed(
         connection.execute(
             select(table)
             .join(window, window.c.name == table.c.window)
@@ -348,7 +451,17 @@ def positions_between(connection: Connection, microgrid_id: str, start: int, end
     )
 
 
-def add_setpoints(connection: Connection, window_name: str, setpoints: Sequence[DeviceSetpoint]) -> None:
+def _summed(rows: Iterable[Row[Any]]) -> dict[tuple[str, int], int]:
+    """The positions of the windows' own clearings with what adjustments added to them."""
+    positions: dict[tuple[str, int], int] = {}
+    for r in rows:
+        positions[r.member, r.mtu_start] = positions.get((r.member, r.mtu_start), 0) + r.net_wh
+    return positions
+
+
+def add_setpoints(
+    connection: Connection, window_name: str, setpoints: Sequence[DeviceSetpoint], *, adjustment: int = 0
+) -> None:
     """Put setpoints into the outbox."""
     insert(
         connection,
@@ -360,6 +473,7 @@ def add_setpoints(connection: Connection, window_name: str, setpoints: Sequence[
                 "mtu_start": s.mtu_start,
                 "kind": s.kind.value,
                 "value": s.value,
+                "adjustment": adjustment,
             }
             for s in setpoints
         ],
@@ -367,28 +481,41 @@ def add_setpoints(connection: Connection, window_name: str, setpoints: Sequence[
 
 
 def setpoints(connection: Connection, window_name: str) -> list[DeviceSetpoint]:
-    """The setpoints of a window by device and time."""
+    """The setpoints of a window that act, by device and time: an adjustment's in the place of those before it."""
     table = schema.setpoints
     rows = connection.execute(
         select(table).where(table.c.window == window_name).order_by(table.c.device, table.c.mtu_start)
     )
+    return _acting(connection, rows.all(), [window_name])
+
+
+def _acting(connection: Connection, rows: Sequence[Row[Any]], windows_: Sequence[str]) -> list[DeviceSetpoint]:
+    """Of the setpoints of some windows those that act."""
+    parts: dict[str, list[tuple[int, int, int]]] = {}
+    for name, number, start, end in adjustments.replaced(connection, windows_):
+        parts.setdefault(name, []).append((start, end, number))
+
+    def acts(r: Row[Any]) -> bool:
+        own = (number for start, end, number in parts.get(r.window, ()) if start <= r.mtu_start < end)
+        return r.adjustment == next(own, 0)  # type: ignore[no-any-return]  # a row's column
+
     return [
-        DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value) for r in rows
+        DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value)
+        for r in rows
+        if acts(r)
     ]
 
 
 def setpoints_between(connection: Connection, microgrid_id: str, *, after: int, before: int) -> list[DeviceSetpoint]:
-    """The setpoints of the windows that end after one instant and start before another, each device's by time."""
+    """What acts of the windows that end after one instant and start before another, each device's by time."""
     table, windows_ = schema.setpoints, schema.windows
     rows = connection.execute(
         select(table)
         .join(windows_, windows_.c.name == table.c.window)
         .where(windows_.c.microgrid == microgrid_id, windows_.c.end > after, windows_.c.start < before)
         .order_by(table.c.device, table.c.mtu_start)
-    )
-    return [
-        DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value) for r in rows
-    ]
+    ).all()
+    return _acting(connection, rows, sorted({r.window for r in rows}))
 
 
 def add_reports(connection: Connection, reports: Sequence[Mapping[str, Any]]) -> None:

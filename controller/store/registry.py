@@ -25,7 +25,14 @@ from controller.microgrid import (
 from controller.store import schema
 from controller.store.rows import insert, upsert, upsert_all
 
-TIMING = ("preset", "bidding_minutes", "deadline_minutes", "settlement_minutes")
+TIMING = (
+    "preset",
+    "bidding_minutes",
+    "deadline_minutes",
+    "settlement_minutes",
+    "adjustment_minutes",
+    "adjustment_lead_minutes",
+)
 """The columns of a microgrid's timing."""
 
 
@@ -73,6 +80,22 @@ def open_windows(connection: Connection, microgrid: Microgrid, *, now: float) ->
                 **asdict(microgrid.times(window)),
             }
             for window in windows
+        ],
+    )
+    insert(
+        connection,
+        schema.adjustments,
+        [
+            {
+                "microgrid": microgrid.id,
+                "window": window.name,
+                "state": "OPEN",
+                "source": "NONE",
+                "failure": "",
+                **asdict(slot),
+            }
+            for window in windows
+            for slot in microgrid.slots(window)
         ],
     )
     return len(windows)

@@ -145,6 +145,8 @@ microgrids = _table(
     _wide("bidding_minutes", nullable=True),
     _given("deadline_minutes", "0"),
     _given("settlement_minutes", "0"),
+    _wide("adjustment_minutes", nullable=True),
+    _given("adjustment_lead_minutes", "0"),
     PrimaryKeyConstraint("id"),
     CheckConstraint('"end" > start', name="interval"),
 )
@@ -319,10 +321,14 @@ orders = _table(
     _bytes("signature"),
     _text("key_id"),
     _bytes("digest"),
+    _given("adjustment", "0"),
     PrimaryKeyConstraint("window", "member", "version"),
     CheckConstraint("version >= 1", name="version"),
 )
-"""Append-only; the highest version before gate closure counts."""
+"""Append-only; the highest version before gate closure counts.
+
+``adjustment`` is the first clearing of the window that it counts for: 0 for the window's own.
+"""
 
 windows = _table(
     "windows",
@@ -360,6 +366,33 @@ windows = _table(
 clearing, ``relaxed`` says which limits nobody could keep; null where there are none.
 """
 
+adjustments = _table(
+    "adjustments",
+    _text("microgrid"),
+    _text("window"),
+    _wide("number"),
+    _wide("start"),
+    _wide("end"),
+    _wide("closes"),
+    _text("state"),
+    _text("source"),
+    _text("failure"),
+    _bytes("inputs_digest", nullable=True),
+    Column("snapshot", Plain, nullable=True),
+    Column("certificate", Plain, nullable=True),
+    Column("plan", Plain, nullable=True),
+    Column("carry", Plain, nullable=True),
+    Column("quality", Plain, nullable=True),
+    Column("relaxed", Plain, nullable=True),
+    PrimaryKeyConstraint("window", "number"),
+    UniqueConstraint("microgrid", "start"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint('number > 0 AND "end" > start AND closes <= start', name="interval"),
+    CheckConstraint("state IN ('OPEN','CLOSED','CLEARED','FAILED')", name="state"),
+    CheckConstraint("source IN ('NONE','CLEARING','STANDING','FAILSAFE')", name="source"),
+)
+"""The parts of windows that are adjusted after their own clearing, each by one of its own."""
+
 plans = _table(
     "plans",
     _text("name"),
@@ -392,14 +425,21 @@ trades = _table(
     _wide("energy_wh"),
     _wide("price_micro_per_kwh"),
     _bytes("salt"),
+    _given("adjustment", "0"),
     PrimaryKeyConstraint("window", "ix"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
-    UniqueConstraint("window", "mtu_start", "seller", "buyer"),
+    UniqueConstraint(
+        "window", "adjustment", "mtu_start", "seller", "buyer", "price_micro_per_kwh", name="uq_trades_clearing"
+    ),
     CheckConstraint("energy_wh > 0", name="energy"),
     CheckConstraint("seller <> buyer", name="two_sides"),
     CheckConstraint("ix >= 0 AND energy_wh <= 1000000000000 AND abs(price_micro_per_kwh) <= 1000000000", name="range"),
 )
-"""Append-only. One row is both sides of a trade: reciprocity cannot be broken."""
+"""Append-only. One row is both sides of a trade: reciprocity cannot be broken.
+
+``adjustment`` says which clearing of the window made it, 0 its own; what an adjustment takes back of a trade with the
+grid has a price of its own.
+"""
 
 positions = _table(
     "positions",
@@ -407,11 +447,12 @@ positions = _table(
     _text("member"),
     _wide("mtu_start"),
     _wide("net_wh"),
-    PrimaryKeyConstraint("window", "member", "mtu_start"),
+    _given("adjustment", "0"),
+    PrimaryKeyConstraint("window", "adjustment", "member", "mtu_start"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     CheckConstraint("abs(net_wh) <= 1000000000000", name="range"),
 )
-"""What each member was scheduled to take. Append-only."""
+"""What each member was scheduled to take: by the window's clearing, and what each adjustment added. Append-only."""
 
 setpoints = _table(
     "setpoints",
@@ -420,7 +461,8 @@ setpoints = _table(
     _wide("mtu_start"),
     _text("kind"),
     _wide("value"),
-    PrimaryKeyConstraint("window", "device", "mtu_start"),
+    _given("adjustment", "0"),
+    PrimaryKeyConstraint("window", "adjustment", "device", "mtu_start"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     CheckConstraint("kind IN ('RELAY','POWER','PRODUCTION_LIMIT')", name="kind"),
     CheckConstraint("abs(value) <= 1000000000 AND (kind <> 'RELAY' OR value IN (0, 1))", name="range"),

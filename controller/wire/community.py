@@ -25,7 +25,7 @@ def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
     """A microgrid with its calendar; the tariff covers a horizon that ends, else begins with it."""
     at = "microgrid"
     mtu = fields.minutes(f"{at}.market_time_unit", message.market_time_unit, choices=MTU_MINUTES)
-    window, lead, timing = calendar.read_timing(message, at)
+    window, lead, timing = calendar.read_timing(message, at, mtu=mtu)
     if window == 0 or window % mtu:
         raise invalid(f"{at}.window", got=f"{window} min", wanted=f"a positive multiple of {mtu} min")
     rolling = message.HasField("horizon") and not message.horizon.HasField("end_time")

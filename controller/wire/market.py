@@ -166,8 +166,10 @@ def read_bounds(field: str, bounds: types_pb2.PowerBounds) -> tuple[int | None, 
     return lower, upper
 
 
-def trade_message(window: str, index: int, trade: Trade, mtu_seconds: int) -> dispatch_pb2.Trade:
-    """The message of a trade."""
+def trade_message(
+    window: str, index: int, trade: Trade, mtu_seconds: int, *, adjustment: int = 0
+) -> dispatch_pb2.Trade:
+    """The message of a trade, which one of the window's clearings made."""
     return dispatch_pb2.Trade(
         name=f"{window}/trades/{index}",
         seller=trade.seller,
@@ -175,6 +177,7 @@ def trade_message(window: str, index: int, trade: Trade, mtu_seconds: int) -> di
         interval=fields.interval_message(trade.mtu_start, trade.mtu_start + mtu_seconds),
         energy_wh=trade.energy_wh,
         price_micro_per_kwh=trade.price_micro_per_kwh,
+        adjustment=adjustment,
     )
 
 

@@ -12,11 +12,11 @@ class FixedLoad:
     Attributes
     ----------
     id : device id, unique in the community
-    power_kw : (T,) kW, non-negative
+    power_kw : (T,) kW; negative where it gives, as what was bought ahead does to its buyer
     """
 
     id: DeviceId
     power_kw: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "power_kw", series(f"{self.id}.power_kw", self.power_kw, lower=0.0))
+        object.__setattr__(self, "power_kw", series(f"{self.id}.power_kw", self.power_kw))

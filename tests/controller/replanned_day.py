@@ -89,6 +89,7 @@ class Day:
             limits=lambda *_: tuple(self.limits),
             on_frozen=lambda _: None,
             on_setpoints=lambda *_: None,
+            on_adjusted=lambda *_: None,
         )
         self.known = {id_: Device(id=id_, member=id_.split("/")[0], flexibility=f) for id_, f in self.devices.items()}
         self.database.run(registry.add_microgrid, self.grid)

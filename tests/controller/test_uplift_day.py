@@ -153,6 +153,7 @@ class Day:
             limits=lambda *_: (LIMIT,),
             on_frozen=lambda _: None,
             on_setpoints=lambda *_: None,
+            on_adjusted=lambda *_: None,
         )
         self.database.run(registry.add_microgrid, GRID)
         for member in LOADS_W:

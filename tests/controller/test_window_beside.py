@@ -1,6 +1,7 @@
 """Windows of several microgrids beside each other, whatever one of them waits for."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,8 @@ class Patient:
         self.inner, self.held = site.solver, asyncio.Event()
         self.asked = asyncio.Event()
         site.solver = self
-        site.service._engine._solver = self
+        engine = site.service._engine
+        engine._decider = replace(engine._decider, solver=self)
 
     async def solve(self, community):
         if not self.asked.is_set():
@@ -76,7 +78,7 @@ def test_what_is_cut_off_is_taken_later(both):
 def test_a_solver_without_an_answer_leaves_the_window_to_its_fallback_in_time(site, monkeypatch):
     """The matching deadline is the start: the answer is given up before it."""
     site.live(until=site.start)
-    monkeypatch.setattr("controller.window.LEAST_WAIT_S", 0.0)
+    monkeypatch.setattr("controller.decider.LEAST_WAIT_S", 0.0)
     site.clock.set(site.start + 1800)
     Patient(site)
     site.advance()

@@ -370,6 +370,7 @@ class Clearing(message.Message):
     VETOES_FIELD_NUMBER: builtins.int
     QUALITY_FIELD_NUMBER: builtins.int
     LIMIT_RELAXATIONS_FIELD_NUMBER: builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: WindowState.ValueType
@@ -399,6 +400,10 @@ class Clearing(message.Message):
         may know. Everybody else was cleared as if what cannot be changed were fixed.
         """
 
+    @builtins.property
+    def adjustments(self) -> containers.RepeatedCompositeFieldContainer[Adjustment]:
+        """Of its parts after its own clearing, in order of time. Each trades the difference to all that was traded before."""
+
     def __init__(
         self,
         *,
@@ -413,10 +418,87 @@ class Clearing(message.Message):
         vetoes: abc.Iterable[AppliedVeto] | None = ...,
         quality: PlanQuality.ValueType = ...,
         limit_relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
+        adjustments: abc.Iterable[Adjustment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "quality", b"quality", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "quality", b"quality", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Adjustment(message.Message):
+    """A clearing of a part of a window after the window's own."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    GATE_CLOSE_TIME_FIELD_NUMBER: builtins.int
+    DECISION_DEADLINE_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    INPUT_DIGEST_FIELD_NUMBER: builtins.int
+    CERTIFICATE_FIELD_NUMBER: builtins.int
+    TRADE_COUNT_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    LIMIT_RELAXATIONS_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """From 1 on within the window."""
+    state: WindowState.ValueType
+    """OPEN, CLOSED, CLEARED or FAILED."""
+    source: builtins.str
+    """Which plan acts in the part: NONE so far, its own CLEARING, what was STANDING before it because nothing was new or it
+    failed, or the devices' FAILSAFE.
+    """
+    failure: builtins.str
+    """Why it failed; empty unless it did."""
+    input_digest: builtins.bytes
+    """SHA-256 of what it was decided on; empty before its gate has closed."""
+    trade_count: builtins.int
+    """Trades that it made."""
+    quality: PlanQuality.ValueType
+    """What its own clearing is worth; UNSPECIFIED where there is none."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """The part of the window."""
+
+    @builtins.property
+    def gate_close_time(self) -> timestamp_pb2.Timestamp:
+        """Orders count for it until this."""
+
+    @builtins.property
+    def decision_deadline(self) -> timestamp_pb2.Timestamp:
+        """Decided by this, else what stood before stands."""
+
+    @builtins.property
+    def certificate(self) -> Certificate:
+        """Of its own clearing."""
+
+    @builtins.property
+    def limit_relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
+        """As in Clearing, of the part."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        interval: types_pb2.Interval | None = ...,
+        state: WindowState.ValueType = ...,
+        gate_close_time: timestamp_pb2.Timestamp | None = ...,
+        decision_deadline: timestamp_pb2.Timestamp | None = ...,
+        source: builtins.str = ...,
+        failure: builtins.str = ...,
+        input_digest: builtins.bytes = ...,
+        certificate: Certificate | None = ...,
+        trade_count: builtins.int = ...,
+        quality: PlanQuality.ValueType = ...,
+        limit_relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "decision_deadline", b"decision_deadline", "gate_close_time", b"gate_close_time", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "number", b"number", "quality", b"quality", "source", b"source", "state", b"state", "trade_count", b"trade_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,6 +554,7 @@ class Trade(message.Message):
     INTERVAL_FIELD_NUMBER: builtins.int
     ENERGY_WH_FIELD_NUMBER: builtins.int
     PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    ADJUSTMENT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/windows/{window}/trades/{index}"""
     seller: builtins.str
@@ -480,6 +563,8 @@ class Trade(message.Message):
     """As seller."""
     energy_wh: builtins.int
     price_micro_per_kwh: builtins.int
+    adjustment: builtins.int
+    """Which clearing of the window made it: 0 its own, else the number of the adjustment."""
     @builtins.property
     def interval(self) -> types_pb2.Interval: ...
     def __init__(
@@ -491,10 +576,11 @@ class Trade(message.Message):
         interval: types_pb2.Interval | None = ...,
         energy_wh: builtins.int = ...,
         price_micro_per_kwh: builtins.int = ...,
+        adjustment: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["buyer", b"buyer", "energy_wh", b"energy_wh", "interval", b"interval", "name", b"name", "price_micro_per_kwh", b"price_micro_per_kwh", "seller", b"seller"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustment", b"adjustment", "buyer", b"buyer", "energy_wh", b"energy_wh", "interval", b"interval", "name", b"name", "price_micro_per_kwh", b"price_micro_per_kwh", "seller", b"seller"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,6 +42,11 @@ class _TimingPresetEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_TimingPre
     """Windows of 60 minutes: 55 minutes of negotiation that end 5 minutes before the start, 5 to decide and to write
     (Mezquita et al. 2022).
     """
+    TIMING_PRESET_HOURLY_FUTURES: _TimingPreset.ValueType  # 4
+    """Windows of 60 minutes that are traded ahead: their gate closes 60 minutes before the start, and they are decided 50
+    minutes before it. Each quarter of an hour, or each longer market time unit, is adjusted: until 5 minutes before it
+    begins new orders count, and what changed is traded.
+    """
 
 class TimingPreset(_TimingPreset, metaclass=_TimingPresetEnumTypeWrapper):
     """Whose published practice windows follow; see docs/windows.md."""
@@ -57,6 +62,11 @@ after the end (Condon et al. 2023).
 TIMING_PRESET_NEGOTIATION_55_5: TimingPreset.ValueType  # 3
 """Windows of 60 minutes: 55 minutes of negotiation that end 5 minutes before the start, 5 to decide and to write
 (Mezquita et al. 2022).
+"""
+TIMING_PRESET_HOURLY_FUTURES: TimingPreset.ValueType  # 4
+"""Windows of 60 minutes that are traded ahead: their gate closes 60 minutes before the start, and they are decided 50
+minutes before it. Each quarter of an hour, or each longer market time unit, is adjusted: until 5 minutes before it
+begins new orders count, and what changed is traded.
 """
 
 class _KeyPurpose:
@@ -205,6 +215,8 @@ class WindowTiming(message.Message):
     BIDDING_FIELD_NUMBER: builtins.int
     DECISION_LEAD_FIELD_NUMBER: builtins.int
     SETTLEMENT_WAIT_FIELD_NUMBER: builtins.int
+    ADJUSTMENT_INTERVAL_FIELD_NUMBER: builtins.int
+    ADJUSTMENT_LEAD_FIELD_NUMBER: builtins.int
     preset: TimingPreset.ValueType
     """Where the values come from."""
     @builtins.property
@@ -221,6 +233,19 @@ class WindowTiming(message.Message):
     def settlement_wait(self) -> duration_pb2.Duration:
         """How long after its end a window is settled at the earliest. Whole minutes, at most a day."""
 
+    @builtins.property
+    def adjustment_interval(self) -> duration_pb2.Duration:
+        """Length of the parts of a window that are adjusted after its own clearing, each by a clearing of its own that trades
+        the difference: whole market time units, as many as the window is long; absent where none are.
+        """
+
+    @builtins.property
+    def adjustment_lead(self) -> duration_pb2.Duration:
+        """How long before its part begins an adjustment's gate closes, at most the interval; the window itself is decided by
+        the gate of the first, so that decision_lead is at least as long. An adjustment is decided when its part begins, else
+        what the window's own clearing decided stands. Whole minutes, at least 1; absent where nothing is adjusted.
+        """
+
     def __init__(
         self,
         *,
@@ -228,10 +253,12 @@ class WindowTiming(message.Message):
         bidding: duration_pb2.Duration | None = ...,
         decision_lead: duration_pb2.Duration | None = ...,
         settlement_wait: duration_pb2.Duration | None = ...,
+        adjustment_interval: duration_pb2.Duration | None = ...,
+        adjustment_lead: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["bidding", b"bidding", "decision_lead", b"decision_lead", "settlement_wait", b"settlement_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["adjustment_interval", b"adjustment_interval", "adjustment_lead", b"adjustment_lead", "bidding", b"bidding", "decision_lead", b"decision_lead", "settlement_wait", b"settlement_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bidding", b"bidding", "decision_lead", b"decision_lead", "preset", b"preset", "settlement_wait", b"settlement_wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustment_interval", b"adjustment_interval", "adjustment_lead", b"adjustment_lead", "bidding", b"bidding", "decision_lead", b"decision_lead", "preset", b"preset", "settlement_wait", b"settlement_wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -972,6 +999,7 @@ class Window(message.Message):
     SOURCE_FIELD_NUMBER: builtins.int
     TARIFF_KNOWN_FIELD_NUMBER: builtins.int
     AMENDMENTS_FIELD_NUMBER: builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: dispatch_pb2.WindowState.ValueType
@@ -1006,6 +1034,10 @@ class Window(message.Message):
     def amendments(self) -> containers.RepeatedCompositeFieldContainer[OrderAmendment]:
         """How orders were completed or cut at gate closure: all for the operator, a participant's own for itself."""
 
+    @builtins.property
+    def adjustments(self) -> containers.RepeatedCompositeFieldContainer[dispatch_pb2.Adjustment]:
+        """The parts that are adjusted after the window's own clearing, in order of time."""
+
     def __init__(
         self,
         *,
@@ -1020,10 +1052,11 @@ class Window(message.Message):
         source: builtins.str = ...,
         tariff_known: builtins.bool = ...,
         amendments: abc.Iterable[OrderAmendment] | None = ...,
+        adjustments: abc.Iterable[dispatch_pb2.Adjustment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["decision_deadline", b"decision_deadline", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "settlement_time", b"settlement_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amendments", b"amendments", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "name", b"name", "settlement_time", b"settlement_time", "source", b"source", "state", b"state", "tariff_known", b"tariff_known"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "amendments", b"amendments", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "name", b"name", "settlement_time", b"settlement_time", "source", b"source", "state", b"state", "tariff_known", b"tariff_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1414,16 +1414,20 @@ class SubmitOrderResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     DIGEST_FIELD_NUMBER: builtins.int
+    ADJUSTMENT_FIELD_NUMBER: builtins.int
     digest: builtins.bytes
     """SHA-256 of the payload as it was stored."""
+    adjustment: builtins.int
+    """The first clearing of the window that it counts for: 0 the window's own, else the adjustment of that number."""
     def __init__(
         self,
         *,
         digest: builtins.bytes = ...,
+        adjustment: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["digest", b"digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustment", b"adjustment", "digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,6 +35,18 @@ START = 1772431200
 GAIN = Posting(account="ada", kind="TRADE", reference="0", amount_micro=5)
 LOSS = Posting(account="bob", kind="TRADE", reference="0", amount_micro=-5)
 
+ADJUSTMENT = {
+    "microgrid": "village",
+    "window": WINDOW,
+    "number": 1,
+    "start": START,
+    "end": START + 900,
+    "closes": START - 300,
+    "state": "OPEN",
+    "source": "NONE",
+    "failure": "",
+}
+
 
 @pytest.fixture
 def filled(village_store):
@@ -51,6 +63,7 @@ def filled(village_store):
         market.add_setpoints(
             connection, WINDOW, [DeviceSetpoint(device="d", mtu_start=START, kind=SetpointKind.POWER, value=1)]
         )
+        connection.execute(schema.adjustments.insert().values(**ADJUSTMENT))
         reading = MeterReading(member="ada", instant=START, import_wh=1, export_wh=2, quality="MEASURED")
         meters.add_batch(connection, "village", "gateway", 1, readings=[reading], **signed)
         evidence.add_readings(connection, WINDOW, [reading], [bytes(32)])
