@@ -5,6 +5,8 @@ import asyncio
 import json
 import logging
 import math
+import os
+import signal
 import sys
 
 from controller.exit_codes import BAD_INPUT, CHECK_FAILED, INTERRUPTED, OK
@@ -22,12 +24,41 @@ def run(arguments: argparse.Namespace) -> int:
     # What libraries log arrives as an error of the device, which is said in one line.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
     try:
-        return asyncio.run(_check(arguments))
+        if arguments.action == "check":
+            return asyncio.run(_check(arguments))
+        return _drive(arguments)
     except DriverError as err:
         print(f"gridpact driver: {' '.join(str(err).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _drive(arguments: argparse.Namespace) -> int:
+    if arguments.config is None:
+        raise InvalidValueError("got neither --config FILE nor an action, wanted one; see gridpact driver --help")
+    # What gRPC itself would write arrives as an error, which is said in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from controller.logs import configure
+    from device_drivers.config import load_config
+    from device_drivers.driving import Driving, read_credentials
+    from device_drivers.uplink import Uplink
+
+    config = load_config(arguments.config)
+    configure(arguments.log_level, arguments.log_format, sys.stderr)
+
+    async def drive() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        uplink = Uplink(config.controller, config.pki, config.identity, read_credentials)
+        driving = Driving(config, uplink)
+        print(f"driving {len(config.devices)} devices for {config.controller}", flush=True)
+        await driving.run(stopping)
+
+    asyncio.run(drive())
+    return OK
 
 
 async def _check(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """What can be asked of ``gridpact driver``."""
 
 import argparse
+from pathlib import Path
 
 from controller.options import Formatter, Parser, examples
 
@@ -9,12 +10,19 @@ def add_driver(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the subcommand."""
     driver = commands.add_parser(
         "driver",
-        help="check what drives a device",
-        description="Drives devices, and checks what drives them.",
-        epilog=examples("gridpact driver check simulated://relay"),
+        help="drive devices, or check what drives one",
+        description="Connects the devices of FILE to the controller and keeps them within their leases, their guard "
+        "and their limits, until SIGTERM or SIGINT; then each goes to its failsafe. docs/drivers.md lists every key of "
+        "FILE; GRIDPACT_DRIVER_... variables go before it. Exit codes: 0 stopped, 2 bad input.",
+        epilog=examples("gridpact driver --config driver.toml", "gridpact driver check simulated://relay"),
         formatter_class=Formatter,
     )
-    actions = driver.add_subparsers(dest="action", required=True, metavar="ACTION")
+    driver.add_argument("--config", type=Path, metavar="FILE", help="controller, devices and what they may do (.toml)")
+    driver.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least important line"
+    )
+    driver.add_argument("--log-format", choices=("text", "json"), default="text", help="for people, or for machines")
+    actions = driver.add_subparsers(dest="action", metavar="ACTION")
     _add_check(actions)
 
 

@@ -1,34 +1,37 @@
 """The link to the controller: the runtime of one device over a stream of the API.
 
-This is the only module that knows the messages; what it hands on are the values of `setpoint` and `runtime`.
+What it hands on are the values of `setpoint` and `runtime`; `messages` knows how the API spells them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import Enum
 from random import Random
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
 
 from device_drivers.backoff import delay_s, obedient_s
 from device_drivers.clock import Clock
-from device_drivers.device import Reading
-from device_drivers.errors import InvalidValueError, LinkLost
-from device_drivers.refusal import Refused
+from device_drivers.errors import LinkLost
+from device_drivers.messages import (
+    bounded_s,
+    pauses_s,
+    read_command,
+    read_retry_s,
+    write_bounds,
+    write_failsafe,
+    write_report,
+    write_telemetry,
+)
 from device_drivers.report import Report, ReportState
 from device_drivers.runtime import DeviceRuntime
-from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, RelayState, Setpoint, Target
-from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
+from device_drivers.setpoint import Command
+from gridpact.v1 import driver_pb2, driver_pb2_grpc
 
 if TYPE_CHECKING:
     from grpc.aio import Channel, StreamStreamCall
@@ -48,10 +51,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 """For the channel of a driver in operation: `DriverClient.run` spreads its attempts itself, whereas gRPC,
 left alone, would fail them unsent for up to two minutes after it could not dial."""
 
-LONGEST_AWAY_S = 300.0
-"""s that a driver stays away, or silent, at most, whatever the controller says."""
-
-_LONGEST_DURATION_S = 315_576_000_000
 
 _T = TypeVar("_T")
 
@@ -121,8 +120,8 @@ class DriverClient:
             driver_pb2.ConnectRequest(
                 descriptor=driver_pb2.Descriptor(
                     device=self._device_name,
-                    bounds=_write_bounds(self._runtime.bounds),
-                    failsafe=_write_failsafe(self._runtime.failsafe),
+                    bounds=write_bounds(self._runtime.bounds),
+                    failsafe=write_failsafe(self._runtime.failsafe),
                     accepts_pushes=accepts_pushes,
                 )
             )
@@ -195,7 +194,7 @@ class DriverClient:
                     welcome = await self.connect(accepts_pushes=True)
                     listening = asyncio.ensure_future(self._listen())
                     try:
-                        for pause_s in _pauses_s(welcome, interval_s):
+                        for pause_s in pauses_s(welcome, interval_s):
                             await self._beat(listening)
                             failures = 0
                             await self._pause(pause_s, sleep, listening)
@@ -276,7 +275,7 @@ class DriverClient:
         self._runtime.tick()
         reading = self._runtime.reading()
         if reading is not None and reading.power_w is not None:  # what is not told counts at its worst case
-            telemetry = _write_telemetry(reading, reading.power_w, self._clock.utc(), self._runtime.failsafe_active)
+            telemetry = write_telemetry(reading, reading.power_w, self._clock.utc(), self._runtime.failsafe_active)
             await self._send(driver_pb2.ConnectRequest(telemetry=telemetry))
 
     async def _exchange(self) -> Answer:
@@ -295,7 +294,7 @@ class DriverClient:
 
     async def _obey(self, message: driver_pb2.Command) -> None:
         """Follow a command and say what became of it."""
-        await self._send(driver_pb2.ConnectRequest(report=_write_report(self._follow(message))))
+        await self._send(driver_pb2.ConnectRequest(report=write_report(self._follow(message))))
 
     def _follow(self, message: driver_pb2.Command) -> Report:
         command = read_command(message)
@@ -352,142 +351,13 @@ class DriverClient:
         return LinkLost(f"{self._device_name}: {reason}", after_s=after_s)
 
     def _refused(self, err: grpc.aio.AioRpcError) -> LinkLost:
-        return self._lost(f"{err.code().name}: {err.details()}", after_s=_read_retry_s(err))
+        return self._lost(f"{err.code().name}: {err.details()}", after_s=read_retry_s(err))
 
     def _sent_away(self, message: driver_pb2.ComeBack) -> LinkLost:
-        after_s = _bounded_s(message.after)
+        after_s = bounded_s(message.after)
         return self._lost(f"the controller goes away, wanted back in {after_s:g} s", after_s=after_s)
 
     def _drop(self) -> None:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-
-
-def _pauses_s(welcome: driver_pb2.Welcome, interval_s: float) -> Iterator[float]:
-    """How long to wait after the first heartbeat, the second, and so on."""
-    if welcome.HasField("heartbeat_interval"):
-        interval_s = min(interval_s, max(TICK_S, _bounded_s(welcome.heartbeat_interval)))
-    yield min(interval_s, _bounded_s(welcome.heartbeat_phase)) if welcome.HasField("heartbeat_phase") else interval_s
-    while True:
-        yield interval_s
-
-
-def _bounded_s(message: Duration) -> float:
-    """A length of time that the controller names, kept within what a driver can stand."""
-    return min(max(0.0, message.seconds + message.nanos / 1e9), LONGEST_AWAY_S)
-
-
-def _read_retry_s(err: grpc.aio.AioRpcError) -> float | None:
-    """When the controller wants to be asked again, where its refusal says so."""
-    for key, value in err.trailing_metadata() or ():
-        if key != "grpc-status-details-bin" or not isinstance(value, bytes):
-            continue
-        with suppress(DecodeError):
-            for detail in status_pb2.Status.FromString(value).details:
-                retry = error_details_pb2.RetryInfo()
-                if detail.Unpack(retry):
-                    return _bounded_s(retry.retry_delay)
-    return None
-
-
-def read_command(message: driver_pb2.Command) -> Command | Refused:
-    """The command that a message spells, or what is wrong with it."""
-    if not message.command_id:
-        return Refused(reason="command: got no identity, wanted one")
-    if not message.HasField("lease"):
-        return Refused(reason="command: got no lease, wanted one")
-    try:
-        return Command(
-            command_id=message.command_id,
-            window=message.window,
-            epoch=message.lease.epoch,
-            sequence=message.lease.sequence,
-            heartbeat_counter=message.lease.heartbeat_counter,
-            ttl_s=_read_duration_s(message.lease.ttl),
-            setpoints=tuple(_read_setpoint(setpoint) for setpoint in message.setpoints),
-        )
-    except (ValueError, OverflowError) as err:
-        return Refused(reason=f"malformed command: {err}")
-
-
-def _read_duration_s(message: Duration) -> float:
-    # The library converts durations that its own specification calls invalid without a word.
-    seconds, nanos = message.seconds, message.nanos
-    if abs(seconds) > _LONGEST_DURATION_S or abs(nanos) >= 10**9 or seconds * nanos < 0:
-        raise InvalidValueError(f"duration: got {seconds} s and {nanos} ns, wanted one that protobuf allows")
-    return seconds + nanos / 1e9
-
-
-def _read_setpoint(message: driver_pb2.Setpoint) -> Setpoint:
-    for end in ("start_time", "end_time"):
-        if not message.interval.HasField(end):
-            raise InvalidValueError(f"setpoint: got no {end}, wanted one")
-    return Setpoint(
-        start=message.interval.start_time.ToDatetime(tzinfo=UTC),
-        end=message.interval.end_time.ToDatetime(tzinfo=UTC),
-        target=_read_target(message),
-    )
-
-
-def _read_target(message: driver_pb2.Setpoint) -> Target:
-    match message.WhichOneof("target"):
-        case "relay_closed":
-            return RelayState(closed=message.relay_closed)
-        case "power_w":
-            return Power(power_w=message.power_w)
-        case "production_limit_w":
-            return ProductionLimit(limit_w=message.production_limit_w)
-        case other:
-            raise InvalidValueError(f"setpoint: got the target {other}, wanted one that this driver knows")
-
-
-def _write_bounds(bounds: Bounds) -> types_pb2.PowerBounds:
-    return types_pb2.PowerBounds(lower_w=bounds.lower_w, upper_w=bounds.upper_w)
-
-
-def _write_failsafe(target: Target) -> types_pb2.Failsafe:
-    match target:
-        case RelayState(closed=closed):
-            return types_pb2.Failsafe(relay_closed=closed)
-        case Power(power_w=power_w):
-            return types_pb2.Failsafe(power_w=power_w)
-        case ProductionLimit(limit_w=limit_w):
-            return types_pb2.Failsafe(production_limit_w=limit_w)
-        case never:
-            assert_never(never)
-
-
-def _write_telemetry(reading: Reading, power_w: int, measured_at: datetime, failsafe: bool) -> driver_pb2.Telemetry:
-    return driver_pb2.Telemetry(
-        measure_time=_write_instant(measured_at),
-        power_w=power_w,
-        relay_closed=reading.relay_closed,
-        closed_duration=Duration(seconds=reading.closed_s),
-        stored_wh=reading.stored_wh,
-        failsafe=failsafe,
-        temperature_milli_c=reading.temperature_milli_c,
-        state_duration=None if reading.held_s is None else Duration(seconds=reading.held_s),
-        starts_today=reading.starts_today,
-    )
-
-
-def _write_report(report: Report) -> driver_pb2.CommandReport:
-    return driver_pb2.CommandReport(
-        command_id=report.command_id,
-        state=_write_state(report.state),
-        reason=report.reason,
-        observe_time=_write_instant(report.observed_at),
-        passed=[_write_state(state) for state in report.passed],
-    )
-
-
-def _write_state(state: ReportState) -> driver_pb2.CommandState.ValueType:
-    """The state of the same name."""
-    return driver_pb2.CommandState.Value(f"COMMAND_STATE_{state.name}")
-
-
-def _write_instant(instant: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message

@@ -103,6 +103,13 @@ class DeviceCore:
     timer : Timer or None
         Its own.
 
+    Attributes
+    ----------
+    takes : frozenset of type or None
+        The kinds of target that the device takes; None until that is known.
+    lost : str or None
+        Why nobody can say what it does; None where it answers.
+
     Raises
     ------
     InvalidValueError
@@ -113,6 +120,7 @@ class DeviceCore:
         self.rules = rules
         self.failsafe = fitted(failsafe, rules.bounds)
         self.timer = timer
+        self.takes: frozenset[type] | None = None
         self._switching = switching
         self._precedence = PRECEDENCE_HARD if rules.hard else PRECEDENCE
         self._fence = LeaseFence()
@@ -165,9 +173,13 @@ class DeviceCore:
         """This much is on disk."""
         self._saved = memory
 
-    def fresh_reading(self) -> Reading | None:
-        """What the device said last, unless it has not answered since."""
-        return None if self.lost is not None or self._missed else self._reading
+    def fresh_reading(self, now: float) -> Reading | None:
+        """What the device said last, unless it has not answered since; the guard knows how long it has been so."""
+        if self._reading is None or self.lost is not None or self._missed:
+            return None
+        if self._reading.held_s is not None or self._switching.on is None:
+            return self._reading
+        return replace(self._reading, held_s=int(max(0.0, now - self._switching.since)))
 
     # What the controller says.
 
@@ -190,6 +202,9 @@ class DeviceCore:
             return self._refusal(command, granted.reason, around)
         guarded: list[Setpoint] = []
         for setpoint in command.setpoints:
+            if self.takes is not None and type(setpoint.target) not in self.takes:
+                kinds = ", ".join(sorted(one.__name__ for one in self.takes))
+                return self._refusal(command, f"target: got {setpoint.target}, wanted one of {kinds}", around)
             checked = check(setpoint.target, self.rules.bounds)
             if isinstance(checked, Refused):
                 return self._refusal(command, checked.reason, around)
@@ -206,6 +221,7 @@ class DeviceCore:
             if reason is not None:
                 return self._refusal(command, reason, around)
         self._lease, self._standing, self._said = lease, command.command_id, None
+        self._decision = None  # what was decided before says nothing about this command
         return None
 
     def release(self) -> None:
@@ -278,21 +294,21 @@ class DeviceCore:
             return None
         return self._lose(reason, around)
 
-    def next_at(self, around: Surroundings) -> float | None:
+    def next_at(self, now: float, utc: datetime) -> float | None:
         """s at which what the device shall do may change by time alone; None where it will not."""
         instants: list[float] = []
         if self._lease is not None:
             instants.append(self._lease.expires_at)
             for setpoint in self._lease.setpoints:
                 for end in (setpoint.start, setpoint.end):
-                    if end > around.utc:
-                        instants.append(around.now + (end - around.utc).total_seconds())
+                    if end > utc:
+                        instants.append(now + (end - utc).total_seconds())
         until = holds_until(self.failsafe, on=self._switching.on, since=self._switching.since)
         if until is not None:
             instants.append(until)
         if self._reverts_at is not None:
             instants.append(self._reverts_at)
-        return min((instant for instant in instants if instant > around.now), default=None)
+        return min((instant for instant in instants if instant > now), default=None)
 
     # How it is decided.
 
@@ -320,6 +336,8 @@ class DeviceCore:
         return RelayState(closed=True) if until is not None and now < until else at_rest(self.failsafe)
 
     def _hold(self, around: Surroundings) -> Hold | None:
+        if not self.rules.remembers:
+            return None
         rest = at_rest(self.failsafe)
         power = isinstance(self._told or rest, Power)
         off: Target = Power(power_w=0) if power else RelayState(closed=False)

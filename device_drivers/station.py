@@ -50,7 +50,8 @@ class Station:
         return Surroundings(
             now=now,
             utc=utc,
-            midnight_s=self._midnight_s(utc),
+            # Only a guard that counts starts asks, and asking a calendar is dear.
+            midnight_s=self._midnight_s(utc) if self._devices[name].rules.remembers else 0.0,
             room=self._gateway.room(name),
             blocked_by=self._gateway.blocked_by(name, now),
         )

@@ -42,3 +42,34 @@ def test_bad_input_is_one_line_that_names_it(capsys, arguments, named):
     assert complaint.startswith("gridpact driver: ")
     assert complaint.count("\n") == 1
     assert named in complaint
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read"),
+        (
+            "x = 1",
+            "pki: got none, wanted one; state: got none, wanted one; devices: got none, wanted one; x: unknown key",
+        ),
+        (
+            'pki = "."\nstate = "STATE"\n[[devices]]\nname = "microgrids/m/members/a/devices/b"\n'
+            'url = "simulated://relay"\nfailsafe = { relay_closed = false }\n',
+            "ca.pem: cannot be read",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path, capsys, text, complaint):
+    path = tmp_path / "driver.toml"
+    if text is not None:
+        path.write_text(text.replace("STATE", str(tmp_path / "state")).replace('"."', f'"{tmp_path}"'))
+    assert main(["driver", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gridpact driver: ")
+    assert said.count("\n") == 1
+    assert complaint in said
+
+
+def test_a_driver_wants_a_configuration_or_an_action(capsys):
+    assert main(["driver"]) == 2
+    assert "wanted one" in capsys.readouterr().err

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from device_drivers.client import LONGEST_AWAY_S, TICK_S, DriverClient
+from device_drivers.client import TICK_S, DriverClient
+from device_drivers.messages import LONGEST_AWAY_S
 from gridpact.v1 import driver_pb2
 from tests.device_drivers.scripted_controller import (
     DEVICE,

@@ -1,0 +1,201 @@
+"""A driver process: every device of a configuration served over one channel, until it is told to stop."""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from device_drivers.address import DeviceUrl
+from device_drivers.clock import BoottimeClock, Clock
+from device_drivers.config import DeviceSection, DriverConfig, until_midnight_s
+from device_drivers.connection import Connection, Driver
+from device_drivers.core import DeviceCore
+from device_drivers.errors import InvalidValueError
+from device_drivers.failsafe import at_rest
+from device_drivers.gateway import Gateway
+from device_drivers.link import DeviceLink
+from device_drivers.memory import MemoryFile, boot_id
+from device_drivers.report import Report
+from device_drivers.schemes import driver_for
+from device_drivers.served import ServedDevice
+from device_drivers.station import Station, check_ramp
+from device_drivers.switching import Switching
+from device_drivers.uplink import Uplink
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_S = 0.5
+"""s that reports have to reach the controller when the driver stops."""
+
+
+class Driving:
+    """The parts of a driver process, put together and not yet running.
+
+    Parameters
+    ----------
+    config : DriverConfig
+        What to drive.
+    uplink : Uplink
+        The channel.
+    clock : Clock
+        The driver's.
+    randomness : random.Random
+        Spreads attempts.
+    drivers : callable
+        Gives the driver of a scheme.
+
+    Raises
+    ------
+    InvalidValueError
+        If the configuration contradicts itself, or names a driver that is not there.
+    """
+
+    def __init__(
+        self,
+        config: DriverConfig,
+        uplink: Uplink,
+        *,
+        clock: Clock | None = None,
+        randomness: Random | None = None,
+        drivers: Callable[[str], Driver] = driver_for,
+    ) -> None:
+        self._config = config
+        self._uplink = uplink
+        self._clock = BoottimeClock() if clock is None else clock
+        self._randomness = Random() if randomness is None else randomness
+        zone = ZoneInfo(config.time_zone)
+        self._lock = lock_state(config.state)
+        memories = {
+            device.name: MemoryFile(config.state / "devices", device.name)
+            for device in config.devices
+            if device.rules().remembers
+        }
+        boot, now, utc = boot_id(), self._clock.now(), self._clock.utc()
+        cores = {}
+        for device in config.devices:
+            rules = device.rules()
+            memory = memories[device.name].load() if device.name in memories else None
+            midnight_s = until_midnight_s(zone, utc)
+            switching = Switching(rules, memory, boot_id=boot, now=now, midnight_s=midnight_s)
+            cores[device.name] = DeviceCore(
+                rules=rules, failsafe=device.failsafe.value(), switching=switching, timer=None
+            )
+        check_ramp(cores, config.ramp_w_per_10s)
+        gateway = Gateway(
+            {device.name: device.bounds.value() for device in config.devices},
+            groups={},
+            interlocks=config.interlocks,
+            trusted_s=max(10.0, 3 * max(device.poll_s for device in config.devices)),
+            ramp_w_per_10s=config.ramp_w_per_10s,
+        )
+        self.station = Station(cores, gateway, partial(until_midnight_s, zone))
+        found: dict[str, Driver] = {}
+        self.devices: dict[str, ServedDevice] = {}
+        self.links: dict[str, DeviceLink] = {}
+        for device in config.devices:
+            address = DeviceUrl.parse(device.url)
+            if address.scheme not in found:
+                found[address.scheme] = drivers(address.scheme)
+            served = ServedDevice(
+                device.name,
+                station=self.station,
+                open_connection=_opener(found[address.scheme], address, device),
+                memory=memories.get(device.name),
+                clock=self._clock,
+                say=partial(self._say, device.name),
+                poll_s=device.poll_s,
+                timeout_s=device.timeout_s,
+                randomness=self._randomness,
+            )
+            self.devices[device.name] = served
+            self.links[device.name] = DeviceLink(
+                device.name,
+                station=self.station,
+                stub=uplink.stub,
+                clock=self._clock,
+                wake=served.wake,
+                interval_s=config.heartbeat_s,
+                telemetry_s=config.telemetry_s,
+                patience_s=config.patience_s,
+                randomness=self._randomness,
+            )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until told to stop; then every device is told its failsafe, as far as it answers in time."""
+        serving = [asyncio.create_task(device.run(), name=name) for name, device in self.devices.items()]
+        linking = [asyncio.create_task(link.run(), name=name) for name, link in self.links.items()]
+        try:
+            await stopping.wait()
+            log.info("stopping: %d devices go to their failsafes", len(serving))
+            for device in self.devices.values():
+                device.release()
+            _, late = await asyncio.wait(serving, timeout=self._config.stop_s)
+            for task in late:
+                log.warning("%s: it did not take its failsafe in time", task.get_name())
+            await asyncio.sleep(LAST_WORDS_S)
+        finally:
+            for task in [*serving, *linking]:
+                task.cancel()
+            await asyncio.gather(*serving, *linking, return_exceptions=True)
+            await self._uplink.close()
+            os.close(self._lock)
+
+    def _say(self, name: str, report: Report) -> None:
+        self.links[name].say(report)
+
+
+def _opener(driver: Driver, address: DeviceUrl, device: DeviceSection) -> Callable[[], Awaitable[Connection]]:
+    """What opens a device's connection."""
+    options = MappingProxyType({**address.query, **device.options})
+    failsafe = at_rest(device.failsafe.value())
+
+    async def open_connection() -> Connection:
+        return await driver.open(address, failsafe=failsafe, options=options)
+
+    return open_connection
+
+
+def lock_state(folder: Path) -> int:
+    """The lock of a folder, as a file descriptor: two drivers would forget each other's switchings.
+
+    Raises
+    ------
+    InvalidValueError
+        If the folder cannot be written, or another driver has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as err:
+        raise InvalidValueError(f"state: {folder}: cannot be written: {err.strerror}") from err
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        os.close(lock)
+        raise InvalidValueError(f"state: {folder}: another driver has it, wanted a folder of its own") from err
+    return lock
+
+
+def read_credentials(folder: Path, identity: str) -> tuple[bytes, bytes, bytes]:
+    """PEM of the authority, the driver's certificate and its key.
+
+    Raises
+    ------
+    InvalidValueError
+        If a file is missing or cannot be read; names it.
+    """
+    found: list[bytes] = []
+    for name in ("ca.pem", f"{identity}.pem", f"{identity}.key"):
+        try:
+            found.append((folder / name).read_bytes())
+        except OSError as err:
+            raise InvalidValueError(f"pki: {folder / name}: cannot be read: {err.strerror}") from err
+        if b"-----BEGIN " not in found[-1]:
+            raise InvalidValueError(f"pki: {folder / name}: got no PEM, wanted a certificate or key")
+    return found[0], found[1], found[2]

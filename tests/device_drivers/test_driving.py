@@ -1,0 +1,220 @@
+"""A driver process as a whole, against controllers that answer by a script."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from device_drivers.clock import BoottimeClock
+from device_drivers.config import load_config
+from device_drivers.connection import Capabilities
+from device_drivers.driving import Driving, read_credentials
+from device_drivers.errors import InvalidValueError
+from device_drivers.setpoint import RelayState
+from device_drivers.simulated.driver import SimulatedDriver
+from device_drivers.simulated.fault import Fault
+from gridpact.v1 import driver_pb2 as pb
+from gridpact.v1 import driver_pb2_grpc, types_pb2
+from tests.device_drivers.scripted_controller import ScriptedController, served
+
+HOME = "microgrids/village/members/home/devices/"
+
+
+class Commanding(ScriptedController):
+    """Closes every relay for a lease of some seconds in answer to each stream's first heartbeat."""
+
+    def __init__(self, ttl_s):
+        super().__init__()
+        self.ttl_s = ttl_s
+        self.sequence = 0
+        self.reports = {}
+        self.descriptors = {}
+        self.telemetry = {}
+
+    async def Connect(self, request_iterator, context):  # noqa: N802
+        device, told = "", False
+        async for request in request_iterator:
+            match request.WhichOneof("message"):
+                case "descriptor":
+                    device = request.descriptor.device.removeprefix(HOME)
+                    self.descriptors[device] = request.descriptor
+                    yield self.greeting
+                case "heartbeat" if not told:
+                    told = True
+                    yield pb.ConnectResponse(command=self.command(request.heartbeat.counter))
+                case "heartbeat":
+                    yield pb.ConnectResponse(idle=pb.Idle(heartbeat_counter=request.heartbeat.counter))
+                case "report":
+                    self.reports.setdefault(device, []).append(request.report)
+                case "telemetry":
+                    self.telemetry[device] = request.telemetry
+
+    def command(self, counter):
+        self.sequence += 1
+        lease = types_pb2.Lease(epoch=1, sequence=self.sequence, heartbeat_counter=counter)
+        lease.ttl.seconds = self.ttl_s
+        now = Timestamp()
+        now.GetCurrentTime()
+        setpoint = pb.Setpoint(relay_closed=True)
+        setpoint.interval.start_time.seconds = now.seconds - 60
+        setpoint.interval.end_time.seconds = now.seconds + 3600
+        return pb.Command(command_id=f"c{self.sequence}", lease=lease, setpoints=[setpoint])
+
+
+class PlainUplink:
+    """A channel without certificates."""
+
+    def __init__(self, channel):
+        self.channel = channel
+
+    def stub(self):
+        return driver_pb2_grpc.DriverServiceStub(self.channel)
+
+    async def close(self):
+        pass
+
+
+class Recorded(SimulatedDriver):
+    """Opens simulated devices and remembers their connections."""
+
+    def __init__(self):
+        super().__init__(BoottimeClock())
+        self.opened = []
+
+    async def open(self, address, *, failsafe, options):
+        connection = await super().open(address, failsafe=failsafe, options=options)
+        self.opened.append(connection)
+        return connection
+
+
+def configured(folder, *urls, **settings):
+    devices = [
+        {
+            "name": f"{HOME}d{k}",
+            "url": url,
+            "failsafe": {"relay_closed": False},
+            "poll_s": 0.1,
+            "timeout_s": 0.2,
+            "guard": {"min_on_s": 0.0, "starts_per_hour": 100} if k == 0 else {},
+        }
+        for k, url in enumerate(urls)
+    ]
+    config = {"pki": folder, "state": folder / "state", "heartbeat_s": 1, "telemetry_s": 0.1, "devices": devices}
+    return load_config(None, config | settings)
+
+
+@asynccontextmanager
+async def driving(config, controller, drivers):
+    async with served(controller) as (_, channel):
+        one = Driving(config, PlainUplink(channel), randomness=Random(1), drivers=lambda scheme: drivers)
+        stopping = asyncio.Event()
+        running = asyncio.create_task(one.run(stopping))
+        try:
+            yield one
+        finally:
+            stopping.set()
+            await running
+
+
+async def until(fact):
+    async with asyncio.timeout(30):
+        while not fact():  # noqa: ASYNC110  # several parts change it, and none tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_device_that_hangs_delays_no_other_and_all_go_to_their_failsafe_at_the_end(tmp_path):
+    async def scenario():
+        controller, drivers = Commanding(ttl_s=3600), Recorded()
+        urls = ["simulated://relay", "simulated://relay?fault=mute", "simulated://relay?fault=refusing"]
+        # The first has a guard that remembers nothing yet: it counts as just started, so that it is refused.
+        async with driving(configured(tmp_path, *urls, "simulated://relay"), controller, drivers) as one:
+            await until(lambda: {"d0", "d2", "d3"} <= set(controller.reports))
+            await until(lambda: controller.telemetry["d3"].relay_closed)
+            assert controller.reports["d3"][0].state == pb.COMMAND_STATE_VERIFIED
+            assert controller.reports["d2"][0].state == pb.COMMAND_STATE_FAILED
+            refused = controller.reports["d0"][0]
+            assert (refused.state, "100 starts an hour" in refused.reason) == (pb.COMMAND_STATE_REJECTED, True)
+            assert "d1" not in controller.telemetry
+            relay = next(one for one in drivers.opened if one._fault is None and one.device.read().relay_closed)
+            assert one.station.device(f"{HOME}d1").lost is not None
+        assert not relay.device.read().relay_closed
+        assert controller.descriptors["d0"].accepts_pushes
+        assert list((tmp_path / "state" / "devices").iterdir())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_a_lease_that_ends_is_told_though_the_device_hangs_in_between(tmp_path):
+    async def scenario():
+        controller, drivers = Commanding(ttl_s=1), Recorded()
+        config = configured(tmp_path, "simulated://plant", "simulated://relay?timer=no")
+        async with driving(config, controller, drivers):
+            await until(lambda: len(drivers.opened) >= 1 and controller.reports.get("d1"))
+            relay = next(one for one in drivers.opened if one.capabilities.targets == {RelayState})
+            assert relay.device.read().relay_closed
+            relay.fail(Fault.MUTE, for_s=0.3)
+            await until(lambda: not relay.device._setting)
+
+    asyncio.run(scenario())
+
+
+class Broken(SimulatedDriver):
+    """Of somebody else, and full of faults."""
+
+    async def open(self, address, *, failsafe, options):
+        raise ZeroDivisionError("oops")
+
+
+class Unread(SimulatedDriver):
+    """Cannot be read back."""
+
+    async def open(self, address, *, failsafe, options):
+        connection = await super().open(address, failsafe=failsafe, options=options)
+        connection._capabilities = Capabilities(
+            targets=frozenset({RelayState}), timer=None, measures_power=False, reads_state=False
+        )
+        return connection
+
+
+def test_a_driver_of_others_that_raises_anything_loses_its_device_alone(tmp_path):
+    async def scenario():
+        async with driving(configured(tmp_path, "acme://x"), Commanding(ttl_s=60), Broken()) as one:
+            await until(lambda: "ZeroDivisionError: oops" in str(one.station.device(f"{HOME}d0").lost))
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_read_is_applied_and_never_verified(tmp_path):
+    async def scenario():
+        controller = Commanding(ttl_s=60)
+        async with driving(configured(tmp_path, "simulated://relay", "simulated://relay"), controller, Unread()):
+            await until(lambda: "d1" in controller.reports)
+            assert controller.reports["d1"][0].state == pb.COMMAND_STATE_APPLIED
+            assert controller.telemetry == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_state_folder_belongs_to_one_driver(tmp_path):
+    config = configured(tmp_path, "simulated://relay")
+    one = Driving(config, PlainUplink(None))
+    with pytest.raises(InvalidValueError, match="another driver has it"):
+        Driving(config, PlainUplink(None))
+    del one
+
+
+def test_an_unknown_scheme_and_a_ramp_too_small_are_refused(tmp_path):
+    with pytest.raises(InvalidValueError, match="got the scheme 'nope'"):
+        Driving(configured(tmp_path, "nope://x"), PlainUplink(None))
+
+
+def test_files_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"ca\.pem: cannot be read"):
+        read_credentials(tmp_path, "driver")
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(InvalidValueError, match="got no PEM"):
+        read_credentials(tmp_path, "driver")
