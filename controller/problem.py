@@ -79,11 +79,22 @@ def _planned_kw(snapshot: Snapshot, peers: tuple[Peer, ...]) -> dict[DeviceId, F
 
 
 def _links(snapshot: Snapshot) -> tuple[Link, ...]:
-    """Links between members who name each other and that nobody vetoes, of each buyer the cheapest few sellers."""
-    members = {member.id: member for member in snapshot.members}
+    """Links between members who name each other, of each buyer the cheapest few sellers.
 
-    def vetoed(seller: str, buyer: str) -> bool:
-        return any(veto.forbids(members[seller], members[buyer]) for veto in snapshot.vetoes)
+    One that is vetoed for some MTUs of the window is closed in those; one that is for all of them is not there, so that
+    the plan does not count on it beyond.
+    """
+    members = {member.id: member for member in snapshot.members}
+    window = frozenset(range(len(snapshot.window_mtus())))
+
+    def closed(seller: str, buyer: str) -> frozenset[int]:
+        vetoes = [veto for veto in snapshot.vetoes if veto.forbids(members[seller], members[buyer])]
+        if not vetoes:
+            return frozenset()
+        mtu_s = snapshot.microgrid.mtu_seconds
+        return frozenset(
+            k for k, start in enumerate(snapshot.mtus()) if any(veto.overlaps(start, start + mtu_s) for veto in vetoes)
+        )
 
     green = _green(snapshot)
 
@@ -105,7 +116,7 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
             if seller in can_sell
             and (other := snapshot.orders.get(seller))
             and buyer in other.partners
-            and not vetoed(seller, buyer)
+            and not window <= closed(seller, buyer)
             and _offers(other, 0)
             and _offers(order, 1)
         ]
@@ -117,6 +128,7 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
                     seller_preference=felt(seller, buyer) / MICRO,
                     buyer_preference=felt(buyer, seller) / MICRO,
                     network_charge=charge / MICRO,
+                    closed_mtus=closed(seller, buyer),
                 )
             )
     return tuple(links)

@@ -254,6 +254,11 @@ def _balance_residuals(community: Community, clearing: Clearing) -> list[tuple[s
         ("exports", clearing.export_kwh),
     ):
         rows.append((f"sign of {name}", worst(-energy) / hours))
+    closed = 0.0
+    for link, energy in zip(community.links, clearing.trade_kwh, strict=True):
+        if link.closed_mtus:
+            closed = max(closed, worst(np.abs(energy[sorted(link.closed_mtus)])))
+    rows.append(("closed links", closed / hours))
     rows.append(("prices", 0.0 if np.isfinite(clearing.price).all() else float("inf")))
     return rows
 

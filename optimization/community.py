@@ -121,6 +121,7 @@ class Link:
     seller, buyer : peer ids, different
     seller_preference, buyer_preference : currency/kWh of disutility each side feels; never paid
     network_charge : currency/kWh that the buyer pays the DSO
+    closed_mtus : in which nothing may be traded over it
     """
 
     seller: PeerId
@@ -128,6 +129,7 @@ class Link:
     seller_preference: float = 0.0
     buyer_preference: float = 0.0
     network_charge: float = 0.0
+    closed_mtus: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("seller_preference", "buyer_preference", "network_charge"):
@@ -210,6 +212,11 @@ class Community:
             for end in (link.seller, link.buyer):
                 if end not in known:
                     raise ProblemError(f"link {link.seller} -> {link.buyer}: got unknown peer {end}")
+            if link.closed_mtus and not 0 <= min(link.closed_mtus) <= max(link.closed_mtus) < self.horizon.mtus:
+                raise ProblemError(
+                    f"link {link.seller} -> {link.buyer}.closed_mtus: got {sorted(link.closed_mtus)}, "
+                    f"wanted MTUs 0 to {self.horizon.mtus - 1}"
+                )
         for envelope in self.envelopes:
             if unknown := envelope.peers - known:
                 raise ProblemError(f"{envelope.name}: got unknown peers {sorted(unknown)}")

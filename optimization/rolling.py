@@ -65,6 +65,12 @@ def roll(
     return replace(
         community,
         horizon=rest,
+        links=tuple(
+            replace(link, closed_mtus=frozenset(mtu - passed for mtu in link.closed_mtus if mtu >= passed))
+            if link.closed_mtus
+            else link
+            for link in community.links
+        ),
         tariff=Tariff(
             import_price=community.tariff.import_price[passed:], export_price=community.tariff.export_price[passed:]
         ),

@@ -56,6 +56,7 @@ from optimization.limits import conflict
 from optimization.quantities import DeviceId, Floats
 from optimization.reference.dispatch import dispatch
 from optimization.states import shortfall_of, states_of
+from optimization.trading import without_closed
 from optimization.whole_numbers import name_conflict, settle
 
 Spent = Callable[[], float]
@@ -343,14 +344,16 @@ def _clearing(community: Community, bound: float, found: Schedules, prices: Pric
     """The answer as a value, its objective recounted; its prices are those that prove the bound."""
     device_kw = {DeviceId(device.id): found.power_kw[row] for row, (_, device) in enumerate(community.devices())}
     states = states_of(community, device_kw)
+    # The search counts links as open that are closed for some MTUs: its bound holds, and the gap says what that costs.
+    trades = without_closed(community, found.trades, found.net_kw)
     clearing = Clearing(
         device_kw=device_kw,
         state_kwh=states.state_kwh,
         temperature_c=states.temperature_c,
         shortfall=shortfall_of(community, device_kw),
-        trade_kwh=found.trades.trade_kwh,
-        import_kwh=found.trades.import_kwh,
-        export_kwh=found.trades.export_kwh,
+        trade_kwh=trades.trade_kwh,
+        import_kwh=trades.import_kwh,
+        export_kwh=trades.export_kwh,
         price=prices.peer,
         objective=float("nan"),
         lower_bound=bound,

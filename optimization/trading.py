@@ -12,7 +12,7 @@ No arc has a capacity, and no cycle of arcs costs less than nothing (:math:`c \g
 simplex method asks for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit, prange
@@ -141,6 +141,36 @@ def trade(network: Network, net_kw: Floats) -> Trades:
         cost=cost_of(network, trade_kwh, import_kwh, export_kwh),
         price=price,
     )
+
+
+def without_closed(community: Community, trades: Trades, net_kw: Floats) -> Trades:
+    """The cheapest trades for the same net powers where links are closed in some MTUs; the others stay as they are.
+
+    Prices stay: of fewer links they prove as much.
+
+    Parameters
+    ----------
+    community : the problem
+    trades : as if all links were open
+    net_kw : (N, T) net consumption of each peer
+    """
+    closed = sorted({mtu for link in community.links for mtu in link.closed_mtus})
+    if not closed:
+        return trades
+    flows = [np.array(flow) for flow in (trades.trade_kwh, trades.import_kwh, trades.export_kwh)]
+    for t in closed:
+        open_ = [k for k, link in enumerate(community.links) if t not in link.closed_mtus]
+        network = replace(
+            Network.of(replace(community, links=tuple(community.links[k] for k in open_))),
+            import_price=community.tariff.import_price[t : t + 1],
+            export_price=community.tariff.export_price[t : t + 1],
+        )
+        found = trade(network, np.ascontiguousarray(net_kw[:, t : t + 1]))
+        flows[0][:, t] = 0.0
+        flows[0][open_, t] = found.trade_kwh[:, 0]
+        flows[1][:, t], flows[2][:, t] = found.import_kwh[:, 0], found.export_kwh[:, 0]
+    cost = cost_of(Network.of(community), *flows)
+    return replace(trades, trade_kwh=flows[0], import_kwh=flows[1], export_kwh=flows[2], cost=cost)
 
 
 def cost_of(network: Network, trade_kwh: Floats, import_kwh: Floats, export_kwh: Floats) -> Floats:

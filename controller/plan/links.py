@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import permutations
+from typing import TypedDict, cast
 
 from controller.case.fields import check_fields
 from controller.demo.strict import Reader
@@ -84,5 +85,14 @@ def _stated(reader: Reader, known: set[PeerId]) -> list[Link]:
         raise InputError(f"{reader.place}: {err}") from err
 
 
-def _costs(reader: Reader) -> dict[str, float]:
-    return {name: reader.field(name).number(upper=MAX_MAGNITUDE) for name in COSTS if reader.has(name)}
+class _Costs(TypedDict, total=False):
+    """What a link may say that it costs, currency/kWh."""
+
+    seller_preference: float
+    buyer_preference: float
+    network_charge: float
+
+
+def _costs(reader: Reader) -> _Costs:
+    costs = {name: reader.field(name).number(upper=MAX_MAGNITUDE) for name in COSTS if reader.has(name)}
+    return cast("_Costs", costs)

@@ -103,6 +103,8 @@ def _build(community: Community) -> tuple[Any, dict[DeviceId, Written]]:
     model.net = pyo.Constraint(peers, mtus, rule=lambda m, n, t: m.net_kw[n, t] == sum(power[t] for power in powers[n]))
     bought, sold = defaultdict(list), defaultdict(list)
     for index, link in enumerate(community.links):
+        for mtu in link.closed_mtus:
+            model.traded[index, mtu].fix(0.0)
         sold[link.seller].append(index)
         bought[link.buyer].append(index)
     model.balance = pyo.Constraint(

@@ -174,8 +174,8 @@ class DsoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateVeto(self, request, context):
-        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
-        gate has not closed clear without those links; everybody still buys from and sells to the grid.
+        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows whose gate has not closed
+        clear without those links in the market time units that it covers; everybody still buys from and sells to the grid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

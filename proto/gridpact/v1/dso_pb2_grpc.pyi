@@ -66,8 +66,8 @@ class DsoServiceStub:
     instead.
     """
     CreateVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]
-    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
-    gate has not closed clear without those links; everybody still buys from and sells to the grid.
+    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows whose gate has not closed
+    clear without those links in the market time units that it covers; everybody still buys from and sells to the grid.
     """
     CancelVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]
     """Ends a veto for windows whose gate has not closed; one's own alone."""
@@ -114,8 +114,8 @@ class DsoServiceAsyncStub(DsoServiceStub):
     instead.
     """
     CreateVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CreateVetoRequest, dso_pb2.CreateVetoResponse]  # type: ignore[assignment]
-    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
-    gate has not closed clear without those links; everybody still buys from and sells to the grid.
+    """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows whose gate has not closed
+    clear without those links in the market time units that it covers; everybody still buys from and sells to the grid.
     """
     CancelVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]  # type: ignore[assignment]
     """Ends a veto for windows whose gate has not closed; one's own alone."""
@@ -219,8 +219,8 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         request: dso_pb2.CreateVetoRequest,
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.CreateVetoResponse, abc.Awaitable[dso_pb2.CreateVetoResponse]]:
-        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows that overlap it and whose
-        gate has not closed clear without those links; everybody still buys from and sells to the grid.
+        """Forbids trades for a while: of a member, over a link, or of all members of a section. Windows whose gate has not closed
+        clear without those links in the market time units that it covers; everybody still buys from and sells to the grid.
         """
 
     @abc_1.abstractmethod

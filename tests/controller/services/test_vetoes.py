@@ -69,6 +69,19 @@ class TestClearing:
         assert not (links(site, 0) | links(site, 1)) & forbidden
         assert links(site, 0) | links(site, 1) or "member" in target
 
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_a_part_of_a_window_is_closed_and_the_rest_is_not(self, site, first):
+        """The sun shines for ada in the second MTU of each window."""
+        create(site, first=2 + first, end=3 + first)
+        site.live(until=site.start + 1800)
+        assert site.row(1).source == "CLEARING"
+        traded = {
+            (row["mtu_start"] - site.start) // 900
+            for row in site.of_window("trades", 1)
+            if "ada" in (row["seller"], row["buyer"]) and "grid" not in (row["seller"], row["buyer"])
+        }
+        assert traded == {3 - first}
+
     def test_the_reason_is_told_with_the_clearing_and_the_digest_covers_it(self, settled, site):
         create(site, link=dso_pb2.VetoedLink(seller=member("ada"), buyer=member("bob")))
         site.live(until=site.start)
