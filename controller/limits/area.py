@@ -8,7 +8,8 @@ Sources hold at once. So nothing but the source's own word ever ends in no limit
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from math import inf
 
 from controller.limits.segments import Segment, segments_of, without
 from controller.limits.supervision import Control
@@ -17,8 +18,10 @@ from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, S
 Place = tuple[str, Source]
 """A target and a source."""
 
-LONG_OVER_S = 7 * 86_400
-"""Seconds after its end at which an envelope is looked at no more, however a clock was set."""
+Entry = tuple[int, int, str, int]
+"""From when to when an envelope speaks, its id and its primacy."""
+Made = tuple[float, float, Band]
+"""What one source makes of a target from one instant to another."""
 
 
 class Area:
@@ -33,7 +36,11 @@ class Area:
         self._rating: dict[str, Band] = {}
         self._cancelled: set[str] = set()
         self._live: dict[tuple[str, Side], tuple[Segment, ...]] = {}
-        self._by_place: dict[Place, list[str]] = {}
+        # No envelope is ever left out for its age: by which clock should that be told?
+        self._by_place: dict[Place, list[Entry]] = {}
+        # Of these, with the time in which they count, those that count at any time.
+        self._alive: dict[Place, list[Entry]] = {}
+        self._made: dict[tuple[Place, Control], Made] = {}
         self._held: dict[Place, Band] = {}
         self._counters: dict[str, int] = {}
         self._places: dict[str, tuple[Place, ...]] = {}
@@ -44,42 +51,46 @@ class Area:
         other.envelopes, other.defaults = dict(self.envelopes), dict(self.defaults)
         other._rating, other._held = dict(self._rating), dict(self._held)
         other._cancelled, other._live = set(self._cancelled), dict(self._live)
-        other._by_place = {place: list(ids) for place, ids in self._by_place.items()}
+        other._by_place, other._alive, other._made = dict(self._by_place), dict(self._alive), dict(self._made)
         other._counters, other._places = dict(self._counters), dict(self._places)
         return other
 
     def add(self, envelope: Envelope) -> None:
         """Take an envelope in: it supersedes what it overlaps, or is superseded by it."""
         place = envelope.target, envelope.source
-        long_over = envelope.created - LONG_OVER_S
-        others = [id_ for id_ in self._by_place.get(place, ()) if self.envelopes[id_].ends > long_over]
-        first, last = envelope.periods[0].start, envelope.ends
-        rivals = [
+        entries, alive = self._by_place.get(place, []), self._alive.get(place, [])
+        first, last, primacy = envelope.periods[0].start, envelope.ends, envelope.primacy
+        # Of those that supersede it the whole counts, so that what a third one took from them is not given to it.
+        above = [
             id_
-            for id_ in others
-            if id_ not in self._cancelled
-            and self.envelopes[id_].ends > first
-            and self.envelopes[id_].periods[0].start < last
+            for start, end, id_, other in entries
+            if other < primacy and end > first and start < last and id_ not in self._cancelled
         ]
+        below = {id_ for start, end, id_, other in alive if other >= primacy and end > first and start < last}
         for side in Side:
             own = segments_of(envelope, side)
-            for id_ in rivals:
-                # The whole of the other counts, so that what a third one took from it is not given to the newcomer.
-                if envelope.primacy <= self.envelopes[id_].primacy:
-                    self._live[id_, side] = without(self._live[id_, side], own)
-                else:
-                    own = without(own, segments_of(self.envelopes[id_], side))
+            for id_ in above:
+                own = without(own, segments_of(self.envelopes[id_], side))
+            for id_ in below:
+                self._live[id_, side] = without(self._live[id_, side], own)
             self._live[envelope.id, side] = own
-        self._by_place[place] = [*others, envelope.id]
+        entry = first, last, envelope.id, primacy
+        self._by_place[place] = [*entries, entry]
+        left = [one if one[2] not in below else self._living(one[2], one[3]) for one in alive]
+        self._alive[place] = [one for one in (*left, self._living(envelope.id, primacy)) if one is not None]
         self.envelopes[envelope.id] = envelope
         self._count(envelope)
         self._note_place(place)
+        self._make_anew(place)
 
     def cancel(self, id_: str) -> None:
         """Let an envelope count no more; what it superseded stays superseded."""
         self._cancelled.add(id_)
         for side in Side:
             self._live[id_, side] = ()
+        place = self.envelopes[id_].target, self.envelopes[id_].source
+        self._alive[place] = [entry for entry in self._alive[place] if entry[2] != id_]
+        self._make_anew(place)
 
     def set_default(self, default: Default) -> None:
         """Replace a source's default on a target."""
@@ -87,6 +98,7 @@ class Area:
         self.defaults[place] = default
         self._count(default)
         self._note_place(place)
+        self._make_anew(place)
 
     def holding(self, holder: str, controls: Mapping[str, Control], instant: float) -> dict[Place, Band]:
         """What a DSO's envelopes come to at an instant, where that bounds anything."""
@@ -98,6 +110,8 @@ class Area:
     def hold(self, bands: Mapping[Place, Band]) -> None:
         """Remember what held when control was lost, for a failsafe without defaults."""
         self._held |= bands
+        for place in bands:
+            self._make_anew(place)
 
     def holds(self, holder: str) -> bool:
         """Whether anything of a DSO is held."""
@@ -105,7 +119,9 @@ class Area:
 
     def release(self, holder: str) -> None:
         """Forget what was held: the DSO has control again."""
-        self._held = {place: band for place, band in self._held.items() if place[1].holder != holder}
+        for place in [place for place in self._held if place[1].holder == holder]:
+            del self._held[place]
+            self._make_anew(place)
 
     def rate(self, rating: Mapping[str, Band]) -> None:
         """Replace the bounds that nobody's envelope or default makes."""
@@ -135,10 +151,10 @@ class Area:
         """The instants in ``(start, end)`` at which what holds on a target may change."""
         instants = {
             edge
-            for place, ids in self._by_place.items()
+            for place, entries in self._by_place.items()
             if place[0] == target
-            for id_ in ids
-            if id_ not in self._cancelled and self.envelopes[id_].ends > start
+            for first, last, id_, _ in entries
+            if last > start and first < end and id_ not in self._cancelled
             for side in Side
             for segment in segments_of(self.envelopes[id_], side)
             for edge in (segment.start, segment.end)
@@ -184,19 +200,38 @@ class Area:
         if place not in known:
             self._places[place[0]] = tuple(sorted((*known, place)))
 
+    def _make_anew(self, place: Place) -> None:
+        for control in Control:
+            self._made.pop((place, control), None)
+
     def _of_place(self, place: Place, instant: float, control: Control) -> Band:
-        """What one source makes of a target."""
+        """What one source makes of a target; remembered until an envelope begins or ends to speak."""
+        made = self._made.get((place, control))
+        if made is None or not made[0] <= instant < made[1]:
+            made = self._made[place, control] = self._make(place, instant, control)
+        return made[2]
+
+    def _living(self, id_: str, primacy: int) -> Entry | None:
+        """From when to when an envelope counts; None where it does nowhere."""
+        parts = [part for side in Side for part in self._live[id_, side]]
+        if not parts:
+            return None
+        return min(part.start for part in parts), max(part.end for part in parts), id_, primacy
+
+    def _make(self, place: Place, instant: float, control: Control) -> Made:
         default = self.defaults.get(place)
         stated = UNBOUNDED if default is None else _band(default)
-        band = UNBOUNDED
+        since, until, band = -inf, inf, UNBOUNDED
         for side in Side:
-            counting = self._counting(place, side, instant)
             has_default = (stated.lower_w if side is Side.LOWER else stated.upper_w) is not None
-            if not counting and not has_default:
-                counting = self._superseded(place, side, instant)
-            for name, value in counting:
+            spoken = self._spoken(place, side, instant, counting=True)
+            since, until = max(since, spoken.since), min(until, spoken.until)
+            if not spoken.values and not has_default:  # what was superseded holds again
+                spoken = self._spoken(place, side, instant, counting=False)
+                since, until = max(since, spoken.since), min(until, spoken.until)
+            for name, value in spoken.values:
                 band = band.meet(_one_sided(side, value, name))
-            if has_default and (control is not Control.CONTROLLED or not counting):
+            if has_default and (control is not Control.CONTROLLED or not spoken.values):
                 band = band.meet(_only(stated, side))
         # After a restart what was held before it still is.
         if control is not Control.CONTROLLED and (held := self._held.get(place)) is not None:
@@ -210,24 +245,40 @@ class Area:
                 binding_upper=name,
             )
             band = band.meet(kept)
-        return band
+        return since, until, band
 
-    def _counting(self, place: Place, side: Side, instant: float) -> list[tuple[str, int]]:
-        return [
-            (self.envelopes[id_].name, segment.value_w)
-            for id_ in self._by_place.get(place, ())
-            for segment in self._live[id_, side]
-            if segment.holds_at(instant)
-        ]
+    def _spoken(self, place: Place, side: Side, instant: float, *, counting: bool) -> "_Spoken":
+        """What envelopes say of a side: where they count, or everything that was not cancelled."""
+        spoken = _Spoken()
+        for start, end, id_, _ in (self._alive if counting else self._by_place).get(place, ()):
+            if end <= instant:
+                spoken.since = max(spoken.since, end)
+            elif start > instant:
+                spoken.until = min(spoken.until, start)
+            elif counting or id_ not in self._cancelled:
+                envelope = self.envelopes[id_]
+                for segment in self._live[id_, side] if counting else segments_of(envelope, side):
+                    if segment.holds_at(instant):
+                        spoken.values.append((envelope.name, segment.value_w))
+                    spoken.note(segment.start, instant)
+                    spoken.note(segment.end, instant)
+        return spoken
 
-    def _superseded(self, place: Place, side: Side, instant: float) -> list[tuple[str, int]]:
-        return [
-            (self.envelopes[id_].name, segment.value_w)
-            for id_ in self._by_place.get(place, ())
-            if id_ not in self._cancelled
-            for segment in segments_of(self.envelopes[id_], side)
-            if segment.holds_at(instant)
-        ]
+
+@dataclass(slots=True)
+class _Spoken:
+    """Names and values that hold at an instant, and from when to when nothing changes about that."""
+
+    values: list[tuple[str, int]] = field(default_factory=list)
+    since: float = -inf
+    until: float = inf
+
+    def note(self, edge: int, instant: float) -> None:
+        """Something begins or ends there."""
+        if edge <= instant:
+            self.since = max(self.since, edge)
+        else:
+            self.until = min(self.until, edge)
 
 
 def _band(default: Default) -> Band:

@@ -37,8 +37,7 @@ def _show(connection: Connection, record: Mapping[str, Any]) -> None:
     match record["kind"]:
         case "envelope":
             envelope = records.envelope(record["envelope"])
-            known = {row.id for row in registry.envelopes(connection, envelope.microgrid)}
-            if envelope.id not in known:
+            if not registry.has_envelope(connection, envelope.microgrid, envelope.id):
                 registry.add_envelope(connection, envelope.microgrid, _row(envelope))
         case "cancel":
             registry.cancel_envelope(connection, record["microgrid"], record["id"])

@@ -347,6 +347,13 @@ def cancel_envelope(connection: Connection, microgrid_id: str, id_: str) -> None
     )
 
 
+def has_envelope(connection: Connection, microgrid_id: str, id_: str) -> bool:
+    """Whether an envelope of this id was ever kept."""
+    table = schema.envelopes
+    found = select(table.c.id).where(table.c.microgrid == microgrid_id, table.c.id == id_)
+    return connection.execute(found).first() is not None
+
+
 def envelopes(connection: Connection, microgrid_id: str) -> list[EnvelopeRecord]:
     """All envelopes in order of their ids."""
     table = schema.envelopes

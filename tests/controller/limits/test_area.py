@@ -1,5 +1,7 @@
 """What limits make together. Time is counted in hours from 0; values in kW-like whole numbers."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,14 @@ class TestSupersede:
         made = area(envelope("day", (0, 6, -9, 90)), envelope("trade", (2, 4, -99, 60), source=market))
         assert uppers(made) == [90, 90, 60, 60, 90, 90]
         assert made.effective(GRID, 3, {}).lower_w == -9
+
+    def test_a_clock_that_was_years_ahead_makes_no_limit_be_forgotten(self):
+        made = area(envelope("day", (0, 6, None, 90)))
+        made.add(replace(envelope("wrong", (10**9, 10**9 + 6, None, 20)), created=10**9))
+        assert upper(made, 10**9) == 20
+        assert uppers(made) == [90] * 6
+        made.add(replace(envelope("other", (2, 4, None, 50)), created=3))
+        assert uppers(made) == [90, 90, 50, 50, 90, 90]
 
     def test_other_targets_are_left_alone(self):
         made = area(envelope("a", (0, 6, None, 90)), envelope("b", (0, 6, None, 20), target=f"{GRID}/members/ada"))
@@ -210,7 +220,9 @@ def test_it_is_what_the_rules_say(steps, default_w, control):
         elif what < len(added):
             made.cancel(added[what])
             twin.steps.append(("cancel", added[what]))
-    for instant in range(13):
+        upper(made.copy(), 3, control)
+        assert upper(made, 4, control) == twin.upper(4, control)
+    for instant in [*range(13), 2.5, 0, 12, 5]:
         assert upper(made, instant, control) == twin.upper(instant, control)
 
 
