@@ -21,6 +21,7 @@ _LONG = Allowance(size=1024 * KIB)
 _OTHERS = {
     "/gridpact.v1.DispatchService/RequestPlan": Allowance(seconds=300.0),
     "/gridpact.v1.DsoService/CreateEnvelope": _LONG,
+    "/gridpact.v1.MeteringService/ReportPower": _LONG,
     "/gridpact.v1.MeteringService/SubmitReadings": _LONG,
     "/gridpact.v1.OperatorService/CreateMicrogrid": _LONG,
     "/gridpact.v1.ParticipantService/SubmitOrder": _LONG,

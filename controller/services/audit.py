@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from controller.access import Role
 from controller.access_journal import Entry
-from controller.refusals import not_found
+from controller.refusals import invalid
 from controller.services.core import Core, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
@@ -61,7 +61,8 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         caller = caller_of(context)
         match = RECORD.fullmatch(request.name)
         if match is None:
-            raise not_found(request.name)
+            wanted = "microgrids/{microgrid}/windows/{window}/trades/{index}, or readings or postings"
+            raise invalid("name", got=request.name, wanted=wanted)
 
         def read(connection: Connection) -> pb.GetProofResponse:
             row = require_window(connection, caller, match[1], "name")

@@ -94,5 +94,6 @@ def open_signed_by_dso(
             reason="BAD_SIGNATURE",
             message=f"{field}.signature: got one that does not verify with key {signed.key_id[:64]!r}, "
             f"wanted a registered ENVELOPE key of {holder}",
+            metadata={"field": f"{field}.signature"},
         )
     return signed.payload

@@ -183,6 +183,7 @@ def open_signed(
             reason="BAD_SIGNATURE",
             message=f"{field}.signature: got one that does not verify with key {signed.key_id[:64]!r}, "
             f"wanted a registered {purpose} key of {holder}",
+            metadata={"field": f"{field}.signature"},
         )
     return signed.payload
 

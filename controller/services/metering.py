@@ -84,6 +84,7 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         samples = []
         now = self._core.clock.now()
         for k, sample in enumerate(request.samples):
+            fields.target(f"samples[{k}].target", sample.target)
             if sample.target not in targets or not _reads(meters_read, sample.target):
                 raise not_found(sample.target)
             instant = fields.instant(f"samples[{k}].measure_time", sample.measure_time)

@@ -112,7 +112,8 @@ class ParticipantServicer(
         caller = caller_of(context)
         match = TRADE.fullmatch(request.name)
         if match is None:
-            raise not_found(request.name)
+            wanted = "microgrids/{microgrid}/windows/{window}/trades/{index}"
+            raise invalid("name", got=request.name, wanted=wanted)
 
         def read(connection: Connection) -> pb.GetTradeProofResponse:
             row = require_window(connection, caller, match[1], "name")

@@ -10,9 +10,12 @@ from controller.services.core import Core, once, open_signed, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.proofs import header_message, records_of, settled_header
 from controller.store import evidence
+from controller.wire import fields
 from controller.wire.market import uplift_messages
 from gridpact.v1 import validator_pb2 as pb
 from gridpact.v1 import validator_pb2_grpc
+
+MAX_RUN = 2**31 - 1
 
 
 class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
@@ -61,6 +64,7 @@ class ValidatorServicer(validator_pb2_grpc.ValidatorServiceServicer):
                 attestation = pb.Attestation.FromString(payload)
             except DecodeError as err:
                 raise invalid("attestation.payload", got=f"{len(payload)} bytes", wanted="an Attestation") from err
+            fields.number("attestation.run", attestation.run, upper=MAX_RUN)
             row = require_window(connection, caller, attestation.window, "attestation.window")
             header = settled_header(connection, row.name)
             if (attestation.run, attestation.header_hash) != (header.run, header.hash):

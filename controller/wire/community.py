@@ -159,7 +159,7 @@ def read_batch(payload: bytes, *, microgrid: str) -> tuple[int, tuple[MeterReadi
         message = metering_pb2.ReadingBatch.FromString(payload)
     except DecodeError as err:
         raise invalid("readings.payload", got=f"{len(payload)} bytes", wanted="a gridpact.v1.ReadingBatch") from err
-    if message.parent != f"microgrids/{microgrid}":
+    if fields.microgrid_id("readings.parent", message.parent) != microgrid:
         raise not_found(message.parent)
     if not 1 <= len(message.readings) <= READINGS_PER_BATCH:
         raise invalid("readings", got=f"{len(message.readings)} readings", wanted=f"1 to {READINGS_PER_BATCH}")

@@ -41,6 +41,7 @@ def read_event(signed: types_pb2.Signed, *, microgrid: str, mtu_seconds: int, ho
     grid, id_ = fields.resource("event.name", message.name, "microgrids", "events")
     if grid != microgrid:
         raise not_found(message.name)
+    fields.target("event.target", message.target)
     start, end = fields.interval("event.interval", message.interval)
     if start % mtu_seconds or end % mtu_seconds:
         raise invalid("event.interval", got="a part of an MTU", wanted=f"multiples of {mtu_seconds} s")

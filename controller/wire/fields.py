@@ -11,6 +11,7 @@ from controller.refusals import invalid, out_of_range
 from gridpact.v1 import types_pb2 as pb
 
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+TARGET = re.compile(rf"microgrids/{ID.pattern}(/transformer|/(sections|members)/{ID.pattern})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}")
 MAX_W = 10**9
 MAX_CONNECTION_W = 10**6
@@ -72,6 +73,14 @@ def resource(field: str, name: str, *collections: str) -> tuple[str, ...]:
     if len(parts) != 2 * len(collections) or tuple(parts[::2]) != collections:
         raise invalid(field, got=name, wanted=wanted)
     return tuple(identifier(field, part) for part in parts[1::2])
+
+
+def target(field: str, name: str) -> str:
+    """The name of what can be limited and metered: ``microgrids/{}``, or its transformer, a section or a member."""
+    if not TARGET.fullmatch(name):
+        wanted = "microgrids/{microgrid}, or its /transformer, /sections/{section} or /members/{member}"
+        raise invalid(field, got=name, wanted=wanted)
+    return name
 
 
 def window_id(field: str, name: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ def read_envelope(signed: types_pb2.Signed, *, microgrid: str, mtu_seconds: int,
     except DecodeError as err:
         raise invalid("envelope.payload", got=f"{len(signed.payload)} bytes", wanted="a gridpact.v1.Envelope") from err
     grid, id_ = fields.resource("envelope.name", message.name, "microgrids", "envelopes")
+    fields.target("envelope.target", message.target)
     if grid != microgrid or message.target.split("/")[:2] != ["microgrids", microgrid]:
         raise not_found(message.target if grid == microgrid else message.name)
     if not 1 <= len(message.periods) <= MAX_PERIODS:
@@ -60,7 +61,7 @@ def read_default(signed: types_pb2.Signed, *, microgrid: str, holder: str) -> De
     except DecodeError as err:
         wanted = "a gridpact.v1.DefaultEnvelope"
         raise invalid(f"{field}.payload", got=f"{len(signed.payload)} bytes", wanted=wanted) from err
-    if message.target.split("/")[:2] != ["microgrids", microgrid]:
+    if fields.target(f"{field}.target", message.target).split("/")[:2] != ["microgrids", microgrid]:
         raise not_found(message.target)
     lower, upper = _read_bounds(field, message.bounds)
     return Default(

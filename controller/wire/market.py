@@ -47,16 +47,15 @@ def read_order(
     microgrid, name = fields.window_id("order.window", message.window)
     if name != window:
         raise not_found(name)
-    own_name = f"microgrids/{microgrid}/members/{member}"
-    if message.member != own_name:
+    if fields.resource("order.member", message.member, "microgrids", "members") != (microgrid, member):
         raise not_found(message.member)
     if least is not None:
         mtus = _length(len(message.load_w), least, mtus)
     production: dict[str, tuple[int, ...]] = {}
     for k, forecast in enumerate(message.production):
         field = f"order.production[{k}]"
-        _, _, device = fields.device_id(f"{field}.device", forecast.device)
-        if plants is not None and device not in plants:
+        grid, _, device = fields.device_id(f"{field}.device", forecast.device)
+        if plants is not None and (grid != microgrid or device not in plants):
             raise not_found(forecast.device)
         if device in production:
             raise invalid(f"{field}.device", got=f"{forecast.device} twice", wanted="each device once")
@@ -67,7 +66,7 @@ def read_order(
         load_w=fields.watts("order.load_w", message.load_w, count=mtus),
         production=production,
         partners=_read_partners(message.partners, microgrid, member),
-        thermal=_read_thermal(message.thermal, mtus, thermostats),
+        thermal=_read_thermal(message.thermal, mtus, thermostats, microgrid),
         offers=_read_offers(message.offers, mtus),
         attributes=_read_attributes(message.attribute_preferences),
     )
@@ -108,13 +107,16 @@ def _length(got: int, least: int, most: int) -> int:
 
 
 def _read_thermal(
-    messages: Sequence[participant_pb2.ThermalForecast], mtus: int, thermostats: frozenset[str] | None
+    messages: Sequence[participant_pb2.ThermalForecast],
+    mtus: int,
+    thermostats: frozenset[str] | None,
+    microgrid: str,
 ) -> dict[str, ThermalForecast]:
     thermal: dict[str, ThermalForecast] = {}
     for k, message in enumerate(messages):
         at = f"order.thermal[{k}]"
-        _, _, device = fields.device_id(f"{at}.device", message.device)
-        if thermostats is not None and device not in thermostats:
+        grid, _, device = fields.device_id(f"{at}.device", message.device)
+        if thermostats is not None and (grid != microgrid or device not in thermostats):
             raise not_found(message.device)
         if device in thermal:
             raise invalid(f"{at}.device", got=f"{message.device} twice", wanted="each device once")

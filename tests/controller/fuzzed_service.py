@@ -170,10 +170,11 @@ class Recorder:
         self.handlers: dict[str, Any] = {}
 
     def add_generic_rpc_handlers(self, handlers) -> None:
-        """The old way to say the same."""
+        for handler in handlers:
+            self.handlers |= handler._method_handlers
 
     def add_registered_method_handlers(self, service, handlers) -> None:
-        self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+        """They are among the others already."""
 
 
 class FuzzedService:

@@ -287,7 +287,7 @@ class TestReportPower:
         ("samples", "code"),
         [
             ([], StatusCode.INVALID_ARGUMENT),
-            ([("", 0, 1)], StatusCode.NOT_FOUND),
+            ([("", 0, 1)], StatusCode.INVALID_ARGUMENT),
             ([(f"{NAME}/members/zoe", 0, 1)], StatusCode.NOT_FOUND),
             ([(NAME, 121, 1)], StatusCode.OUT_OF_RANGE),
             ([(NAME, -121, 1)], StatusCode.OUT_OF_RANGE),

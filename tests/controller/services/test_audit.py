@@ -61,6 +61,7 @@ def test_every_record_is_proven_up_to_the_header(settled, collection):
 
 
 @pytest.mark.parametrize("name", ["", "{window}", "{window}/headers/0", "{window}/trades/x", "{window}/trades/0/0"])
-def test_what_is_no_records_name_is_not_found(settled, name):
+def test_what_is_no_records_name_is_invalid(settled, name):
     request = audit_pb2.GetProofRequest(name=name.format(window=settled.window(0)))
-    assert settled.refused(settled.auditor.GetProof, request).code is StatusCode.NOT_FOUND
+    refused = settled.refused(settled.auditor.GetProof, request)
+    assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, ("name",))

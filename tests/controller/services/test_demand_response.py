@@ -368,7 +368,7 @@ class TestRefusals:
         assert answer.code in {StatusCode.INVALID_ARGUMENT, StatusCode.OUT_OF_RANGE}
         assert answer.fields == (field,)
 
-    @pytest.mark.parametrize("target", ["", f"{NAME}/sections/north", "microgrids/hamlet", *members("nobody")])
+    @pytest.mark.parametrize("target", [f"{NAME}/sections/north", "microgrids/hamlet", *members("nobody")])
     def test_a_target_that_is_not_there_is_not_found(self, parties, target):
         answer = parties.refused(parties.dso.CreateEvent, parties.event_request(event(parties.site, target=target)))
         assert answer.code is StatusCode.NOT_FOUND

@@ -76,19 +76,20 @@ class TestCreateEnvelope:
     @pytest.mark.parametrize(
         "target",
         [
-            "",
-            "microgrids",
             "microgrids/hamlet",
             "microgrids/hamlet/members/ada",
             f"{NAME}/members/zoe",
-            f"{NAME}/members/ada/devices/pv",
             f"{NAME}/sections/north",
-            f"{NAME}/",
         ],
     )
     def test_an_unknown_target_is_not_found(self, site, target):
         refused = site.refused(site.dso.CreateEnvelope, site.envelope_request(site.envelope("limit", target=target)))
         assert refused.code is StatusCode.NOT_FOUND
+
+    @pytest.mark.parametrize("target", ["", "microgrids", f"{NAME}/members/ada/devices/pv", f"{NAME}/", f"{NAME}\n"])
+    def test_a_malformed_target_is_invalid(self, site, target):
+        refused = site.refused(site.dso.CreateEnvelope, site.envelope_request(site.envelope("limit", target=target)))
+        assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, ("envelope.target",))
 
     @pytest.mark.parametrize("name", ["", "limit", f"{NAME}/envelopes/", f"{NAME}/envelopes/Limit", f"{NAME}/limits/a"])
     def test_a_malformed_name_is_invalid(self, site, name):

@@ -102,9 +102,10 @@ class TestGetTradeProof:
         assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "NOT_SETTLED")
 
     @pytest.mark.parametrize("name", ["", "trades/0", "{window}/trades/", "{window}/trades/-1", "{window}/readings/0"])
-    def test_what_is_no_trades_name_is_not_found(self, settled, name):
+    def test_what_is_no_trades_name_is_invalid(self, settled, name):
         request = participant_pb2.GetTradeProofRequest(name=name.format(window=settled.window(0)))
-        assert settled.refused(settled.participant("ada").GetTradeProof, request).code is StatusCode.NOT_FOUND
+        refused = settled.refused(settled.participant("ada").GetTradeProof, request)
+        assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, ("name",))
 
     @pytest.mark.parametrize("name", ["grid", "zoe"])
     def test_one_who_is_no_member_proves_nothing(self, settled, name):
