@@ -22,7 +22,8 @@ LONGEST_WAIT_S = 600
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked; returns the exit code."""
     # What libraries log arrives as an error of the device, which is said in one line.
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
+    for library in ("pymodbus", "mqtt"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
         if arguments.action == "check":
             return asyncio.run(_check(arguments))

@@ -176,5 +176,6 @@ class FaultyLink:
             case Trouble.HALF:
                 return piece[: len(piece) // 2]
             case Trouble.SLOW:
-                await asyncio.sleep(self._delay_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), self._delay_s)
         return piece

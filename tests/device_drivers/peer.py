@@ -1,5 +1,6 @@
 """Peers in processes of their own, which can be killed and started anew on the same port."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -39,8 +40,8 @@ class Peer:
 
     async def power_cycle(self) -> None:
         """As a device that loses its power: nothing is said, nothing is kept."""
-        self.stop()
-        self.start()
+        await asyncio.to_thread(self.stop)
+        await asyncio.to_thread(self.start)
 
 
 def needs(found: str | Path | None, what: str) -> str:

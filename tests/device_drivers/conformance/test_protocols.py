@@ -1,0 +1,91 @@
+"""Every protocol's driver against its peer. All are checked at once: most of the time is waited for timers to end."""
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from device_drivers.address import DeviceUrl
+from device_drivers.conformance.bench import open_bench
+from device_drivers.conformance.checks import CHECKS
+from device_drivers.conformance.result import Verdict
+from device_drivers.conformance.suite import run
+from tests.device_drivers.kasa.conftest import plug as start_kasa
+from tests.device_drivers.modbus.conftest import DEVICES, start_server
+from tests.device_drivers.mqtt.conftest import FOLDER, Mosquitto, start_plug, start_switch
+
+NO_TIMER = ("refresh, expire",)
+NO_NETWORK = ("restart driver", "lose link", "slow", "garbage", "half frames", "lose power")
+SKIPPED = {
+    "simulated": NO_NETWORK,
+    "kasa": (),
+    "modbus sunspec 704": (),
+    # Its timer ends in no limit at all, which is not the suite's failsafe.
+    "modbus sunspec 123": NO_TIMER,
+    "modbus relay": (),
+    "mqtt tasmota": (),
+    "mqtt template": NO_TIMER,
+}
+"""Checks that do not apply, by device."""
+
+
+def place(name, stack, folder):
+    """URL of a device, and what takes its power; it runs until the stack is closed."""
+
+    def running(peer):
+        stack.callback(peer.stop)
+        return peer
+
+    protocol, _, device = name.partition(" ")
+    match protocol:
+        case "simulated":
+            return "simulated://relay?", None
+        case "kasa":
+            peer = running(start_kasa("hs110"))
+            return f"kasa://127.0.0.1:{peer.port}?timeout_s=0.5", peer.power_cycle
+        case "modbus":
+            peer = running(start_server())
+            return f"modbus://127.0.0.1:{peer.port}/{DEVICES[device]}&timeout_s=0.5", peer.power_cycle
+    folder = folder / device
+    folder.mkdir()
+    broker = running(Mosquitto(folder))
+    url = f"mqtt://plug:secret@127.0.0.1:{broker.port}"
+    if device == "tasmota":
+        return f"{url}/plug?timeout_s=0.8", running(start_plug(broker, folder)).power_cycle
+    return f"{url}/switch?map={FOLDER / 'switch.toml'}&timeout_s=0.8", running(start_switch(broker)).power_cycle
+
+
+async def results_of(url, power_cycle):
+    bench = await open_bench(DeviceUrl.parse(url), limit_s=1.5, settle_s=3.0, power_cycle=power_cycle)
+    return [result async for result in run(replace(bench, late_s=0.25))]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What the suite says of each device; why it could not be asked where its peer is missing."""
+    found = {}
+    with ExitStack() as stack:
+        places = {}
+        for name in SKIPPED:
+            try:
+                places[name] = place(name, stack, tmp_path_factory.mktemp("peer"))
+            except pytest.skip.Exception as why:
+                found[name] = str(why)
+
+        async def all_of_them():
+            return await asyncio.gather(*(results_of(*one) for one in places.values()))
+
+        found |= dict(zip(places, asyncio.run(all_of_them()), strict=True))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SKIPPED)
+def test_a_driver_passes_the_conformance_suite_against_its_peer(results, name):
+    if isinstance(results[name], str):
+        pytest.skip(results[name])
+    assert [str(result) for result in results[name] if result.verdict is Verdict.FAILED] == []
+    assert [result.check for result in results[name]] == [check for check, _ in CHECKS]
+    skipped = [result.check for result in results[name] if result.verdict is Verdict.SKIPPED]
+    assert skipped == list(SKIPPED[name])
