@@ -30,7 +30,7 @@ from tests.integration.served import ROOT, environment
 
 KILLS = 300
 MANY_KILLS = 30
-CALL_S = 20
+CALL_S = 60
 SETTLED_S = 120
 GATE_S = 300
 UNKNOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from controller.demo.check import check_day
+from tests.integration.served import environment
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +89,28 @@ def test_a_real_days_files_pass_every_check(finished_day: Path) -> None:
     checks = check_day(finished_day)
     assert [check["name"] for check in checks] == list(CHECKS)
     assert [check for check in checks if not check["passed"]] == []
+
+
+def test_another_process_makes_the_same_bytes_of_the_day(finished_day: Path, tmp_path: Path) -> None:
+    files = finished_day.parent
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "controller.cli", "demo", "--out", str(tmp_path / "day")),
+            *("--grid", str(files / "grid.json"), "--catalogue", str(files / "catalogue.json")),
+        ],
+        env=environment() | {"PYTHONHASHSEED": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (
+        {path.name: path.read_bytes() for path in d.iterdir() if path.is_file()}
+        for d in (finished_day, tmp_path / "day")
+    )
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+    assert len(one) == 10
 
 
 def test_the_day_has_something_for_every_check_to_look_at(books: Books) -> None:
