@@ -19,8 +19,9 @@ class Reading:
         W, consumption positive; None where it is not measured.
     relay_closed : bool or None
         None when there is no relay.
-    closed_s : int
-        s for which the relay has been closed in all, rounded down; 0 when there is no relay.
+    closed_s : int or None
+        s for which the relay has been closed in all, rounded down; 0 when there is no relay. None when the device does
+        not say: then the driver counts.
     stored_wh : int or None
         Wh stored, rounded down; None when nothing is stored.
     temperature_milli_c : int or None
@@ -33,7 +34,7 @@ class Reading:
 
     power_w: int | None
     relay_closed: bool | None
-    closed_s: int
+    closed_s: int | None
     stored_wh: int | None
     temperature_milli_c: int | None = None
     held_s: int | None = None

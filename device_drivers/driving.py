@@ -16,6 +16,7 @@ from device_drivers.clock import BoottimeClock, Clock
 from device_drivers.config import DeviceSection, DriverConfig, until_midnight_s
 from device_drivers.connection import Connection, Driver
 from device_drivers.core import DeviceCore
+from device_drivers.counting import ClosedTime, CountedConnection
 from device_drivers.errors import InvalidValueError
 from device_drivers.failsafe import at_rest
 from device_drivers.gateway import Gateway
@@ -105,7 +106,12 @@ class Driving:
             served = ServedDevice(
                 device.name,
                 station=self.station,
-                open_connection=_opener(found[address.scheme], address, device),
+                open_connection=_opener(
+                    found[address.scheme],
+                    address,
+                    device,
+                    ClosedTime(config.state / "closed", device.name, self._clock),
+                ),
                 memory=memories.get(device.name),
                 clock=self._clock,
                 say=partial(self._say, device.name),
@@ -150,13 +156,16 @@ class Driving:
         self.links[name].say(report)
 
 
-def _opener(driver: Driver, address: DeviceUrl, device: DeviceSection) -> Callable[[], Awaitable[Connection]]:
+def _opener(
+    driver: Driver, address: DeviceUrl, device: DeviceSection, closed_time: ClosedTime
+) -> Callable[[], Awaitable[Connection]]:
     """What opens a device's connection."""
     options = MappingProxyType({**address.query, **device.options})
     failsafe = at_rest(device.failsafe.value())
 
     async def open_connection() -> Connection:
-        return await driver.open(address, failsafe=failsafe, options=options)
+        connection = await driver.open(address, failsafe=failsafe, options=options)
+        return CountedConnection(connection, closed_time)
 
     return open_connection
 

@@ -102,7 +102,7 @@ def write_telemetry(reading: Reading, power_w: int, measured_at: datetime, fails
         measure_time=_write_instant(measured_at),
         power_w=power_w,
         relay_closed=reading.relay_closed,
-        closed_duration=Duration(seconds=reading.closed_s),
+        closed_duration=None if reading.closed_s is None else Duration(seconds=reading.closed_s),
         stored_wh=reading.stored_wh,
         failsafe=failsafe,
         temperature_milli_c=reading.temperature_milli_c,

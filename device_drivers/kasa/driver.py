@@ -121,7 +121,7 @@ class KasaConnection:
         return Reading(
             power_w=_power_w(_answer(answer, "emeter", "get_realtime")) if self._capabilities.measures_power else None,
             relay_closed=closed,
-            closed_s=0,
+            closed_s=None,
             stored_wh=None,
             held_s=_whole(info, "on_time", most=2**32) if closed else None,
         )

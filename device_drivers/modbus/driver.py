@@ -119,7 +119,7 @@ class ModbusConnection:
             if state not in {0, 1}:
                 raise DeviceError(f"modbus: {self._map.relay.name}: got {state:g}, wanted 0 or 1")
             closed = state == 1
-        return Reading(power_w=power, relay_closed=closed, closed_s=0, stored_wh=None)
+        return Reading(power_w=power, relay_closed=closed, closed_s=None if closed is not None else 0, stored_wh=None)
 
     async def aclose(self) -> None:
         """End the connection."""

@@ -120,7 +120,7 @@ class TasmotaConnection:
         power_w = None
         if self._capabilities.measures_power:
             power_w = self._power_w(await self._status("10", "STATUS10", "StatusSNS"))
-        return Reading(power_w=power_w, relay_closed=closed, closed_s=0, stored_wh=None)
+        return Reading(power_w=power_w, relay_closed=closed, closed_s=None, stored_wh=None)
 
     async def aclose(self) -> None:
         """End the connection to the broker."""

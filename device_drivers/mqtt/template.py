@@ -177,7 +177,7 @@ class TemplateConnection:
         if template.takes is RelayState and template.state is not None and state is not None:
             closed = self._closed(template.state, state)
         power_w = None if template.power is None or power is None else round(template.power.watts(power))
-        return Reading(power_w=power_w, relay_closed=closed, closed_s=0, stored_wh=None)
+        return Reading(power_w=power_w, relay_closed=closed, closed_s=None if closed is not None else 0, stored_wh=None)
 
     async def aclose(self) -> None:
         """End the connection to the broker."""
