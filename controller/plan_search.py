@@ -15,7 +15,7 @@ from controller.deciding import solve_relaxed
 from controller.errors import ControllerError
 from controller.planning import Quality
 from controller.portfolio import LastPlan, Objective, Wish
-from controller.relaxing import Relaxation
+from controller.relaxing import Relaxation, relaxations
 from controller.snapshot import Snapshot
 from controller.solving import Punctual, Solver, Yielding
 from optimization.certificate import Certificate
@@ -138,7 +138,9 @@ class _Asked:
             solved = await solve_relaxed(self._solve, self._solver, snapshot, max(LEAST_S, seconds), urgent=False)
             if isinstance(solved.outcome, Infeasible):
                 return _infeasible(solved.outcome.reason)
-            return _found(await asyncio.to_thread(planning.decide, solved.snapshot, solved.community, solved.outcome))
+            decision = await asyncio.to_thread(planning.decide, solved.snapshot, solved.community, solved.outcome)
+            # A clearing tells of its window; a plan of all that it covers.
+            return _found(replace(decision, relaxations=relaxations(solved.snapshot)))
         except ProblemError as err:  # limits that contradict each other, a community of nobody
             return _infeasible(str(err))
 

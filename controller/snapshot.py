@@ -97,9 +97,8 @@ class Snapshot:
     def from_json(cls, text: str) -> "Snapshot":
         """The snapshot of a text that ``to_json`` wrote."""
         raw = json.loads(text)
-        grid = raw["microgrid"]
         return cls(
-            microgrid=Microgrid(**grid | {"tariff": tuple(TariffPeriod(**p) for p in grid["tariff"])}),
+            microgrid=_microgrid(raw["microgrid"]),
             window=Window(**raw["window"]),
             members=tuple(Member(**m) for m in raw["members"]),
             devices=tuple(
@@ -153,6 +152,15 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
     if snapshot.overrides:
         values["overrides"] = decided_to_plain(snapshot.overrides)
     return values
+
+
+def microgrid_of(text: str) -> Microgrid:
+    """The microgrid of a snapshot's text alone."""
+    return _microgrid(json.loads(text)["microgrid"])
+
+
+def _microgrid(values: dict[str, Any]) -> Microgrid:
+    return Microgrid(**values | {"tariff": tuple(TariffPeriod(**period) for period in values["tariff"])})
 
 
 def _order(values: dict[str, Any]) -> Order:

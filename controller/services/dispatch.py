@@ -22,7 +22,7 @@ from controller.wire import fields
 from controller.wire.adjustment import adjustment_messages
 from controller.wire.market import certificate_message, uplift_messages
 from controller.wire.plan import QUALITIES, read_deadline
-from controller.wire.relaxation import relaxation_messages
+from controller.wire.relaxation import member_of, relaxation_messages
 from controller.wire.veto import applied
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
@@ -100,7 +100,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             require_microgrid(connection, caller, id_, request.parent)
             known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
             after = None if page.after is None else int(page.after[0])
-            wanted = market.WindowFilter(after=after, within=within, limit=page.size + 1)
+            wanted = market.WindowFilter(after=after, within=within, limit=page.size + 1, whole=False)
             rows = market.decided_windows(connection, id_, wanted)
             shown, token = page.cut(rows, lambda row: (row.start,))
             return pb.ListClearingsResponse(
@@ -153,7 +153,7 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
             return None if row is None else message(connection, row)
 
         def state(connection: Connection) -> list[pb.WatchClearingsResponse]:
-            rows = market.decided_windows(connection, id_, market.WindowFilter(unfinished=True))
+            rows = market.decided_windows(connection, id_, market.WindowFilter(unfinished=True, whole=False))
             return [message(connection, row) for row in rows]
 
         subjects = Subjects(kind=events.CLEARING, answer=pb.WatchClearingsResponse, state=state, change=change)
@@ -185,6 +185,9 @@ def _kept(connection: Connection, caller: Identity, microgrid: str, name: str, n
         relaxed = [r for r in plan.relaxations if fields.device_id("device", r.device)[1] in known]
         del plan.relaxations[:]
         plan.relaxations.extend(relaxed)
+        limits = [limit for limit in plan.limit_relaxations if member_of(limit.target) in {None, *known}]
+        del plan.limit_relaxations[:]
+        plan.limit_relaxations.extend(limits)
     return plan
 
 

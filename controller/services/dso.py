@@ -19,7 +19,7 @@ from controller.services.dso_vetoes import VetoMethods
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
 from controller.services.supervising import supervise
-from controller.store import market
+from controller.store import adjustments, market
 from controller.wire import fields
 from controller.wire.limits import envelope_message, read_default, read_envelope, signed_message
 from controller.wire.relaxation import relaxation_messages
@@ -166,12 +166,9 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
         def read(connection: Connection) -> pb.ListRelaxationsResponse:
             require_microgrid(connection, caller, id_, request.parent)
             after = None if page.after is None else int(page.after[0])
-            wanted = market.WindowFilter(after=after, within=within, relaxed=True, limit=page.size + 1)
+            wanted = market.WindowFilter(after=after, within=within, relaxed=True, limit=page.size + 1, whole=False)
             shown, token = page.cut(market.decided_windows(connection, id_, wanted), lambda row: (row.start,))
-            windows = [
-                pb.RelaxedWindow(window=row.name, relaxations=relaxation_messages(relaxing.from_json(row.relaxed)))
-                for row in shown
-            ]
+            windows = [pb.RelaxedWindow(window=row.name, relaxations=_gave(connection, row)) for row in shown]
             return pb.ListRelaxationsResponse(windows=windows, next_page_token=token)
 
         return await self._core.database.read_async(read)
@@ -190,6 +187,12 @@ class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
         newest = self._core.limits.book.counter(microgrid, limit.signed.key_id)
         if newest and limit.counter <= newest:
             raise out_of_range(field, got=str(limit.counter), wanted=f"more than {newest}, which the key has signed")
+
+
+def _gave(connection: Connection, row: market.WindowRow) -> list[types_pb2.LimitRelaxation]:
+    """Limits that nobody could keep in a window's clearing, and then in its adjustments."""
+    texts = (row.relaxed, *(one.relaxed for one in adjustments.adjustments(connection, row.name)))
+    return [message for text in texts for message in relaxation_messages(relaxing.from_json(text))]
 
 
 def _require_target(known: Registered, target: str) -> None:

@@ -13,7 +13,7 @@ from controller.refusals import not_found
 from controller.services.core import require_microgrid, require_window
 from controller.services.mandates import visible_members
 from controller.services.paging import read_page
-from controller.snapshot import Snapshot
+from controller.snapshot import microgrid_of
 from controller.store import market, registry
 from controller.wire import fields
 from controller.wire.market import trade_message
@@ -117,7 +117,7 @@ def _prices(
         (row,) = found
         first = row.start
         traded = [trade for trade, _ in market.trades(connection, row.name)]
-        decided = Snapshot.from_json(row.snapshot or "").microgrid
+        decided = microgrid_of(row.snapshot or "")
         for start in microgrid.mtus(row.start, row.end):
             if (after is None or start > after) and (within is None or within[0] <= start < within[1]):
                 yield start, _price(decided, start, [trade for trade in traded if trade.mtu_start == start])

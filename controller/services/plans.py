@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from controller import plan_search, portfolio
 from controller.access import Identity
 from controller.consent import Scope
 from controller.freezing import snapshot_of
-from controller.microgrid import Window
+from controller.microgrid import Member, Window
 from controller.plan_queue import PlanQueue, QueueFullError, Waiting
 from controller.portfolio import LastPlan, Wish
 from controller.refusals import exhausted, not_now, unavailable
@@ -78,11 +79,7 @@ class Planner:
             window=window,
             mandated=mandated & set(members),
             devices=now.devices,
-            targets={
-                microgrid.name,
-                *(f"{microgrid.name}/members/{member}" for member in members),
-                *(f"{microgrid.name}/sections/{member.section}" for member in members.values()),
-            },
+            targets=_targets(microgrid.name, members.values(), mandated),
         )
         planned = market.last_plan(connection, id_, before=window.start)
         kept = None if planned is None else json.loads(planned.plan)
@@ -126,3 +123,13 @@ class Planner:
         )
         message.input_digest = digest
         return message
+
+
+def _targets(grid: str, members: Collection[Member], mandated: Collection[str]) -> set[str]:
+    """What may be limited by way of supposition: where an answer would tell one stranger's load, nothing."""
+    strangers = Counter(member.section for member in members if member.id not in mandated)
+    return {
+        grid,
+        *(f"{grid}/members/{member.id}" for member in members if member.id in mandated),
+        *(f"{grid}/sections/{member.section}" for member in members if strangers[member.section] != 1),
+    }

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, case, exists, func, null, or_, select, true, update
 
 from controller.microgrid import DeviceSetpoint, SetpointKind, Trade
 from controller.store import adjustments, events, schema
@@ -257,8 +257,9 @@ class WindowFilter:
     within : those that overlap ``[start, end)``; None for all
     unfinished : only those that are not settled
     cleared : only those with a clearing
-    relaxed : only those in which limits could not be kept
+    relaxed : only those in which limits could not be kept, by the window's clearing or an adjustment
     limit : as many at most; None for all
+    whole : with plan and carry, and snapshots that say nothing of vetoes too: of a hundred homes these texts are long
     """
 
     after: int | None = None
@@ -267,13 +268,15 @@ class WindowFilter:
     cleared: bool = False
     relaxed: bool = False
     limit: int | None = None
+    whole: bool = True
 
 
 def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFilter) -> list[WindowRow]:
     """The windows whose gate has closed, in order of time."""
     table = schema.windows
     left_out = ["OPEN", "SETTLED", "ANCHORED"] if wanted.unfinished else ["OPEN"]
-    query = select(table).where(table.c.microgrid == microgrid_id, table.c.state.not_in(left_out))
+    query = select(*(table.columns if wanted.whole else _in_short()))
+    query = query.where(table.c.microgrid == microgrid_id, table.c.state.not_in(left_out))
     if wanted.after is not None:
         query = query.where(table.c.start > wanted.after)
     if wanted.within is not None:
@@ -281,8 +284,21 @@ def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFil
     if wanted.cleared:
         query = query.where(table.c.certificate.is_not(None))
     if wanted.relaxed:
-        query = query.where(table.c.relaxed.is_not(None))
+        adjusted = schema.adjustments
+        gave = exists().where(adjusted.c.window == table.c.name, adjusted.c.relaxed.is_not(None))
+        query = query.where(or_(table.c.relaxed.is_not(None), gave))
     return [WindowRow(**r._mapping) for r in connection.execute(query.order_by(table.c.start).limit(wanted.limit))]
+
+
+def _in_short() -> list[ColumnElement[Any]]:
+    """The columns of a window, without its long texts but for snapshots that have vetoes."""
+    table = schema.windows
+    shortened = {
+        "plan": null(),
+        "carry": null(),
+        "snapshot": case((table.c.snapshot.contains('"vetoes":'), table.c.snapshot), else_=None),
+    }
+    return [shortened.get(column.name, column).label(column.name) for column in table.columns]
 
 
 def add_trades(

@@ -19,11 +19,11 @@ def relaxation_messages(
             relaxed=types_pb2.PowerBounds(lower_w=one.relaxed_lower_w, upper_w=one.relaxed_upper_w),
         )
         for one in found
-        if known is None or _member(one.target) in {None, *known}
+        if known is None or member_of(one.target) in {None, *known}
     ]
 
 
-def _member(target: str) -> str | None:
+def member_of(target: str) -> str | None:
     """Whose limit it is; None for a section's or the connection point's."""
     _, _, member = target.partition("/members/")
     return member or None

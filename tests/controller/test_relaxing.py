@@ -16,7 +16,7 @@ from controller.relaxing import from_json, relaxations, relaxed, to_json
 from controller.snapshot import Limit, Snapshot
 from controller.wishes import Decided, Mode, Step
 from gridpact.v1 import dispatch_pb2 as pb
-from gridpact.v1 import dispatch_pb2_grpc, dso_pb2, types_pb2
+from gridpact.v1 import dispatch_pb2_grpc, dso_pb2, participant_pb2, types_pb2
 from optimization.clearing import Infeasible
 from optimization.members import own_costs
 from optimization.reach import least_and_most_kw
@@ -265,6 +265,10 @@ class TestService:
         assert (plan.quality, list(plan.limit_relaxations)) == (pb.PLAN_QUALITY_RELAXED, [])
         own = site.aggregator.RequestPlan(pb.RequestPlanRequest(parent=VILLAGE, request_id="p")).plan
         assert [one.target for one in own.limit_relaxations] == [BOB]
+        bob = site.participant("bob")
+        for consent in bob.ListConsents(participant_pb2.ListConsentsRequest(parent=BOB)).consents:
+            bob.RevokeConsent(participant_pb2.RevokeConsentRequest(name=consent.name, request_id=site.request_id()))
+        assert not site.aggregator.GetPlan(pb.GetPlanRequest(name=own.name)).plan.limit_relaxations
 
     def test_what_is_optimal_says_so(self, settled):
         settled.advance(settled.start + 3300)

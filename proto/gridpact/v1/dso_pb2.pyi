@@ -504,7 +504,7 @@ class RelaxedWindow(message.Message):
     """microgrids/{microgrid}/windows/{window}"""
     @builtins.property
     def relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
-        """In order of targets and time."""
+        """Of its clearing, then of its adjustments; of each in order of targets and time."""
 
     def __init__(
         self,

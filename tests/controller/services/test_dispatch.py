@@ -103,16 +103,19 @@ class TestRequestPlan:
     def test_limits_that_nothing_keeps_are_named(self, site):
         site.dso.CreateEnvelope(site.envelope_request(site.envelope("tight", (2, 3, None, -9000))))
         plan = site.aggregator.RequestPlan(plan_request(site)).plan
-        assert plan.quality == dispatch_pb2.PLAN_QUALITY_INFEASIBLE
-        assert "microgrids/village MTU 2" in plan.conflict
-        assert not plan.schedules
+        assert plan.quality == dispatch_pb2.PLAN_QUALITY_RELAXED
+        (one,) = plan.limit_relaxations
+        assert (one.target, one.bounds.upper_w, one.interval.start_time.seconds) == (NAME, -9000, site.start + 1800)
+        assert plan.net_power_w[2] == one.relaxed.upper_w > -9000
 
     def test_limits_that_contradict_each_other_are_named(self, site):
         site.dso.CreateEnvelope(site.envelope_request(site.envelope("one", (0, 8, 2000, None))))
         site.dso.CreateEnvelope(site.envelope_request(site.envelope("other", (0, 8, None, 1000))))
         plan = site.aggregator.RequestPlan(plan_request(site)).plan
-        assert plan.quality == dispatch_pb2.PLAN_QUALITY_INFEASIBLE
-        assert "2.0 above upper 1.0" in plan.conflict
+        assert plan.quality == dispatch_pb2.PLAN_QUALITY_RELAXED
+        (one,) = plan.limit_relaxations
+        assert (one.bounds.lower_w, one.bounds.upper_w) == (2000, 1000)
+        assert (one.relaxed.lower_w, one.relaxed.upper_w) == (1000, 1000)
 
     def test_a_community_without_members_has_no_plan(self, make_site, site):
         calendar = site.operator.GetMicrogrid(operator_pb2.GetMicrogridRequest(name=NAME)).microgrid

@@ -156,6 +156,26 @@ class TestWhatIf:
         assert plan.quality == pb.PLAN_QUALITY_INFEASIBLE
         assert f"{NAME}/members/bob MTU 2" in plan.conflict
 
+    @pytest.mark.parametrize(
+        ("target", "found"),
+        [("members/eve", True), ("members/bob", False), ("members/nobody", False), ("sections/west", True)],
+    )
+    def test_what_would_tell_a_strangers_load_is_not_found_like_what_is_not_there(self, site, target, found):
+        mandate(site, "eve", grantee="aggregator/other")
+        mandate(site, "ada", grantee="aggregator/other")
+        other = site.stub(dispatch_pb2_grpc.DispatchServiceStub, "aggregator/other")
+        limit = pb.HypotheticalLimit(
+            target=f"{NAME}/{target}", interval=interval(site, 2, 3), bounds=types_pb2.PowerBounds(upper_w=-9000)
+        )
+        question = request(site, validate_only=True, what_if=pb.WhatIf(limits=[limit]))
+        if found:
+            assert other.RequestPlan(question).plan.quality == pb.PLAN_QUALITY_INFEASIBLE
+            return
+        answer = site.refused(other.RequestPlan, question)
+        assert (answer.code, answer.message) == (StatusCode.NOT_FOUND, f"'{NAME}/{target}': not found")
+        limit.target = f"{NAME}/sections/east"  # bob and ada, of whom the answer would tell bob's
+        assert site.refused(other.RequestPlan, request(site, validate_only=True, what_if=pb.WhatIf(limits=[limit])))
+
     def test_another_tariff_moves_what_can_wait(self, site):
         dear = pb.HypotheticalTariff(
             interval=interval(site, 0, 7), import_price_micro_per_kwh=900_000, export_price_micro_per_kwh=800_000

@@ -89,6 +89,8 @@ class TestClearing:
         (told,) = site.aggregator.GetClearing(ask).clearing.vetoes
         assert (told.veto, told.reason) == (f"{NAME}/vetoes/v", "a joint glows")
         assert (told.seller, told.buyer, told.member, told.section) == (member("ada"), member("bob"), "", "")
+        listed = site.aggregator.ListClearings(dispatch_pb2.ListClearingsRequest(parent=NAME)).clearings
+        assert listed == [site.aggregator.GetClearing(ask).clearing]
         assert site.row(0).inputs_digest != settled.row(0).inputs_digest
 
     def test_whom_it_does_not_concern_is_not_told(self, site):
