@@ -15,10 +15,11 @@ from controller.adjusting import inputs_text
 from controller.demand_response import delivery
 from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
+from controller.reputation import performances
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import adjustments, demand, evidence, market, meters, registry
+from controller.store import adjustments, demand, evidence, market, meters, registry, reputations
 from controller.store.market import WindowRow
 
 
@@ -56,6 +57,7 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
     payments = _demand(connection, microgrid, window, metered)
     postings = settle(microgrid, [trade for trade, _ in trades], metered, committed, payments)
+    reputations.add(connection, name, performances([trade for trade, _ in trades], metered))
     sealed = _unsealed(connection, window, row.microgrid, readings)
     reading_salts = [salts(name, "reading", ix) for ix in range(len(sealed))]
     posting_salts = [salts(name, "posting", ix) for ix in range(len(postings))]

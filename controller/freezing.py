@@ -12,7 +12,7 @@ from controller.flexibility import Generator, Programme, Relay, Vehicle
 from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Slot, Window
 from controller.past import Past
 from controller.snapshot import Limit, Snapshot, continued
-from controller.store import market, overrides, registry, vetoes
+from controller.store import market, overrides, registry, reputations, vetoes
 from controller.store.market import PlanRow, WindowOutline, WindowRow
 from controller.uplifts import from_json
 from controller.wire.calendar import MAX_MTUS
@@ -62,6 +62,7 @@ def snapshot_of(connection: Connection, microgrid: Microgrid, window: Window, li
         amended=amended,
         vetoes=vetoes.in_force(connection, microgrid.id, window.start, window.end),
         overrides=_overrides(connection, window, devices, microgrid.id),
+        reputations=_reputations(connection, microgrid.id, orders, members, window.start),
     )
 
 
@@ -110,7 +111,17 @@ def adjusted_of(
         overrides=_overrides(connection, part, devices, microgrid.id),
         bought_wh=before.from_neighbours,
         grid_wh=before.from_grid,
+        reputations=cleared.reputations or _reputations(connection, view.id, orders, cleared.members, row.start),
     )
+
+
+def _reputations(
+    connection: Connection, microgrid: str, orders: Mapping[str, Order], members: Sequence[Member], start: int
+) -> dict[str, int]:
+    """The members' scores for a window, where anybody's order asks for them."""
+    if not any("REPUTATION" in order.attributes for order in orders.values()):
+        return {}
+    return reputations.scores_at(connection, microgrid, [member.id for member in members], start)
 
 
 def expected_states(connection: Connection, cleared: Snapshot, now: Snapshot, window: str) -> dict[str, DeviceState]:

@@ -387,7 +387,8 @@ class Order:
     partners : by member id, disutility in micro-currency/kWh
     thermal : by device id, what surrounds a thermostat in each of these MTUs
     offers : Wh to sell and to buy at most in each MTU of the window; empty where nothing is said
-    attributes : disutility in micro-currency/kWh of partners that are not GREEN, or not LOCAL, by these names
+    attributes : disutility in micro-currency/kWh of partners that are not GREEN, or not LOCAL, by these names; by
+        REPUTATION that of a partner whose score is 0
     """
 
     window: str

@@ -30,6 +30,7 @@ from optimization.rolling import CHANGE_PRICE
 
 SELLERS_PER_BUYER = 4
 MICRO = 1_000_000
+PPM = 1_000_000
 KILO = 1000.0
 
 
@@ -103,7 +104,9 @@ def _links(snapshot: Snapshot) -> tuple[Link, ...]:
         order = snapshot.orders[member]
         brown = 0 if partner in green else order.attributes.get("GREEN", 0)
         local = members[member].section == members[partner].section
-        return order.partners[partner] + brown + (0 if local else order.attributes.get("LOCAL", 0))
+        missed = PPM - snapshot.reputations.get(partner, PPM)
+        unsure = order.attributes.get("REPUTATION", 0) * missed // PPM
+        return order.partners[partner] + brown + (0 if local else order.attributes.get("LOCAL", 0)) + unsure
 
     can_sell = {d.member for d in snapshot.devices if _feeds_in(d.flexibility)}
     can_sell |= _resellers(snapshot)

@@ -55,6 +55,7 @@ class Snapshot:
     bought_wh : of an adjustment, what was bought from neighbours before, less what was sold, in each MTU to the end of
         the horizon, by member id
     grid_wh : the same from the grid, in each MTU of the window
+    reputations : each member's score in parts per million; empty where nobody's order asks for them
     """
 
     microgrid: Microgrid
@@ -75,6 +76,7 @@ class Snapshot:
     supposed: tuple[Limit, ...] = ()
     bought_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     grid_wh: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reputations: Mapping[str, int] = field(default_factory=dict)
 
     def bought_w(self, member: str) -> tuple[int, ...]:
         """What a member bought before as power, in each MTU; an MTU is a part of an hour, so that it is exact."""
@@ -118,6 +120,7 @@ class Snapshot:
             overrides=decided_from_plain(raw.get("overrides", {})),
             bought_wh={member: tuple(series) for member, series in raw.get("bought_wh", {}).items()},
             grid_wh={member: tuple(series) for member, series in raw.get("grid_wh", {}).items()},
+            reputations=raw.get("reputations", {}),
         )
 
     def digest(self) -> bytes:
@@ -136,7 +139,7 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
         for name in ("connection_w", "feed_in_w"):
             if member[name] is None:
                 del member[name]
-    for name in ("amended", "vetoes", "bought_wh", "grid_wh"):
+    for name in ("amended", "vetoes", "bought_wh", "grid_wh", "reputations"):
         if not values[name]:
             del values[name]
     for order in values["orders"].values():

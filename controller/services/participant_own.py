@@ -4,12 +4,13 @@ from sqlalchemy import Connection
 
 from controller.access import require_area
 from controller.consent import Scope
+from controller.microgrid import ENDLESS, PAST_S
 from controller.outlook import outlook_of
 from controller.refusals import not_found
 from controller.services.core import Core, require_member, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
-from controller.store import consents, evidence, registry
+from controller.store import consents, evidence, market, registry, reputations
 from controller.wire import fields
 from controller.wire.community import member_message
 from controller.wire.schedule import setpoint_message
@@ -71,6 +72,25 @@ class OwnMethods:
 
         return await self._core.database.read_async(read)
 
+    async def ListReputations(self, request: pb.ListReputationsRequest, context: Context) -> pb.ListReputationsResponse:
+        """The scores of the caller and of those with whom it may trade."""
+        caller = caller_of(context)
+        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+
+        def read(connection: Connection) -> pb.ListReputationsResponse:
+            require_member(connection, caller, id_, member, request.parent)
+            now = int(self._core.clock.now())
+            known = {one.id for one in registry.members(connection, id_)}
+            shown = {member, *(_partners(connection, id_, member, now) & known)}
+            return pb.ListReputationsResponse(
+                reputations=[
+                    pb.Reputation(member=f"microgrids/{id_}/members/{one}", score_ppm=score)
+                    for one, score in reputations.scores_at(connection, id_, shown, now + 1).items()
+                ]
+            )
+
+        return await self._core.database.read_async(read)
+
     async def ListOwnPostings(self, request: pb.ListOwnPostingsRequest, context: Context) -> pb.ListOwnPostingsResponse:
         """The caller's own lines of the ledger, and their sum."""
         caller = caller_of(context)
@@ -102,3 +122,14 @@ class OwnMethods:
             )
 
         return await self._core.database.read_async(read)
+
+
+def _partners(connection: Connection, microgrid: str, member: str, now: int) -> set[str]:
+    """Whom a member's newest order names and who names it."""
+    rows = market.outlines(connection, microgrid, start=now - PAST_S, end=ENDLESS)
+    orders = market.newest_orders(connection, [row.name for row in rows])
+    named = {
+        holder: {partner.member.rpartition("/")[2] for partner in pb.Order.FromString(order.payload).partners}
+        for holder, order in orders.items()
+    }
+    return {other for other in named.get(member, ()) if member in named.get(other, ())}

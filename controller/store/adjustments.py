@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from controller.microgrid import PlanSource
 from controller.store import events, schema
@@ -64,8 +64,7 @@ def pending(connection: Connection, microgrid_id: str, now: float) -> list[Pendi
         .join(windows, windows.c.name == table.c.window)
         .where(
             table.c.microgrid == microgrid_id,
-            table.c.state.in_(["OPEN", "CLOSED"]),
-            table.c.closes <= int(now),
+            or_(table.c.state == "CLOSED", and_(table.c.state == "OPEN", table.c.closes <= int(now))),
             windows.c.state.not_in(["OPEN", "CLOSED"]),
         )
         .order_by(table.c.start)

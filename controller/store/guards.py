@@ -18,6 +18,7 @@ APPEND_ONLY = (
     "orders",
     "override_ends",
     "overrides",
+    "performances",
     "positions",
     "postings",
     "reading_batches",

@@ -603,6 +603,19 @@ attestations = _table(
 )
 """Append-only."""
 
+performances = _table(
+    "performances",
+    _text("window"),
+    _text("member"),
+    _text("partner"),
+    _wide("contracted_wh"),
+    _wide("kept_wh"),
+    PrimaryKeyConstraint("window", "member", "partner"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+    CheckConstraint("contracted_wh BETWEEN 1 AND 1000000000000 AND kept_wh BETWEEN 0 AND contracted_wh", name="range"),
+)
+"""What members traded with each partner in a window, and how much of it they kept, as settled. Append-only."""
+
 consents = _table(
     "consents",
     _text("microgrid"),

@@ -17,6 +17,7 @@ PARTNERS = 6
 ATTRIBUTES: dict[int, str] = {
     participant_pb2.PARTNER_ATTRIBUTE_GREEN: "GREEN",
     participant_pb2.PARTNER_ATTRIBUTE_LOCAL: "LOCAL",
+    participant_pb2.PARTNER_ATTRIBUTE_REPUTATION: "REPUTATION",
 }
 
 

@@ -267,6 +267,7 @@ def requests_for(site, grid):
         "participant/ada /ParticipantService/GetMember": {"name": f"{name}/members/ada"},
         "participant/ada /ParticipantService/GetSchedule": {"parent": f"{name}/members/ada"},
         "participant/ada /ParticipantService/ListOwnPostings": {"parent": f"{name}/members/ada"},
+        "participant/ada /ParticipantService/ListReputations": {"parent": f"{name}/members/ada"},
         "participant/ada /ParticipantService/SetOverride": {
             "device": flexibility.device,
             "mode": participant_pb2.OVERRIDE_MODE_NOT_TODAY,

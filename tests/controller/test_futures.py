@@ -4,15 +4,23 @@ import hashlib
 import json
 import random
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from grpc import StatusCode
 
+from contracts.anchoring import Anchorer
+from contracts.chain import EmbeddedChain, Genesis
+from contracts.registry import deploy
+from contracts.transactions import LocalSigner
+from contracts.verify import verify_directory
 from controller.closing import inputs_of
 from controller.decider import TOO_LATE
+from controller.demo.results import export_evidence
 from controller.microgrid import GRID_ACCOUNT
 from controller.snapshot import Snapshot
 from controller.store import evidence
+from controller.store.evidence import StoredOutbox
 from gridpact.v1 import dispatch_pb2, operator_pb2, participant_pb2
 from tests.controller.stand_ins import FAULT
 from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, minutes
@@ -288,6 +296,21 @@ class TestFailure:
         assert {(a.state, a.source, a.failure) for a in missed} == {("FAILED", "STANDING", TOO_LATE)}
         assert [row.state for row in town.rows()] == ["SETTLED", "SETTLED"]
 
+    def test_a_day_back_what_was_frozen_is_decided_and_nothing_twice(self, town, crash):
+        town.live(until=GATES[1] - 1)
+        town.site.database.commits_left = 1
+        with pytest.raises(crash):
+            town.site.advance(GATES[1])
+        assert town.adjusted()[1].state == "CLOSED"
+        town.site.database.commits_left = None
+        town.site.clock._now -= 86_400
+        town.site.advance()
+        assert [(a.state, a.source) for a in town.adjusted()[:2]] == [("CLEARED", "STANDING")] * 2
+        decided = story(town)
+        town.site.advance()
+        assert story(town) == decided
+        assert {a.state for a in town.adjusted()[2:]} == {"OPEN"}
+
 
 class TestBooks:
     def test_the_header_commits_to_every_clearing(self, town):
@@ -401,3 +424,45 @@ def test_a_crash_after_every_single_commit_changes_nothing(make_town, make_ancho
     # Of each hour seven, and of each adjustment that it was closed and decided.
     assert crashes == 2 * 7 + 8 * 2
     assert story(hit) == story(calm)
+
+
+class TestEvidence:
+    @pytest.fixture
+    def exported(self, make_town, tmp_path):
+        """What a verifier gets of the two hours, of which one was adjusted; its root; and who made which trade."""
+        signer = LocalSigner(b"\x07" * 32)
+        genesis = Genesis(chain_id=7, timestamp=TOWN, gas_limit=30_000_000, balances={signer.address: 10**18})
+        chain = EmbeddedChain(genesis)
+        deployment = deploy(chain, signer)
+        registry = deployment.registry
+        town = make_town(anchored=lambda database: Anchorer(chain, registry, signer, StoredOutbox(database)))
+        town.live(until=GATES[1] - 1)
+        town.load_w["bob"] = [1300] * MTUS
+        town.order("bob")
+        town.live(until=END)
+        town.site.anchor()
+        scenario = SimpleNamespace(microgrid=town.microgrid())
+        town.site.database.run(export_evidence, tmp_path, scenario, genesis, deployment)
+        root = town.site.database.run(evidence.headers, "town")[-1].hash
+        made = {(row["window"], row["ix"]): row["adjustment"] for row in town.site.rows("trades")}
+        return tmp_path, root, made
+
+    @pytest.mark.slow
+    def test_all_clearings_verify_and_none_can_be_changed(self, exported):
+        path, root, made = exported
+        assert verify_directory(path, root=root).ok
+        file = path / "trades.jsonl"
+        text = file.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        for adjusted in (False, True):
+            place = next(k for k, line in enumerate(lines) if bool(made[line["window"], line["index"]]) == adjusted)
+            changed = [dict(line) for line in lines]
+            changed[place]["energy_wh"] += 1
+            file.write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
+            assert not verify_directory(path, root=root).ok
+            file.write_text(
+                "".join(json.dumps(line) + "\n" for line in lines[:place] + lines[place + 1 :]), encoding="utf-8"
+            )
+            assert not verify_directory(path, root=root).ok
+        file.write_text(text, encoding="utf-8")
+        assert verify_directory(path, root=root).ok

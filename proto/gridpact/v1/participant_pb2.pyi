@@ -39,6 +39,8 @@ class _PartnerAttributeEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Partn
     """It has a plant (power envelope based control) and no generator."""
     PARTNER_ATTRIBUTE_LOCAL: _PartnerAttribute.ValueType  # 2
     """Its meter hangs on the same feeder section."""
+    PARTNER_ATTRIBUTE_REPUTATION: _PartnerAttribute.ValueType  # 3
+    """It did what it had traded; counts in proportion to what its score lacks of the whole (see Reputation)."""
 
 class PartnerAttribute(_PartnerAttribute, metaclass=_PartnerAttributeEnumTypeWrapper):
     """What a partner is."""
@@ -49,6 +51,8 @@ PARTNER_ATTRIBUTE_GREEN: PartnerAttribute.ValueType  # 1
 """It has a plant (power envelope based control) and no generator."""
 PARTNER_ATTRIBUTE_LOCAL: PartnerAttribute.ValueType  # 2
 """Its meter hangs on the same feeder section."""
+PARTNER_ATTRIBUTE_REPUTATION: PartnerAttribute.ValueType  # 3
+"""It did what it had traded; counts in proportion to what its score lacks of the whole (see Reputation)."""
 
 class _ConsentScope:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -1183,6 +1187,74 @@ class ListOwnPostingsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "postings", b"postings", "total_micro", b"total_micro"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Reputation(message.Message):
+    """How much of what a member traded with neighbours it also gave or took, as metered, over the last seven days that are
+    settled. Partners feel it only where their orders say so (PARTNER_ATTRIBUTE_REPUTATION); nothing is paid for it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    SCORE_PPM_FIELD_NUMBER: builtins.int
+    member: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    score_ppm: builtins.int
+    """Parts per million: 1,000,000 for all, 500,000 for who is new."""
+    def __init__(
+        self,
+        *,
+        member: builtins.str = ...,
+        score_ppm: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["member", b"member", "score_ppm", b"score_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListReputationsRequest(message.Message):
+    """Whose scores a member may know."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListReputationsResponse(message.Message):
+    """The scores for a window that would be frozen now."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REPUTATIONS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def reputations(self) -> containers.RepeatedCompositeFieldContainer[Reputation]:
+        """The caller's and its partners'; at most seven."""
+
+    def __init__(
+        self,
+        *,
+        reputations: abc.Iterable[Reputation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reputations", b"reputations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

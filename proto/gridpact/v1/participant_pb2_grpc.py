@@ -70,6 +70,11 @@ class ParticipantServiceStub:
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
                 _registered_method=True)
+        self.ListReputations = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/ListReputations',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.ListReputationsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListReputationsResponse.FromString,
+                _registered_method=True)
         self.SubmitOrder = channel.unary_unary(
                 '/gridpact.v1.ParticipantService/SubmitOrder',
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.SubmitOrderRequest.SerializeToString,
@@ -167,6 +172,14 @@ class ParticipantServiceServicer:
 
     def ListOwnPostings(self, request, context):
         """The caller's own lines of the ledger, and what they come to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReputations(self, request, context):
+        """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
+        it. In order of the members.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +288,11 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.ListOwnPostings,
                     request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.SerializeToString,
+            ),
+            'ListReputations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReputations,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListReputationsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.ListReputationsResponse.SerializeToString,
             ),
             'SubmitOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitOrder,
@@ -512,6 +530,33 @@ class ParticipantService:
             '/gridpact.v1.ParticipantService/ListOwnPostings',
             gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
             gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReputations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/ListReputations',
+            gridpact_dot_v1_dot_participant__pb2.ListReputationsRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.ListReputationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

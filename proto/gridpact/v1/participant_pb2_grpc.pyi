@@ -51,6 +51,10 @@ class ParticipantServiceStub:
     """
     ListOwnPostings: grpc.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]
     """The caller's own lines of the ledger, and what they come to."""
+    ListReputations: grpc.UnaryUnaryMultiCallable[participant_pb2.ListReputationsRequest, participant_pb2.ListReputationsResponse]
+    """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
+    it. In order of the members.
+    """
     SubmitOrder: grpc.UnaryUnaryMultiCallable[participant_pb2.SubmitOrderRequest, participant_pb2.SubmitOrderResponse]
     """Bids and offers for one window: forecasts and partners. A later order of the member replaces an earlier one until
     the gate closes.
@@ -99,6 +103,10 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
     """
     ListOwnPostings: aio.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]  # type: ignore[assignment]
     """The caller's own lines of the ledger, and what they come to."""
+    ListReputations: aio.UnaryUnaryMultiCallable[participant_pb2.ListReputationsRequest, participant_pb2.ListReputationsResponse]  # type: ignore[assignment]
+    """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
+    it. In order of the members.
+    """
     SubmitOrder: aio.UnaryUnaryMultiCallable[participant_pb2.SubmitOrderRequest, participant_pb2.SubmitOrderResponse]  # type: ignore[assignment]
     """Bids and offers for one window: forecasts and partners. A later order of the member replaces an earlier one until
     the gate closes.
@@ -186,6 +194,16 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.ListOwnPostingsResponse, abc.Awaitable[participant_pb2.ListOwnPostingsResponse]]:
         """The caller's own lines of the ledger, and what they come to."""
+
+    @abc_1.abstractmethod
+    def ListReputations(
+        self,
+        request: participant_pb2.ListReputationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.ListReputationsResponse, abc.Awaitable[participant_pb2.ListReputationsResponse]]:
+        """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
+        it. In order of the members.
+        """
 
     @abc_1.abstractmethod
     def SubmitOrder(

@@ -11,6 +11,7 @@ from controller.consent import Scope
 from controller.demand_response import delivery
 from controller.errors import StoreError
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
+from controller.reputation import Performance
 from controller.settlement import Posting
 from controller.store import (
     accesses,
@@ -22,6 +23,7 @@ from controller.store import (
     market,
     meters,
     overrides,
+    reputations,
     schema,
     vetoes,
 )
@@ -64,6 +66,7 @@ def filled(village_store):
             connection, WINDOW, [DeviceSetpoint(device="d", mtu_start=START, kind=SetpointKind.POWER, value=1)]
         )
         connection.execute(schema.adjustments.insert().values(**ADJUSTMENT))
+        reputations.add(connection, WINDOW, [Performance(member="ada", partner="bob", contracted_wh=10, kept_wh=9)])
         reading = MeterReading(member="ada", instant=START, import_wh=1, export_wh=2, quality="MEASURED")
         meters.add_batch(connection, "village", "gateway", 1, readings=[reading], **signed)
         evidence.add_readings(connection, WINDOW, [reading], [bytes(32)])
