@@ -18,6 +18,9 @@ STANDING_SHARE = 0.3
 SEARCH_SHARE = 0.7
 """Of the time until a window's deadline, for its search; the rest is for uplifts, rounding and writing."""
 
+LEAST_S = 0.1
+"""What counts as left of a time that is over: a first schedule is always finished."""
+
 
 class Solver(Protocol):
     """Answers dispatch problems."""
@@ -202,8 +205,10 @@ def _schedule(community: Community, deadline_s: float | None, gap: float) -> Out
     return schedule(community, options=ScheduleOptions(gap=gap, deadline_s=deadline_s), spent=spent)
 
 
-def _schedule_within(community: Community, deadline_s: float, gap: float, seconds: float) -> Outcome:
-    return _schedule(community, min(deadline_s, SEARCH_SHARE * seconds), gap)
+def _schedule_within(community: Community, deadline_s: float, gap: float, until: float) -> Outcome:
+    import optimization.scheduling  # noqa: F401  # what that takes is no time for the search
+
+    return _schedule(community, min(deadline_s, max(LEAST_S, SEARCH_SHARE * (until - monotonic()))), gap)
 
 
 def _standing(community: Community, device_kw: Mapping[DeviceId, Floats], mtus: int, stop_s: float | None) -> Standing:

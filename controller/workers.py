@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.connection import Connection, wait
+from time import monotonic
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -31,9 +32,6 @@ Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
 URGENT, PATIENT = 0, 1
 """Who is answered first where more ask than there are processes: clearings before plans that bind nobody."""
-
-LEAST_S = 0.1
-"""What is left of a time that is over: a first schedule is always finished."""
 
 
 class _Process:
@@ -132,22 +130,23 @@ class WorkerPool:
         return result
 
     async def run_within(self, answer: Callable[..., T], *args: object, seconds: float, urgency: int = PATIENT) -> T:
-        """What ``answer(*args, left)`` returns, ``left`` being its share of the seconds when its turn comes.
+        """What ``answer(*args, until)`` returns, ``until`` being the ``time.monotonic`` by which it should.
 
-        Where others in as much haste wait for the same processes, what is left is shared with them.
+        That clock is the same in all processes, so that the start of one counts too. Where others in as much haste wait
+        for the same processes, what is left when the turn comes is shared with them.
 
         Raises
         ------
         OptimizationError
             As ``run`` does.
         """
-        clock = asyncio.get_running_loop().time
-        end = clock() + seconds
+        end = monotonic() + seconds
 
         def job() -> Job:
+            now = monotonic()
             behind = sum(turn.urgency <= urgency for turn in self._waiting if not turn.given.done())
             rounds = 1 + -(-behind // self._workers)
-            return answer, (*args, max(LEAST_S, (end - clock()) / rounds))
+            return answer, (*args, now + (end - now) / rounds)
 
         result: T = await self._run(job, urgency)
         return result

@@ -106,6 +106,24 @@ class TestDecomposition:
         assert clearing.lower_bound <= certificate.objective + 1e-9
         assert certificate.objective == pytest.approx(0.125)  # nothing here can be moved
 
+    def test_who_is_in_haste_and_who_can_wait_are_answered_alike_and_told_what_limits_lack(self):
+        solver = DecompositionSolver(deadline_s=60.0)
+
+        async def run():
+            return await asyncio.gather(
+                solver.solve_within(community(), 30.0),
+                solver.plan_within(community(), 30.0),
+                solver.least_excess(community(1.0), 30.0, urgent=True),
+            )
+
+        try:
+            urgent, patient, excess = asyncio.run(run())
+        finally:
+            solver.close()
+        assert (urgent.objective, patient.objective) == (pytest.approx(0.125), pytest.approx(0.125))
+        ((name, (below, above)),) = excess.items()
+        assert (name, list(below), list(above)) == ("limit", [0.0, 0.0], [0.0, pytest.approx(1.0)])
+
     def test_it_names_what_conflicts(self, ask):
         assert isinstance(ask(community(1.0)), Infeasible)
 

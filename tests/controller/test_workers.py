@@ -60,8 +60,8 @@ def babble() -> None:
     time.sleep(3600)
 
 
-def left(seconds: float) -> float:
-    return seconds
+def left(until: float) -> float:
+    return until - time.monotonic()
 
 
 def devour(size: int) -> int:
