@@ -93,12 +93,20 @@ class TrackedCommand:
     expires_at : when its lease ends, by the controller's monotonic clock at the earliest
     renews : the command that this one says again with a new lease; None where it says something new
     void : whether it calls for the failsafe
+    before : how the device stood to the command before it: as long as nothing is said of this one, it stands so still
     """
 
-    __slots__ = ("_outcome", "_renews", "_void", "expires_at", "id", "state", "window")
+    __slots__ = ("_before", "_outcome", "_renews", "_void", "expires_at", "id", "state", "window")
 
     def __init__(
-        self, id_: str, *, window: str, expires_at: float, renews: "TrackedCommand | None", void: bool = False
+        self,
+        id_: str,
+        *,
+        window: str,
+        expires_at: float,
+        renews: "TrackedCommand | None",
+        void: bool = False,
+        before: Response = Response.TOLD,
     ) -> None:
         self.id = id_
         self.window = window
@@ -106,6 +114,7 @@ class TrackedCommand:
         self.state = CommandState.ISSUED
         self._renews = renews is not None
         self._void = void
+        self._before = before
         self._outcome: CommandState | None = None if renews is None else renews._outcome
 
     @property
@@ -121,8 +130,10 @@ class TrackedCommand:
                 return Response.VERIFIED
             case CommandState.REJECTED | CommandState.FAILED | CommandState.DIVERGED:
                 return Response.OTHER
-            case _:
+            case CommandState.APPLIED:
                 return Response.TOLD
+            case _:
+                return Response.OTHER if self._before is Response.OTHER else Response.TOLD
 
     def take(self, states: Iterable[CommandState]) -> list[CommandState]:
         """Go through states as far as the table allows; returns those that are worth keeping.

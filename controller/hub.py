@@ -401,6 +401,7 @@ class DriverHub:
             expires_at=stream.heartbeat_at + self.lease_s,
             renews=before if renews else None,
             void=not stretches,
+            before=Response.TOLD if before is None else before.response,
         )
         if before is not None:
             kept = before.take([CommandState.SUPERSEDED])

@@ -433,6 +433,19 @@ class TestResponses:
         times.pass_(1)
         assert self.of(hub) is Response.NOTHING
 
+    def test_who_rejected_is_no_better_for_being_told_again(self, hub):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 2))
+        stream = join(hub)
+        for _ in range(2):
+            rejected = beat(hub, stream)
+            hub.report(stream, rejected.id, [CommandState.REJECTED], reason="", instant=1)
+        again = beat(hub, stream)
+        assert self.of(hub) is Response.OTHER
+        hub.report(stream, again.id, [CommandState.ACCEPTED], reason="", instant=1)
+        assert self.of(hub) is Response.OTHER
+        hub.report(stream, again.id, [CommandState.APPLIED], reason="", instant=1)
+        assert self.of(hub) is Response.TOLD
+
     def test_who_comes_back_may_follow_an_earlier_lease(self, hub):
         hub.offer("village", window(), setpoints(BATTERY, 1, 2))
         beat(hub, join(hub))

@@ -153,6 +153,34 @@ def test_who_comes_back_under_a_limit_is_told_nothing_beyond_it(running):
         assert answer.command.setpoints[0].power_w == 100
 
 
+def test_a_driver_that_rejects_a_limit_is_counted_at_what_it_draws_until_it_obeys(running):
+    site, drivers = running
+    driver = drivers["eve/battery"]
+    before = settle_in(site, drivers)["eve/battery"]
+    assert before > 200, "else the case shows nothing"
+    target = f"{NAME}/members/eve"
+    site.dso.CreateEnvelope(site.envelope_request(site.envelope("tight", (0, 8, None, 707 + 100), target=target)))
+
+    def excess_w():
+        site.loop.call(site.service.control)
+        return site.service._enforcer.kept("village")[target].excess_w
+
+    command, _ = driver.told()
+    assert excess_w() == 0, "it was told a moment ago"
+    driver.say(
+        report=driver_pb2.CommandReport(
+            command_id=command.command_id,
+            state=driver_pb2.COMMAND_STATE_REJECTED,
+            observe_time=Timestamp(seconds=int(site.clock.now())),
+        )
+    )
+    again = driver.beat(before).command
+    assert again.setpoints[0].power_w == 100, "it is told the same again"
+    assert excess_w() == before - 100
+    driver.beat(100)
+    assert excess_w() == 0
+
+
 def test_limits_survive_a_restart_by_their_journal_alone(site):
     site.dso.CreateEnvelope(site.envelope_request(site.envelope("day", (0, 8, None, 900))))
     site.dso.SetDefaultEnvelope(site.default_request(upper_w=400))
