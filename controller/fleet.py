@@ -70,6 +70,7 @@ class FleetDevice:
     """
 
     __slots__ = (
+        "_coming",
         "acted_until",
         "acts_through",
         "acts_until",
@@ -88,6 +89,7 @@ class FleetDevice:
         self.declared = Declared()
         self.forgotten = False
         self.planned: dict[int, tuple[str, Target]] = {}
+        self._coming: tuple[Stretch, ...] | None = None
         self.override: Override | None = None
         self.sequence = 0
         self.acts_until = self.acted_until = self.acts_through = -inf
@@ -119,28 +121,41 @@ class FleetDevice:
     def plan(self, window: Window, setpoint: DeviceSetpoint) -> None:
         """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""
         self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
+        self._coming = None
 
     def withdraw(self, start: int, end: int) -> None:
         """Forget what is planned for the MTUs that begin in ``[start, end)``."""
         for mtu in [mtu for mtu in self.planned if start <= mtu < end]:
             del self.planned[mtu]
+        self._coming = None
+
+    def forget_plans(self) -> None:
+        """Forget everything that is planned."""
+        self.planned.clear()
+        self._coming = None
 
     def due(self, now: float, *, told: bool) -> bool:
         """Whether time alone changed what it is to do: an override is over, or a plan begins and nothing was told."""
         over = self.override is not None and self.override.until <= now
         return over or (not told and any(start <= now for start in self.planned))
 
-    def coming(self, now: float) -> list[Stretch]:
-        """What is planned and not over, in order of time; what is over is forgotten."""
+    def coming(self, now: float) -> tuple[Stretch, ...]:
+        """What is planned and not over, in order of time; what is over is forgotten.
+
+        It is put together once: every heartbeat and every limit asks for it again.
+        """
         if self.registered is None:
-            return []
+            return ()
         mtu_s = self.registered.mtu_seconds
-        for past in [start for start in self.planned if start + mtu_s <= now]:
-            del self.planned[past]
-        return [
-            Stretch(start=start, end=start + mtu_s, target=target, window=window)
-            for start, (window, target) in sorted(self.planned.items())
-        ]
+        known = self._coming
+        if known is None or (known and known[0].end <= now):
+            for past in [start for start in self.planned if start + mtu_s <= now]:
+                del self.planned[past]
+            known = self._coming = tuple(
+                Stretch(start=start, end=start + mtu_s, target=target, window=window)
+                for start, (window, target) in sorted(self.planned.items())
+            )
+        return known
 
     def planned_at(self, now: int) -> Target | None:
         """What is planned at an instant; None where nothing is."""

@@ -268,7 +268,7 @@ class DriverHub:
         known = self._fleet.device(microgrid, device)
         known.forgotten = True
         known.registered = None
-        known.planned.clear()
+        known.forget_plans()
         known.override = None
         known.declared = Declared()
         self._states[microgrid].pop(device, None)

@@ -415,6 +415,9 @@ class MeterReading:
 class SetpointKind(Enum):
     """What a setpoint's value means: relay closed (0 or 1), W of power, or W of production at most."""
 
+    # Members are one object each: an Enum's own hash runs Python code.
+    __hash__ = object.__hash__
+
     RELAY = "RELAY"
     POWER = "POWER"
     PRODUCTION_LIMIT = "PRODUCTION_LIMIT"

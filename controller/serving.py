@@ -19,7 +19,7 @@ from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
 from controller.measured_solver import MeasuredSolver
 from controller.metrics import Metrics
-from controller.pauses import shorten_pauses
+from controller.pauses import ALL_S, collect_all, shorten_pauses
 from controller.quotas import Daily, Limits, Quotas
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
@@ -201,6 +201,7 @@ async def serve(config: ServeConfig, parts: Parts) -> None:
         Timer("telemetry", service.flush, period_s=FLUSH_S, on_round=told),
         Timer("anchoring", service.anchor, period_s=config.anchoring.period_s, on_round=told),
         Timer("forgetting", forget, period_s=FORGETTING_S, on_round=told),
+        Timer("garbage", collect_all, period_s=ALL_S, on_round=told),
     ]
     tasks = [asyncio.create_task(timer.run(stop)) for timer in timers]
     warming = asyncio.create_task(warm_up()) if kernels_missing() else None

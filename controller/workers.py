@@ -30,6 +30,8 @@ from optimization.errors import OptimizationError, SolverError
 T = TypeVar("T")
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
+NICE = 5
+"""By how much these processes give way to the service: limits and drivers go before planning, where processors lack."""
 URGENT, PATIENT = 0, 1
 """Who is answered first where more ask than there are processes: clearings before plans that bind nobody."""
 
@@ -284,6 +286,7 @@ def _serve(pipe: Connection, memory_bytes: int | None) -> None:
     # numba makes a lock for processes. Under "spawn" it would have a name that outlives a process which is killed.
     multiprocessing.set_start_method("fork", force=True)
     threadpool_limits(limits=1, user_api="blas")
+    os.nice(NICE)
     # A person's interrupt reaches the whole group: the service answers it, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if memory_bytes is not None:

@@ -1,6 +1,7 @@
 """Messages of drivers' streams to values and back."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import floor
 
 from google.protobuf.duration_pb2 import Duration
@@ -22,6 +23,8 @@ MAX_COMMAND_ID = 200
 MAX_REASON = 500
 MAX_PASSED = 10
 DAY_S = 86_400
+SETPOINTS_KEPT = 4096
+"""Setpoints whose messages are remembered: many devices are told the same, and each again with every lease."""
 
 
 _STATES: Mapping[int, CommandState] = {
@@ -142,17 +145,20 @@ def command_message(command: LeasedCommand) -> pb.Command:
 
 
 def setpoint_messages(stretches: Sequence[Stretch]) -> list[pb.Setpoint]:
-    """What a device shall do, stretch by stretch."""
-    return [_setpoint(stretch) for stretch in stretches]
+    """What a device shall do, stretch by stretch: messages that are shared, to be copied into others."""
+    return [_setpoint(s.start, s.end, s.target.kind, s.target.value) for s in stretches]
 
 
-def _setpoint(stretch: Stretch) -> pb.Setpoint:
-    interval = fields.interval_message(stretch.start, stretch.end)
-    value = stretch.target.value
-    match stretch.target.kind:
+@lru_cache(maxsize=SETPOINTS_KEPT)
+def _setpoint(start: int, end: int, kind: SetpointKind, value: int) -> pb.Setpoint:
+    # Field by field: messages made of messages are built twice.
+    message = pb.Setpoint()
+    message.interval.start_time.seconds, message.interval.end_time.seconds = start, end
+    match kind:
         case SetpointKind.RELAY:
-            return pb.Setpoint(interval=interval, relay_closed=bool(value))
+            message.relay_closed = bool(value)
         case SetpointKind.POWER:
-            return pb.Setpoint(interval=interval, power_w=value)
+            message.power_w = value
         case SetpointKind.PRODUCTION_LIMIT:
-            return pb.Setpoint(interval=interval, production_limit_w=value)
+            message.production_limit_w = value
+    return message

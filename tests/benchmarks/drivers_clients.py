@@ -15,7 +15,7 @@ from controller.pki import Credentials
 from gridpact.v1 import driver_pb2 as pb
 from gridpact.v1 import operator_pb2, operator_pb2_grpc
 from tests.benchmarks.drivers_server import GRID
-from tests.benchmarks.wire import WireDriver, WireLoop, follow_pipe
+from tests.benchmarks.wire import AWAY, WireDriver, WireLoop, follow_pipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,12 @@ class Herd(WireLoop):
         )
         driver.say(pb.ConnectRequest(report=report))
 
-    def lost(self, driver: WireDriver, reason: str, retry_s: float | None) -> None:
+    def lost(self, driver: WireDriver, reason: str) -> None:
         """Note why."""
-        if retry_s is None:
-            self.noted.lost[reason] = self.noted.lost.get(reason, 0) + 1
-        else:
+        if reason == AWAY:
             self.noted.sent_away += 1
+        else:
+            self.noted.lost[reason] = self.noted.lost.get(reason, 0) + 1
 
 
 def _descriptor(device: str) -> pb.Descriptor:

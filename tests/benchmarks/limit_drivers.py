@@ -5,19 +5,16 @@ driver was let in (``["welcome"]``), and of each command the device's number, th
 machine's monotonic clock, what of its power is left, and the limit that is the reason.
 """
 
-import asyncio
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-
-import grpc
 
 from controller.pki_files import read_client
 from controller.wire import fields
-from gridpact.v1 import driver_pb2, driver_pb2_grpc
+from gridpact.v1 import driver_pb2
 from tests.benchmarks.limit_community import device_id, device_name, power_w
+from tests.benchmarks.wire import WireDriver, WireLoop
 
 REPORTED = driver_pb2.COMMAND_STATE_VERIFIED
 
@@ -27,100 +24,71 @@ def say(*line: object) -> None:
     print(json.dumps(line), flush=True)
 
 
-class Driver:
-    """One device's stream.
+class Device(WireDriver):
+    """A device that does what it is told.
 
     Parameters
     ----------
-    target, pki : where the service listens, and the folder of credentials
+    loop : that it is part of
     number : of the device
     """
 
-    def __init__(self, target: str, pki: Path, number: int) -> None:
-        self._number = number
-        self._counter = 0
-        self._power_w = 0
-        self._writing = asyncio.Lock()
-        files = read_client(pki, f"driver-{number}")
-        credentials = grpc.ssl_channel_credentials(files.authority, files.own.key, files.own.certificate)
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.aio.secure_channel(target, credentials, options=options)
-
-    async def run(self) -> None:
-        """Serve the device for ever, coming back where the stream ends."""
-        while True:
-            ended = "ended"
-            try:
-                await self._serve()
-            except grpc.aio.AioRpcError as err:
-                ended = f"{err.code().name} {err.details()}"
-            except asyncio.InvalidStateError as err:  # written to while it ended
-                ended = str(err)
-            print(f"{device_id(self._number)}: {ended}", file=sys.stderr, flush=True)
-            await asyncio.sleep(2.0)
-
-    async def _serve(self) -> None:
-        call = driver_pb2_grpc.DriverServiceStub(self._channel).Connect()
-        descriptor = driver_pb2.Descriptor(device=device_name(self._number), accepts_pushes=True)
-        descriptor.bounds.lower_w, descriptor.bounds.upper_w = 0, power_w(self._number)
+    def __init__(self, loop: WireLoop, number: int) -> None:
+        descriptor = driver_pb2.Descriptor(device=device_name(number), accepts_pushes=True)
+        descriptor.bounds.lower_w, descriptor.bounds.upper_w = 0, power_w(number)
         descriptor.failsafe.power_w = 0
-        await call.write(driver_pb2.ConnectRequest(descriptor=descriptor))
-        answer = await call.read()
-        if not isinstance(answer, driver_pb2.ConnectResponse):
-            await call.code()
-            return
-        welcome = answer.welcome
-        say("welcome")
-        beating = asyncio.create_task(self._beat(call, welcome))
-        try:
-            while isinstance(answer := await call.read(), driver_pb2.ConnectResponse):
-                if answer.WhichOneof("message") == "command":
-                    await self._follow(call, answer.command)
-            if await call.code() is not grpc.StatusCode.OK:
-                print(f"{device_id(self._number)}: {await call.code()} {await call.details()}", file=sys.stderr)
-        finally:
-            beating.cancel()
+        super().__init__(loop, device_id(number), descriptor, self.measure)
+        self._number = number
+        self._power_w = 0
 
-    async def _beat(self, call, welcome: driver_pb2.Welcome) -> None:
-        pause_s = welcome.heartbeat_phase.ToTimedelta().total_seconds()
-        while True:
-            self._counter += 1
-            await self._measure(call)
-            await self._write(call, heartbeat=driver_pb2.Heartbeat(counter=self._counter))
-            await asyncio.sleep(pause_s)
-            pause_s = welcome.heartbeat_interval.ToTimedelta().total_seconds()
+    def measure(self) -> driver_pb2.Telemetry:
+        """What it takes."""
+        return driver_pb2.Telemetry(measure_time=fields.timestamp(int(time.time())), power_w=self._power_w)
 
-    async def _write(self, call, **message: object) -> None:
-        async with self._writing:  # gRPC ends a stream that two write to at once
-            await call.write(driver_pb2.ConnectRequest(**message))
-
-    async def _measure(self, call) -> None:
-        telemetry = driver_pb2.Telemetry(measure_time=fields.timestamp(int(time.time())), power_w=self._power_w)
-        await self._write(call, telemetry=telemetry)
-
-    async def _follow(self, call, command: driver_pb2.Command) -> None:
+    def follow(self, command: driver_pb2.Command) -> None:
+        """Do it, and say so."""
         arrived = time.monotonic()
-        now = datetime.now(UTC)
+        now = time.time()
         self._power_w = 0
         for setpoint in command.setpoints:
-            start, end = (
-                moment.ToDatetime(UTC) for moment in (setpoint.interval.start_time, setpoint.interval.end_time)
-            )
-            if start <= now < end:
+            if setpoint.interval.start_time.seconds <= now < setpoint.interval.end_time.seconds:
                 closed_w = power_w(self._number) * setpoint.relay_closed
                 self._power_w = closed_w if setpoint.WhichOneof("target") == "relay_closed" else setpoint.power_w
         say(self._number, arrived, self._power_w, command.curtailed_by)
         report = driver_pb2.CommandReport(command_id=command.command_id, state=REPORTED)
-        report.observe_time.FromSeconds(int(time.time()))
-        await self._write(call, report=report)
-        await self._measure(call)
+        report.observe_time.FromSeconds(int(now))
+        self.say(
+            driver_pb2.ConnectRequest(report=report),
+            driver_pb2.ConnectRequest(telemetry=self.measure()),
+        )
 
 
-async def main() -> None:
+class Street(WireLoop):
+    """The devices of a process."""
+
+    def welcomed(self, driver: WireDriver) -> None:
+        """Say it."""
+        say("welcome")
+
+    def commanded(self, driver: WireDriver, command: driver_pb2.Command) -> None:
+        """Let the device follow."""
+        driver.follow(command)
+
+    def lost(self, driver: WireDriver, reason: str) -> None:
+        """Say it."""
+        print(f"{driver.device}: {reason}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
     """Serve the devices ``FIRST`` to ``END``, the last not included."""
     target, pki, first, end = sys.argv[1:]
-    await asyncio.gather(*(Driver(target, Path(pki), number).run() for number in range(int(first), int(end))))
+    numbers = range(int(first), int(end))
+    files = {number: read_client(Path(pki), f"driver-{number}") for number in numbers}
+    authority = (Path(pki) / "ca.pem").read_bytes()
+    street = Street(target, authority, {device_id(number): files[number].own for number in numbers})
+    street.dial(*(Device(street, number) for number in numbers))
+    street.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

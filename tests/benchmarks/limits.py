@@ -35,7 +35,7 @@ from gridpact.v1 import dso_pb2, dso_pb2_grpc, types_pb2
 from tests.benchmarks import limit_community as community
 
 ROOT = Path(__file__).parents[2]
-PER_PROCESS = 250
+PER_PROCESS = 1_000
 PATIENCE_S = 120.0
 """Seconds for anything but what is measured, which is given up after ``LOST_S``."""
 LOST_S = 30.0

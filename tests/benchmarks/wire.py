@@ -29,6 +29,8 @@ WIDEST = 2**31 - 1
 INITIAL_WINDOW_SIZE, TRUE_BINARY = 4, 0xFE03
 """Settings: the windows of streams; and gRPC's own, that status details come as they are, not in base64."""
 RETRY = b"google.rpc.RetryInfo"
+AWAY = "sent away"
+"""The reason for which a stream is lost that the service refused until later."""
 DIALS_AT_ONCE = 64
 """Handshakes under way in a process: the machines of ten thousand drivers are not one machine."""
 
@@ -87,6 +89,7 @@ class WireDriver:
         self._open = 0
         self._counter = 0
         self._interval_s = 0.0
+        self._coming_back = False
         self.failures = 0
 
     def dial(self, context: ssl.SSLContext, address: tuple[str, int]) -> None:
@@ -166,7 +169,7 @@ class WireDriver:
             elif kind == SETTINGS and not flags & ACK:
                 self._socket.send(frame(SETTINGS, ACK, 0, b""))
             elif kind == HEADERS and flags & END_STREAM and stream == self._open:
-                self._lost("ended", _retry_s(payload))
+                self._refused(_retry_s(payload))
             elif kind in (RST_STREAM, GOAWAY):
                 raise ConnectionAbortedError(f"frame {kind}")
 
@@ -198,17 +201,27 @@ class WireDriver:
 
     def _lost(self, reason: str, retry_s: float | None) -> None:
         """Come back after a while, on the same connection where there still is one."""
-        shaken = self._shaken
-        self._open = 0
-        self._loop.lost(self, reason, retry_s)
         if retry_s is None:
-            self.close()
-            if not shaken:
+            if not self._shaken:
                 self._loop.shaken()
+            self.close()
             self.failures += 1
-            self._loop.later(min(60.0, 2.0**self.failures), lambda: self._loop.dial(self))
+            retry_s = min(60.0, 2.0**self.failures)
+        self._open = 0
+        if not self._coming_back:
+            self._coming_back = True
+            self._loop.lost(self, reason)
+            self._loop.later(retry_s, self._come_back)
+
+    def _refused(self, retry_s: float | None) -> None:
+        self._lost("ended" if retry_s is None else AWAY, retry_s)
+
+    def _come_back(self) -> None:
+        self._coming_back = False
+        if self._socket is None:
+            self._loop.dial(self)
         else:
-            self._loop.later(retry_s, self.call)
+            self.call()
 
 
 def _retry_s(block: bytes) -> float | None:
@@ -252,7 +265,7 @@ class WireLoop:
     def commanded(self, driver: WireDriver, command: pb.Command) -> None:
         """A driver got a command."""
 
-    def lost(self, driver: WireDriver, reason: str, retry_s: float | None) -> None:
+    def lost(self, driver: WireDriver, reason: str) -> None:
         """A driver's stream has ended; it comes back by itself."""
 
     def dial(self, *drivers: WireDriver) -> None:

@@ -104,6 +104,11 @@ def test_it_answers_and_raises_what_the_answer_raises(make_pool):
     assert len(pool.pids()) == 1
 
 
+def test_it_gives_way_to_the_service(make_pool):
+    """On a machine without a processor to spare limits and drivers go before planning."""
+    assert asyncio.run(make_pool().run(os.getpriority, os.PRIO_PROCESS, 0)) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
 def test_a_process_that_dies_once_is_asked_again(make_pool, tmp_path):
     assert asyncio.run(make_pool().run(die, str(tmp_path), 1)) == 1
 
