@@ -67,6 +67,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.DsoService/Supervise": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/GetPlannedLoad": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/ListRelaxations": frozenset({Role.DSO, Role.AUDITOR}),
+    "/gridpact.v1.DsoService/SetGroupLimits": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/CreateVeto": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/CancelVeto": frozenset({Role.DSO}),
     "/gridpact.v1.DsoService/ListVetoes": frozenset(

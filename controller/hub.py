@@ -22,10 +22,11 @@ from controller.composing import Override, SignedLimit, Stretch, Target, compose
 from controller.driver_stream import DriverStream, Ending, Told
 from controller.errors import StoreError
 from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
+from controller.group_limits import PassedOn
 from controller.herd import Herd
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
 from controller.refusals import Code, Refusal, not_found
-from controller.store import drivers, market, registry
+from controller.store import drivers, group_limits, market, registry
 from controller.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ class DriverHub:
         self._observed: defaultdict[str, dict[str, Observed]] = defaultdict(dict)
         self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
         self._declared: dict[str, dict[str, Declared]] = defaultdict(dict)
+        self._group_limits: dict[tuple[str, str], tuple[PassedOn, ...]] = {}
         self._reports: deque[Mapping[str, Any]] = deque(maxlen=MOST_REPORTS)
 
     # What is planned and wanted.
@@ -159,6 +161,7 @@ class DriverHub:
     def _restore(self, connection: Connection) -> None:
         acting = {WindowState.CLEARED.value, WindowState.DELIVERING.value, WindowState.FAILED.value}
         for microgrid in registry.microgrid_ids(connection):
+            self._pass_on(microgrid, group_limits.all_of(connection, microgrid))
             known = drivers.registered_devices(connection, microgrid)
             for id_, registered in known.items():
                 self._fleet.device(microgrid, id_).registered = registered
@@ -203,6 +206,28 @@ class DriverHub:
             device = fleet.get(id_)
             if device is not None and device.stream is not None:
                 device.stream.wake()
+
+    def pass_on(self, microgrid: str, limits: Iterable[PassedOn]) -> None:
+        """Have drivers told the limits of their groups, all of the microgrid's; they check them."""
+        told = self._pass_on(microgrid, limits)
+        fleet = self._fleet.of(microgrid)
+        self.push(microgrid, [id_ for id_, device in fleet.items() if device.stream and device.stream.driver in told])
+
+    def group_limits(self, microgrid: str, driver: str | None) -> tuple[PassedOn, ...]:
+        """What a driver is told of its groups; the same tuple until it changes."""
+        return self._group_limits.get((microgrid, driver or ""), ())
+
+    def _pass_on(self, microgrid: str, limits: Iterable[PassedOn]) -> set[str]:
+        by_driver: defaultdict[str, list[PassedOn]] = defaultdict(list)
+        for grid, driver in self._group_limits:
+            if grid == microgrid:
+                by_driver[driver] = []  # a group may have gone to another driver
+        for limit in limits:
+            by_driver[limit.driver].append(limit)
+        changed = {driver for driver, own in by_driver.items() if tuple(own) != self.group_limits(microgrid, driver)}
+        for driver in changed:
+            self._group_limits[microgrid, driver] = tuple(by_driver[driver])
+        return changed
 
     # What is known.
 

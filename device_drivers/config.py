@@ -133,6 +133,32 @@ class DeviceSection(Section):
         return GuardRules(bounds=self.bounds.value(), **self.guard.model_dump())
 
 
+class LimitSection(Section):
+    """One group of devices that the grid operator limits; the table `[[limits]]` stands once for each."""
+
+    group: Annotated[
+        str,
+        Field(
+            pattern="^microgrids/[a-z][a-z0-9-]{0,62}/groups/[a-z][a-z0-9-]{0,62}$",
+            description="microgrids/{microgrid}/groups/{group}, as the operator signs it.",
+        ),
+    ]
+    driver: Annotated[
+        str,
+        Field(min_length=1, max_length=200, description="Id of this driver's identity, as in spiffe://GRID/driver/ID."),
+    ]
+    devices: Annotated[tuple[str, ...], Field(description="Names of its devices; left out: all of the driver.")] = ()
+    default: Annotated[
+        BoundsSection, Field(description="W that they may take together where no signed limit is fresh; 0 lies within.")
+    ]
+
+    @model_validator(mode="after")
+    def _zero(self) -> Self:
+        if (self.default.lower_w or 0) > 0 or (self.default.upper_w or 0) < 0:
+            raise ValueError(f"default: got {self.default.value()}, wanted 0 within")
+        return self
+
+
 class DriverConfig(BaseSettings):
     """All settings of `gridpact driver`."""
 
@@ -170,6 +196,11 @@ class DriverConfig(BaseSettings):
         tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...],
         Field(description="Lists of names of devices of which never two run."),
     ] = ()
+    dso_keys: Annotated[
+        dict[str, Path],
+        Field(description="By id the public keys (`.sign.pub`) with which the grid operator signs limits of groups."),
+    ] = {}
+    limits: Annotated[tuple[LimitSection, ...], Field(description="Groups that the grid operator limits.")] = ()
     devices: Annotated[tuple[DeviceSection, ...], Field(min_length=1, max_length=10_000, description="What is driven.")]
 
     @field_validator("controller")
@@ -199,6 +230,15 @@ class DriverConfig(BaseSettings):
             unknown = sorted(set(locked) - set(names))
             if unknown:
                 raise ValueError(f"interlocks: got {unknown[0]}, wanted names of devices")
+        groups = [limit.group for limit in self.limits]
+        if len(set(groups)) < len(groups):
+            raise ValueError("limits: got a group twice, wanted each once")
+        for limit in self.limits:
+            unknown = sorted(set(limit.devices) - set(names))
+            if unknown:
+                raise ValueError(f"limits of {limit.group}: got {unknown[0]}, wanted names of devices")
+        if self.limits and not self.dso_keys:
+            raise ValueError("limits: got no dso_keys beside them, wanted the grid operator's")
         return self
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 from device_drivers.address import DeviceUrl
@@ -22,15 +23,21 @@ from device_drivers.failsafe import at_rest
 from device_drivers.gateway import Gateway
 from device_drivers.link import DeviceLink
 from device_drivers.memory import MemoryFile, boot_id
+from device_drivers.messages import read_group_limit
+from device_drivers.refusal import Refused
 from device_drivers.report import Report
 from device_drivers.schemes import driver_for
 from device_drivers.served import ServedDevice
+from device_drivers.signed_limits import GroupLimit, LimitBook, read_key
 from device_drivers.station import Station, check_ramp
 from device_drivers.switching import Switching
 from device_drivers.uplink import Uplink
+from gridpact.v1 import types_pb2
 
 log = logging.getLogger(__name__)
 
+LIMITS_S = 0.5
+"""s between two looks at which limits have expired."""
 LAST_WORDS_S = 0.5
 """s that reports have to reach the controller when the driver stops."""
 
@@ -90,12 +97,18 @@ class Driving:
         check_ramp(cores, config.ramp_w_per_10s)
         gateway = Gateway(
             {device.name: device.bounds.value() for device in config.devices},
-            groups={},
+            groups={limit.group: limit.devices or tuple(cores) for limit in config.limits},
             interlocks=config.interlocks,
             trusted_s=max(10.0, 3 * max(device.poll_s for device in config.devices)),
             ramp_w_per_10s=config.ramp_w_per_10s,
         )
         self.station = Station(cores, gateway, partial(until_midnight_s, zone))
+        self._identities = {limit.group: limit.driver for limit in config.limits}
+        self._limits = LimitBook(
+            {key_id: read_key(path) for key_id, path in config.dso_keys.items()},
+            {limit.group: limit.default.value() for limit in config.limits},
+            config.state / "limits.json",
+        )
         found: dict[str, Driver] = {}
         self.devices: dict[str, ServedDevice] = {}
         self.links: dict[str, DeviceLink] = {}
@@ -130,12 +143,51 @@ class Driving:
                 telemetry_s=config.telemetry_s,
                 patience_s=config.patience_s,
                 randomness=self._randomness,
+                take_limit=self.take_limit,
             )
+        self._apply_limits()
+
+    def take_limit(self, signed: types_pb2.Signed) -> None:
+        """Let a limit of the grid operator hold, where it is one, and is fresh and new."""
+        if not self._identities:
+            return
+        if not self._limits.verifies(signed.payload, signed.signature, signed.key_id):
+            log.error("limit: got a signature of key %r that does not verify: it does not count", signed.key_id)
+            return
+        limit = read_group_limit(signed.payload)
+        if isinstance(limit, GroupLimit) and self._identities.get(limit.group) != limit.driver:
+            return  # of a group of another driver
+        try:
+            refused = (
+                limit if isinstance(limit, Refused) else self._limits.take(limit, self._clock.now(), self._clock.utc())
+            )
+        except OSError as err:
+            log.error("limit: its counter cannot be kept, so it does not count: %s", err)  # noqa: TRY400
+            return
+        if refused is not None:
+            log.warning("limit: %s", refused.reason)
+        self._apply_limits()
+
+    def _apply_limits(self) -> None:
+        now = self._clock.now()
+        for group in self._identities:
+            for name in self.station.limit(group, self._limits.bounds(group, now)):
+                self.devices[name].wake()
+
+    async def _watch_limits(self) -> NoReturn:
+        """Have defaults hold when limits expire."""
+        while True:
+            await asyncio.sleep(LIMITS_S)
+            self._apply_limits()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until told to stop; then every device is told its failsafe, as far as it answers in time."""
         serving = [asyncio.create_task(device.run(), name=name) for name, device in self.devices.items()]
-        linking = [asyncio.create_task(link.run(), name=name) for name, link in self.links.items()]
+        linking: list[asyncio.Task[NoReturn]] = [
+            asyncio.create_task(link.run(), name=name) for name, link in self.links.items()
+        ]
+        if self._identities:
+            linking.append(asyncio.create_task(self._watch_limits(), name="limits"))
         try:
             await stopping.wait()
             log.info("stopping: %d devices go to their failsafes", len(serving))

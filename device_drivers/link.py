@@ -32,7 +32,7 @@ from device_drivers.messages import (
 from device_drivers.report import Report, ReportState
 from device_drivers.setpoint import Command
 from device_drivers.station import Station
-from gridpact.v1 import driver_pb2, driver_pb2_grpc
+from gridpact.v1 import driver_pb2, driver_pb2_grpc, types_pb2
 
 if TYPE_CHECKING:
     from grpc.aio import StreamStreamCall
@@ -66,6 +66,8 @@ class DeviceLink:
         s after which a controller that neither takes nor answers anything counts as lost.
     randomness : random.Random
         Spreads the attempts to connect.
+    take_limit : callable
+        Takes a limit of the DSO that was passed on.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class DeviceLink:
         telemetry_s: float,
         patience_s: float,
         randomness: Random,
+        take_limit: Callable[[types_pb2.Signed], None],
     ) -> None:
+        self._take_limit = take_limit
         self._name = name
         self._station = station
         self._stub = stub
@@ -233,6 +237,9 @@ class DeviceLink:
                     self._answered = max(self._answered, answer.idle.heartbeat_counter)
                 case "come_back":
                     raise LinkLost("the controller sent the driver away", after_s=bounded_s(answer.come_back.after))
+                case "group_limits":
+                    for signed in answer.group_limits.limits:
+                        self._take_limit(signed)
                 case "welcome":
                     raise LinkLost("got a second welcome, wanted commands and idle answers")
                 case _:

@@ -16,7 +16,8 @@ from device_drivers.errors import InvalidValueError
 from device_drivers.refusal import Refused
 from device_drivers.report import Report, ReportState
 from device_drivers.setpoint import Bounds, Command, Power, ProductionLimit, RelayState, Setpoint, Target
-from gridpact.v1 import driver_pb2, types_pb2
+from device_drivers.signed_limits import NEVER, GroupLimit
+from gridpact.v1 import driver_pb2, dso_pb2, types_pb2
 
 LONGEST_AWAY_S = 300.0
 """s that a driver stays away, or silent, at most, whatever the controller says."""
@@ -24,6 +25,25 @@ SHORTEST_INTERVAL_S = 1.0
 """s between two heartbeats at least, whatever the controller says."""
 
 _LONGEST_DURATION_S = 315_576_000_000
+
+
+def read_group_limit(payload: bytes) -> GroupLimit | Refused:
+    """The limit that a signed payload spells, or what is wrong with it."""
+    try:
+        message = dso_pb2.GroupLimit.FromString(payload)
+        bounds = message.bounds
+        return GroupLimit(
+            group=message.group,
+            driver=message.driver,
+            bounds=Bounds(
+                lower_w=bounds.lower_w if bounds.HasField("lower_w") else None,
+                upper_w=bounds.upper_w if bounds.HasField("upper_w") else None,
+            ),
+            counter=message.counter,
+            expires=message.expire_time.ToDatetime(tzinfo=UTC) if message.HasField("expire_time") else NEVER,
+        )
+    except (DecodeError, ValueError, OverflowError) as err:
+        return Refused(reason=f"malformed limit: {err}")
 
 
 def read_command(message: driver_pb2.Command) -> Command | Refused:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from controller.access import Identity
 from controller.driver_stream import DriverStream, Ending
 from controller.fleet import Registered
+from controller.group_limits import PassedOn
 from controller.hub import LeasedCommand, Standing
 from controller.refusals import Code, Refusal, invalid, not_found
 from controller.services.core import Core, require_microgrid
@@ -24,6 +25,7 @@ from controller.wire.driver import (
     read_report,
     read_telemetry,
 )
+from controller.wire.group_limits import group_limits_message
 from gridpact.v1 import driver_pb2 as pb
 from gridpact.v1 import driver_pb2_grpc
 
@@ -54,6 +56,7 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
         listening = asyncio.create_task(self._listen(stream, requests))
         try:
             yield self._welcome()
+            passed_on: tuple[PassedOn, ...] = ()
             while True:
                 await stream.woken()
                 # What the driver is still owed is said before the stream ends, but for one that is refused.
@@ -63,6 +66,10 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 answer = hub.answer(stream)
                 if answer is not None:
                     yield _response(answer)
+                # Who is told nothing unasked awaits one answer for each heartbeat, and would take this for it.
+                if stream.pushes and passed_on is not (limits := hub.group_limits(stream.microgrid, stream.driver)):
+                    passed_on = limits
+                    yield pb.ConnectResponse(group_limits=group_limits_message(limits))
                 if ending is not None:
                     if ending.error is not None:
                         raise ending.error

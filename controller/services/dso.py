@@ -15,6 +15,7 @@ from controller.microgrid import ENDLESS
 from controller.refusals import conflict, not_found, out_of_range
 from controller.services.book_calls import once_in_book, open_signed_by_dso, registered
 from controller.services.core import Core, require_microgrid
+from controller.services.dso_groups import GroupMethods
 from controller.services.dso_vetoes import VetoMethods
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
@@ -27,7 +28,7 @@ from gridpact.v1 import dso_pb2 as pb
 from gridpact.v1 import dso_pb2_grpc, types_pb2
 
 
-class DsoServicer(VetoMethods, dso_pb2_grpc.DsoServiceServicer):
+class DsoServicer(GroupMethods, VetoMethods, dso_pb2_grpc.DsoServiceServicer):
     """Implements gridpact.v1.DsoService."""
 
     def __init__(self, core: Core) -> None:

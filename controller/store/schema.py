@@ -312,6 +312,24 @@ vetoes = _table(
 )
 """Trades that the DSO forbids for a while: of a member, of a section, or from a seller to a buyer."""
 
+group_limits = _table(
+    "group_limits",
+    _text("microgrid"),
+    _text("group"),
+    _text("driver"),
+    _text("holder"),
+    _wide("counter"),
+    _wide("expires"),
+    _wide("lower_w", nullable=True),
+    _wide("upper_w", nullable=True),
+    _bytes("payload"),
+    _bytes("signature"),
+    _text("key_id"),
+    PrimaryKeyConstraint("microgrid", "group"),
+    CheckConstraint("(lower_w IS NULL OR lower_w <= 0) AND (upper_w IS NULL OR upper_w >= 0)", name="zero"),
+)
+"""The newest limit of each group of a driver's devices, passed on as the DSO signed it."""
+
 orders = _table(
     "orders",
     _text("window"),

@@ -20,6 +20,7 @@ PAYLOADS: dict[str, tuple[type[Message], str, str]] = {
     "CreateEnvelopeRequest.envelope": (dso_pb2.Envelope, "wires", "envelope-wires"),
     "SetDefaultEnvelopeRequest.default_envelope": (dso_pb2.DefaultEnvelope, "wires", "envelope-wires"),
     "CreateVetoRequest.veto": (dso_pb2.Veto, "wires", "envelope-wires"),
+    "SetGroupLimitsRequest.limits": (dso_pb2.GroupLimit, "wires", "envelope-wires"),
     "CreateEventRequest.event": (demand_response_pb2.DemandEvent, "wires", "envelope-wires"),
     "SubmitOrderRequest.order": (participant_pb2.Order, "ada", "order-ada"),
     "SubmitReadingsRequest.readings": (metering_pb2.ReadingBatch, "gateway", "reading-gateway"),

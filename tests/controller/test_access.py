@@ -249,6 +249,22 @@ def requests_for(site, grid):
                 ),
             ),
         },
+        "dso/wires /DsoService/SetGroupLimits": {
+            "parent": name,
+            "limits": [
+                site.signed(
+                    "wires",
+                    "envelope-wires",
+                    dso_pb2.GroupLimit(
+                        group=f"{name}/groups/east",
+                        driver="ada/pv",
+                        bounds={"lower_w": -100, "upper_w": 100},
+                        counter=1,
+                        expire_time=fields.timestamp(int(site.clock.now()) + 600),
+                    ),
+                )
+            ],
+        },
         "dso/wires /DsoService/CancelVeto": {"name": f"{name}/vetoes/veto"},
         "dso/wires /DsoService/ListVetoes": {"parent": name},
         "aggregator/agg /DispatchService/RequestPlan": {"parent": name},

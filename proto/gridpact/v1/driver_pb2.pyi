@@ -479,6 +479,32 @@ class ComeBack(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class GroupLimits(message.Message):
+    """The DSO's limits on groups of this driver's devices, passed on as they were signed. The driver knows the DSO's key and
+    checks them itself: a controller can neither make nor loosen one, and without a fresh one the driver's default holds.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """Each payload is a gridpact.v1.GroupLimit. All that the controller has for this driver; those of a group that is left
+        out go on until they expire.
+        """
+
+    def __init__(
+        self,
+        *,
+        limits: abc.Iterable[types_pb2.Signed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ConnectResponse(message.Message):
     """What the controller says."""
 
@@ -488,6 +514,7 @@ class ConnectResponse(message.Message):
     COMMAND_FIELD_NUMBER: builtins.int
     IDLE_FIELD_NUMBER: builtins.int
     COME_BACK_FIELD_NUMBER: builtins.int
+    GROUP_LIMITS_FIELD_NUMBER: builtins.int
     @builtins.property
     def welcome(self) -> Welcome:
         """First, and once."""
@@ -504,6 +531,10 @@ class ConnectResponse(message.Message):
     def come_back(self) -> ComeBack:
         """Last, where the controller goes away."""
 
+    @builtins.property
+    def group_limits(self) -> GroupLimits:
+        """After the first heartbeat where there are any, and whenever they change. It answers no heartbeat."""
+
     def __init__(
         self,
         *,
@@ -511,11 +542,12 @@ class ConnectResponse(message.Message):
         command: Command | None = ...,
         idle: Idle | None = ...,
         come_back: ComeBack | None = ...,
+        group_limits: GroupLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "group_limits", b"group_limits", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["come_back", b"come_back", "command", b"command", "group_limits", b"group_limits", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "command", "idle", "come_back"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = typing.Literal["welcome", "command", "idle", "come_back", "group_limits"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...

@@ -1009,3 +1009,99 @@ class ListVetoesResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GroupLimit(message.Message):
+    """What the devices of a group in one driver may take and give together. Signed by the DSO as the payload of
+    SetGroupLimitsRequest.limits, with a key of purpose ENVELOPE that the driver knows.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    DRIVER_FIELD_NUMBER: builtins.int
+    BOUNDS_FIELD_NUMBER: builtins.int
+    COUNTER_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    group: builtins.str
+    """microgrids/{microgrid}/groups/{group}: which devices it holds the driver's settings say."""
+    driver: builtins.str
+    """The id of the driver's identity, as in spiffe://GRID/driver/ID."""
+    counter: builtins.int
+    """Counts up with each limit of the group: a driver takes none that is not newer than its last."""
+    reason: builtins.str
+    """Why, for people."""
+    @builtins.property
+    def bounds(self) -> types_pb2.PowerBounds:
+        """On the sum of the devices' powers, consumption positive; 0 lies within. What devices give does not make room for what
+        others take.
+        """
+
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """From this instant on it counts no more, and the driver's default holds; at most a day ahead."""
+
+    def __init__(
+        self,
+        *,
+        group: builtins.str = ...,
+        driver: builtins.str = ...,
+        bounds: types_pb2.PowerBounds | None = ...,
+        counter: builtins.int = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bounds", b"bounds", "counter", b"counter", "driver", b"driver", "expire_time", b"expire_time", "group", b"group", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetGroupLimitsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    request_id: builtins.str
+    """Repeating a request with its id and content gives the first answer again; 1 to 64 characters."""
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """Payload: GroupLimit; 1 to 1000, each group once."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        limits: abc.Iterable[types_pb2.Signed] | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["limits", b"limits", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetGroupLimitsResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[GroupLimit]:
+        """As they are passed on."""
+
+    def __init__(
+        self,
+        *,
+        limits: abc.Iterable[GroupLimit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

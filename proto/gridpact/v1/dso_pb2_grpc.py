@@ -90,6 +90,11 @@ class DsoServiceStub:
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.FromString,
                 _registered_method=True)
+        self.SetGroupLimits = channel.unary_unary(
+                '/gridpact.v1.DsoService/SetGroupLimits',
+                request_serializer=gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsResponse.FromString,
+                _registered_method=True)
         self.ListVetoes = channel.unary_unary(
                 '/gridpact.v1.DsoService/ListVetoes',
                 request_serializer=gridpact_dot_v1_dot_dso__pb2.ListVetoesRequest.SerializeToString,
@@ -188,6 +193,16 @@ class DsoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetGroupLimits(self, request, context):
+        """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
+        fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
+        groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
+        refused with FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListVetoes(self, request, context):
         """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
         their trades.
@@ -253,6 +268,11 @@ def add_DsoServiceServicer_to_server(servicer, server):
                     servicer.CancelVeto,
                     request_deserializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.SerializeToString,
+            ),
+            'SetGroupLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetGroupLimits,
+                    request_deserializer=gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsResponse.SerializeToString,
             ),
             'ListVetoes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListVetoes,
@@ -558,6 +578,33 @@ class DsoService:
             '/gridpact.v1.DsoService/CancelVeto',
             gridpact_dot_v1_dot_dso__pb2.CancelVetoRequest.SerializeToString,
             gridpact_dot_v1_dot_dso__pb2.CancelVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetGroupLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.DsoService/SetGroupLimits',
+            gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsRequest.SerializeToString,
+            gridpact_dot_v1_dot_dso__pb2.SetGroupLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

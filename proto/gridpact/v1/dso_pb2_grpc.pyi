@@ -71,6 +71,12 @@ class DsoServiceStub:
     """
     CancelVeto: grpc.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]
     """Ends a veto for windows whose gate has not closed; one's own alone."""
+    SetGroupLimits: grpc.UnaryUnaryMultiCallable[dso_pb2.SetGroupLimitsRequest, dso_pb2.SetGroupLimitsResponse]
+    """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
+    fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
+    groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
+    refused with FAILED_PRECONDITION.
+    """
     ListVetoes: grpc.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]
     """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
     their trades.
@@ -119,6 +125,12 @@ class DsoServiceAsyncStub(DsoServiceStub):
     """
     CancelVeto: aio.UnaryUnaryMultiCallable[dso_pb2.CancelVetoRequest, dso_pb2.CancelVetoResponse]  # type: ignore[assignment]
     """Ends a veto for windows whose gate has not closed; one's own alone."""
+    SetGroupLimits: aio.UnaryUnaryMultiCallable[dso_pb2.SetGroupLimitsRequest, dso_pb2.SetGroupLimitsResponse]  # type: ignore[assignment]
+    """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
+    fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
+    groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
+    refused with FAILED_PRECONDITION.
+    """
     ListVetoes: aio.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]  # type: ignore[assignment]
     """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
     their trades.
@@ -230,6 +242,18 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.CancelVetoResponse, abc.Awaitable[dso_pb2.CancelVetoResponse]]:
         """Ends a veto for windows whose gate has not closed; one's own alone."""
+
+    @abc_1.abstractmethod
+    def SetGroupLimits(
+        self,
+        request: dso_pb2.SetGroupLimitsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[dso_pb2.SetGroupLimitsResponse, abc.Awaitable[dso_pb2.SetGroupLimitsResponse]]:
+        """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
+        fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
+        groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
+        refused with FAILED_PRECONDITION.
+        """
 
     @abc_1.abstractmethod
     def ListVetoes(

@@ -80,6 +80,16 @@ def changes(site):
         )
         return dso_pb2.CreateVetoRequest(parent=NAME, veto=site.signed("wires", "envelope-wires", stopped))
 
+    def grouped(id_):
+        limit = dso_pb2.GroupLimit(
+            group=f"{NAME}/groups/{id_}",
+            driver="ada/pv",
+            bounds={"lower_w": -100, "upper_w": 100},
+            counter=1,
+            expire_time=fields.timestamp(int(site.clock.now()) + 600),
+        )
+        return dso_pb2.SetGroupLimitsRequest(parent=NAME, limits=[site.signed("wires", "envelope-wires", limit)])
+
     old_veto = veto("old")
     old_veto.request_id = "kept"
     site.dso.CreateVeto(old_veto)
@@ -118,6 +128,7 @@ def changes(site):
             participant_pb2.RevokeConsentRequest(name=f"{NAME}/members/ada/consents/c2"),
         ),
         "CreateVeto": (site.dso.CreateVeto, veto("new"), veto("other")),
+        "SetGroupLimits": (site.dso.SetGroupLimits, grouped("east"), grouped("west")),
         "CancelVeto": (
             site.dso.CancelVeto,
             dso_pb2.CancelVetoRequest(name=f"{NAME}/vetoes/old"),
@@ -197,6 +208,7 @@ METHODS = (
     "AllowIdentity",
     "CreateVeto",
     "CancelVeto",
+    "SetGroupLimits",
     "UpdateMember",
     "DeleteMember",
     "UpdateMicrogrid",
