@@ -21,7 +21,7 @@ from controller.freezing import LimitsFor, adjusted_of, expected_states
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Slot, Window
 from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
-from controller.store import adjustments, market
+from controller.store import adjustments, market, registry
 from controller.store.adjustments import AdjustmentRow, Pending
 from controller.store.database import Database
 
@@ -64,10 +64,14 @@ class Adjuster:
     on_frozen: Callable[[Snapshot], None]
     on_adjusted: Tell
 
-    async def advance(self, microgrid: Microgrid) -> int:
+    async def advance(self, microgrid_id: str) -> int:
         """Take every step of a microgrid's adjustments that is due, in order of time; returns how many were taken."""
+        pending = await self.database.run_async(adjustments.pending, microgrid_id, self.clock.now())
+        microgrid = await self.database.run_async(registry.microgrid, microgrid_id) if pending else None
+        if microgrid is None:
+            return 0
         taken = 0
-        for due in await self.database.run_async(adjustments.pending, microgrid.id, self.clock.now()):
+        for due in pending:
             if due.state == "OPEN":
                 if not await self.database.run_async(self._freeze, microgrid, due):
                     continue

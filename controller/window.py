@@ -150,8 +150,7 @@ class WindowEngine:
         """The due steps of one microgrid's adjustments; one at a time, whoever asks."""
         async with self._adjusting[microgrid_id]:
             try:
-                microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
-                return 0 if microgrid is None else await self._adjuster.advance(microgrid)
+                return await self._adjuster.advance(microgrid_id)
             except Exception:
                 log.exception("adjustments of %s", microgrid_id)
                 raise

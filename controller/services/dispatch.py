@@ -206,5 +206,5 @@ def clearing_message(connection: Connection, row: market.WindowRow, known: froze
         uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
         quality=pb.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
         limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), known),
-        adjustments=adjustment_messages(adjustments.adjustments(connection, row.name), counts, known),
+        adjustments=adjustment_messages(adjustments.outlines(connection, row.name), counts, known),
     )

@@ -100,9 +100,7 @@ class CalendarMethods:
             message.amendments.extend(_amendments(row, caller))
             known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
             counts = market.counts_by_clearing(connection, row.name)
-            message.adjustments.extend(
-                adjustment_messages(adjustments.adjustments(connection, row.name), counts, known)
-            )
+            message.adjustments.extend(adjustment_messages(adjustments.outlines(connection, row.name), counts, known))
             return pb.GetWindowResponse(window=message)
 
         return await self._core.database.read_async(read)

@@ -53,7 +53,7 @@ class ParticipantServicer(
             window = _window_of(payload)
             row = require_window(connection, caller, window, "order.window")
             microgrid = require_member(connection, caller, row.microgrid, caller.id, window)
-            parts = adjustments.adjustments(connection, row.name)
+            parts = adjustments.outlines(connection, row.name)
             counts_for = open_clearing(row, parts, self._core.clock.now())
             own = [device for device in registry.devices(connection, row.microgrid) if device.member == caller.id]
             least, most = order_mtus(microgrid, Window(name=row.name, start=row.start, end=row.end))

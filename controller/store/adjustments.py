@@ -86,6 +86,18 @@ def adjustments(connection: Connection, window: str) -> list[AdjustmentRow]:
     return [AdjustmentRow(**r._mapping) for r in rows]
 
 
+def outlines(connection: Connection, window: str) -> list[AdjustmentRow]:
+    """The same without what they were decided on, their plans and remainders: those of a hundred homes are long."""
+    table = schema.adjustments
+    long = ("snapshot", "plan", "carry")
+    rows = connection.execute(
+        select(*(column for column in table.c if column.name not in long))
+        .where(table.c.window == window)
+        .order_by(table.c.number)
+    )
+    return [AdjustmentRow(**r._mapping, snapshot=None, plan=None, carry=None) for r in rows]
+
+
 def undecided(connection: Connection, window: str) -> bool:
     """Whether a window has adjustments that are not decided yet."""
     table = schema.adjustments

@@ -404,6 +404,7 @@ adjustments = _table(
     Column("relaxed", Plain, nullable=True),
     PrimaryKeyConstraint("window", "number"),
     UniqueConstraint("microgrid", "start"),
+    Index("ix_adjustments_pending", "microgrid", "state", "closes"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     CheckConstraint('number > 0 AND "end" > start AND closes <= start', name="interval"),
     CheckConstraint("state IN ('OPEN','CLOSED','CLEARED','FAILED')", name="state"),

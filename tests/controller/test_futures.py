@@ -4,7 +4,9 @@ import hashlib
 import json
 import random
 import shutil
+from datetime import UTC, datetime
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from grpc import StatusCode
@@ -19,8 +21,9 @@ from controller.decider import TOO_LATE
 from controller.demo.results import export_evidence
 from controller.microgrid import GRID_ACCOUNT
 from controller.snapshot import Snapshot
-from controller.store import evidence
+from controller.store import adjustments, evidence
 from controller.store.evidence import StoredOutbox
+from controller.wire import fields
 from gridpact.v1 import dispatch_pb2, operator_pb2, participant_pb2
 from tests.controller.stand_ins import FAULT
 from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, minutes
@@ -466,3 +469,45 @@ class TestEvidence:
             assert not verify_directory(path, root=root).ok
         file.write_text(text, encoding="utf-8")
         assert verify_directory(path, root=root).ok
+
+
+class TestPresets:
+    """Each as an operator founds it, by the API alone."""
+
+    @pytest.mark.parametrize("mtu", [5, 15, 30, 60])
+    def test_every_preset_goes_with_every_market_time_unit(self, make_site, mtu):
+        site = make_site()
+        for preset in (2, 3, 4):
+            town = Town(
+                site,
+                f"town-{preset}",
+                market_time_unit=minutes(mtu),
+                timing={"preset": preset},
+                tariff=[],
+                horizon={"start_time": fields.timestamp(TOWN)},
+                planning_horizon=minutes(120),
+            )
+            request = operator_pb2.CreateMicrogridRequest(microgrid=town.message, request_id="found")
+            assert town.operator.CreateMicrogrid(request).microgrid.window == minutes(60)
+            adjusted = town.adjusted()
+            parts = range(TOWN, TOWN + HOUR_S, 60 * max(15, mtu)) if preset == 4 else ()
+            assert [row.start for row in adjusted] == list(parts)
+
+    @pytest.mark.parametrize(
+        ("start", "quarters"),
+        [(datetime(2026, 3, 28, 23, tzinfo=UTC), 92), (datetime(2026, 10, 24, 22, tzinfo=UTC), 100)],
+        ids=["23 hours", "25 hours"],
+    )
+    def test_each_quarter_of_a_day_that_changes_its_clock_is_adjusted_once(self, make_site, start, quarters):
+        first = int(start.timestamp())
+        horizon = fields.interval_message(first, first + MTU_S * quarters)
+        tariff = [operator_pb2.TariffPeriod(interval=horizon, import_price_micro_per_kwh=IMPORT)]
+        town = Town(make_site(), horizon=horizon, tariff=tariff)
+        town.operator.CreateMicrogrid(operator_pb2.CreateMicrogridRequest(microgrid=town.message, request_id="found"))
+        last = first + MTU_S * quarters
+        midnights = [datetime.fromtimestamp(instant, ZoneInfo("Europe/Berlin")) for instant in (first, last)]
+        assert [(local.hour, local.minute) for local in midnights] == [(0, 0), (0, 0)]
+        rows = [row for window in town.rows() for row in town.site.database.run(adjustments.adjustments, window.name)]
+        assert [row.start for row in rows] == [first + MTU_S * k for k in range(quarters)]
+        assert {row.end - row.start for row in rows} == {MTU_S}
+        assert {row.start - row.closes for row in rows} == {300}

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.CheckConstraint("source IN ('NONE','CLEARING','STANDING','FAILSAFE')", name=op.f("ck_adjustments_source")),
         sqlite_strict=True,
     )
+    op.create_index("ix_adjustments_pending", "adjustments", ["microgrid", "state", "closes"])
     for table in ("orders", "trades", "positions", "setpoints"):
         op.add_column(table, sa.Column("adjustment", WIDE, nullable=False, server_default="0"))
     if connection.dialect.name == "sqlite":
