@@ -28,11 +28,11 @@ from device_drivers.refusal import Refused
 from device_drivers.report import Report
 from device_drivers.schemes import driver_for
 from device_drivers.served import ServedDevice
-from device_drivers.signed_limits import GroupLimit, LimitBook, read_key
+from device_drivers.signed_limits import ENVELOPE, GroupLimit, LimitBook, read_key
 from device_drivers.station import Station, check_ramp
 from device_drivers.switching import Switching
 from device_drivers.uplink import Uplink
-from gridpact.v1 import types_pb2
+from gridpact.v1 import driver_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,7 @@ class Driving:
                 patience_s=config.patience_s,
                 randomness=self._randomness,
                 take_limit=self.take_limit,
+                believes=self.believes,
             )
         self._apply_limits()
 
@@ -167,6 +168,16 @@ class Driving:
         if refused is not None:
             log.warning("limit: %s", refused.reason)
         self._apply_limits()
+
+    def believes(self, command: driver_pb2.Command) -> bool:
+        """Whether a limit made a command smaller, as it says: where the operator's key is known, it has to have signed.
+
+        Otherwise whoever has the controller could switch devices off within their minimum times.
+        """
+        return not self._limits.knows_operator or any(
+            self._limits.verifies(signed.payload, signed.signature, signed.key_id, ENVELOPE)
+            for signed in command.limits
+        )
 
     def _apply_limits(self) -> None:
         now = self._clock.now()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, NoReturn
 
@@ -68,6 +69,8 @@ class DeviceLink:
         Spreads the attempts to connect.
     take_limit : callable
         Takes a limit of the DSO that was passed on.
+    believes : callable
+        Whether a command was made smaller by a limit, as it says.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class DeviceLink:
         patience_s: float,
         randomness: Random,
         take_limit: Callable[[types_pb2.Signed], None],
+        believes: Callable[[driver_pb2.Command], bool],
     ) -> None:
+        self._believes = believes
         self._take_limit = take_limit
         self._name = name
         self._station = station
@@ -259,6 +264,8 @@ class DeviceLink:
                 )
             )
             return
+        if command.curtailed and not self._believes(message):
+            command = replace(command, curtailed=False)
         refusal = self._station.receive(self._name, command, now, utc)
         if refusal is not None:
             self.say(refusal)

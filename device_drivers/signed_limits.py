@@ -23,7 +23,8 @@ from device_drivers.setpoint import Bounds
 
 log = logging.getLogger(__name__)
 
-TYPE = b"gridpact.v1.GroupLimit"
+GROUP_LIMIT, ENVELOPE = b"gridpact.v1.GroupLimit", b"gridpact.v1.Envelope"
+"""Types of payloads that the operator signs."""
 LONGEST_S = 86_400.0
 """s for which no limit is fresh any longer, whatever it says."""
 
@@ -86,13 +87,18 @@ class LimitBook:
         self._counters = _read(path)
         self._held: dict[str, _Held] = {}
 
-    def verifies(self, payload: bytes, signature: bytes, key_id: str) -> bool:
-        """Whether the operator signed that payload as a limit of a group."""
+    @property
+    def knows_operator(self) -> bool:
+        """Whether it knows any key of the operator."""
+        return bool(self._keys)
+
+    def verifies(self, payload: bytes, signature: bytes, key_id: str, kind: bytes = GROUP_LIMIT) -> bool:
+        """Whether the operator signed that payload as one of that type."""
         key = self._keys.get(key_id)
         if key is None:
             return False
         try:
-            key.verify(signature, TYPE + b"\0" + payload)
+            key.verify(signature, kind + b"\0" + payload)
         except InvalidSignature:
             return False
         return True

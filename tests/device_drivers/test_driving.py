@@ -2,9 +2,12 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from device_drivers.clock import BoottimeClock
@@ -16,7 +19,7 @@ from device_drivers.setpoint import RelayState
 from device_drivers.simulated.driver import SimulatedDriver
 from device_drivers.simulated.fault import Fault
 from gridpact.v1 import driver_pb2 as pb
-from gridpact.v1 import driver_pb2_grpc, types_pb2
+from gridpact.v1 import driver_pb2_grpc, dso_pb2, types_pb2
 from tests.device_drivers.scripted_controller import ScriptedController, served
 
 HOME = "microgrids/village/members/home/devices/"
@@ -160,6 +163,84 @@ def test_a_lease_that_ends_is_told_though_the_device_hangs_in_between(tmp_path):
             await until(lambda: not relay.device._setting)
 
     asyncio.run(scenario())
+
+
+KEY = Ed25519PrivateKey.generate()
+GROUP = "microgrids/village/groups/east"
+
+
+def signed(payload, kind="GroupLimit", key=KEY):
+    data = payload.SerializeToString()
+    return types_pb2.Signed(payload=data, signature=key.sign(f"gridpact.v1.{kind}\0".encode() + data), key_id="dso")
+
+
+def group_limit(counter, upper_w, driver="gw"):
+    limit = dso_pb2.GroupLimit(group=GROUP, driver=driver, counter=counter, bounds={"upper_w": upper_w})
+    limit.expire_time.FromDatetime(datetime.now(UTC) + timedelta(seconds=600))
+    return limit
+
+
+def limited(folder, *, default_w):
+    pem = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / "dso.sign.pub").write_bytes(KEY.public_key().public_bytes(*pem))
+    device = {"name": f"{HOME}d0", "url": "simulated://relay?rated_w=2000", "failsafe": {"relay_closed": False}}
+    device |= {"bounds": {"lower_w": 0, "upper_w": 2000}, "poll_s": 0.1}
+    return load_config(
+        None,
+        {
+            "pki": folder,
+            "state": folder / "state",
+            "dso_keys": {"dso": folder / "dso.sign.pub"},
+            "limits": [{"group": GROUP, "driver": "gw", "default": {"lower_w": 0, "upper_w": default_w}}],
+            "devices": [device],
+            "heartbeat_s": 1,
+        },
+    )
+
+
+class PassingOn(Commanding):
+    """Passes limits on before it commands."""
+
+    def __init__(self, *limits):
+        super().__init__(ttl_s=3600)
+        self.limits = limits
+
+    async def Connect(self, request_iterator, context):  # noqa: N802
+        async for answer in super().Connect(request_iterator, context):
+            yield answer
+            if answer.WhichOneof("message") == "welcome":
+                yield pb.ConnectResponse(group_limits=pb.GroupLimits(limits=self.limits))
+
+
+@pytest.mark.parametrize(
+    ("limits", "default_w", "verified"),
+    [
+        ([], 1000, False),  # withheld: the default holds
+        ([signed(group_limit(1, 2000), key=Ed25519PrivateKey.generate())], 1000, False),
+        ([signed(group_limit(1, 2000), kind="Envelope")], 1000, False),
+        ([signed(group_limit(1, 2000, driver="other"))], 1000, False),
+        ([signed(group_limit(1, 2000))], 1000, True),
+        ([signed(group_limit(2, 1999)), signed(group_limit(1, 2000))], 2000, False),
+    ],
+    ids=["withheld", "forged", "another type", "another driver", "fresh", "an older one after"],
+)
+def test_a_controller_can_neither_lift_nor_withhold_a_limit(tmp_path, limits, default_w, verified):
+    async def scenario():
+        controller = PassingOn(*limits)
+        async with driving(limited(tmp_path, default_w=default_w), controller, SimulatedDriver()):
+            await until(lambda: "d0" in controller.reports)
+            states = [report.state for report in controller.reports["d0"]]
+            assert states == [pb.COMMAND_STATE_VERIFIED if verified else pb.COMMAND_STATE_DIVERGED]
+
+    asyncio.run(scenario())
+
+
+def test_only_a_signed_envelope_makes_a_setpoint_a_limit(tmp_path):
+    one = Driving(limited(tmp_path, default_w=0), PlainUplink(None))
+    envelope = dso_pb2.Envelope(name="microgrids/village/envelopes/e")
+    assert one.believes(pb.Command(curtailed_by="e", limits=[signed(envelope, "Envelope")]))
+    assert not one.believes(pb.Command(curtailed_by="e", limits=[signed(envelope, "GroupLimit")]))
+    assert not one.believes(pb.Command(curtailed_by="e"))
 
 
 class Broken(SimulatedDriver):
