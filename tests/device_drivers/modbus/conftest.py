@@ -8,10 +8,9 @@ from tests.device_drivers.peer import Peer
 FOLDER = Path(__file__).parent
 DEVICES = {
     "sunspec 704": "2?map=sunspec",
-    "sunspec 123": "3?map=sunspec",
     "relay": f"1?map={FOLDER / 'relay.toml'}",
 }
-"""Path and query of each device of server.py."""
+"""Path and query of devices of server.py."""
 
 
 def start_server():
