@@ -84,7 +84,13 @@ class Solver(Section):
         ),
     ] = 60.0
     workers: Annotated[
-        int, Field(ge=1, le=64, description="Processes: as many microgrids are cleared beside each other.")
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="Searches at a time: as many microgrids are cleared beside each other. Aggregators' plans give "
+            "way to them, and have as many processes of their own.",
+        ),
     ] = 1
     memory_mib: Annotated[
         int | None, Field(ge=1024, le=1_048_576, description="MiB of addresses that each process may take; none: any.")

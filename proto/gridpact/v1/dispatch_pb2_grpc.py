@@ -84,7 +84,8 @@ class DispatchServiceServicer:
     def RequestPlan(self, request, context):
         """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
         Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
-        Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+        Plans of a microgrid are made one after the other, callers in turn, and give way to clearings; too many that wait are
+        RESOURCE_EXHAUSTED, with RetryInfo. A plan that cannot be
         made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -36,7 +36,8 @@ class DispatchServiceStub:
     RequestPlan: grpc.UnaryUnaryMultiCallable[dispatch_pb2.RequestPlanRequest, dispatch_pb2.RequestPlanResponse]
     """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
     Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
-    Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+    Plans of a microgrid are made one after the other, callers in turn, and give way to clearings; too many that wait are
+    RESOURCE_EXHAUSTED, with RetryInfo. A plan that cannot be
     made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
     """
     GetPlan: grpc.UnaryUnaryMultiCallable[dispatch_pb2.GetPlanRequest, dispatch_pb2.GetPlanResponse]
@@ -61,7 +62,8 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     RequestPlan: aio.UnaryUnaryMultiCallable[dispatch_pb2.RequestPlanRequest, dispatch_pb2.RequestPlanResponse]  # type: ignore[assignment]
     """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
     Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
-    Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+    Plans of a microgrid are made one after the other, callers in turn, and give way to clearings; too many that wait are
+    RESOURCE_EXHAUSTED, with RetryInfo. A plan that cannot be
     made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
     """
     GetPlan: aio.UnaryUnaryMultiCallable[dispatch_pb2.GetPlanRequest, dispatch_pb2.GetPlanResponse]  # type: ignore[assignment]
@@ -89,7 +91,8 @@ class DispatchServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[dispatch_pb2.RequestPlanResponse, abc.Awaitable[dispatch_pb2.RequestPlanResponse]]:
         """Plans the rest of the horizon, or a part of it, from the orders, flexibility and limits of this moment. Binds nobody.
         Plans the devices of members who consented to it (scope DISPATCH); the others' stay as the last clearing has them.
-        Plans of a microgrid are made one after the other; too many that wait are RESOURCE_EXHAUSTED. A plan that cannot be
+        Plans of a microgrid are made one after the other, callers in turn, and give way to clearings; too many that wait are
+        RESOURCE_EXHAUSTED, with RetryInfo. A plan that cannot be
         made in time, while the last clearing's tail does not keep the limits either, is UNAVAILABLE.
         """
 
