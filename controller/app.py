@@ -40,6 +40,7 @@ from controller.services.edge import RECHECK_S, Edge
 from controller.services.register import SERVICES, add_reflection, add_servicers, by_name
 from controller.solving import Solver
 from controller.status import StatusBoard
+from controller.stepping import Told
 from controller.store import accesses, calls, denied
 from controller.store.database import Database
 from controller.window import WindowEngine
@@ -178,6 +179,7 @@ class Service:
     observers : see every call before anything else does
     on_journaled : told how many seconds a limit took until it was on disk
     on_clamped : told of a microgrid, and for how many of its devices a limit set another cap
+    on_step : told of each step that a window took
     """
 
     def __init__(
@@ -195,6 +197,7 @@ class Service:
         observers: Sequence[grpc.aio.ServerInterceptor] = (),
         on_journaled: Callable[[float], None] | None = None,
         on_clamped: Callable[[str, int], None] | None = None,
+        on_step: Told | None = None,
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
@@ -252,6 +255,7 @@ class Service:
             on_frozen=forecasts.note,
             on_setpoints=self._offer,
             on_adjusted=self._replace,
+            on_step=on_step,
         )
         quotas = Quotas() if quotas is None else quotas
         denials = Denials(settings.denials)

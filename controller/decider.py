@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 TOO_LATE = "its start had passed before it was cleared"
 PAST_DEADLINE = "its deadline had passed before it was cleared"
+NO_ANSWER = "solver: got no answer"
 LEAST_WAIT_S = 1.0
 """Seconds that an answer is waited for even where the deadline is now."""
 RESERVE_S = 10.0
@@ -94,7 +95,7 @@ class Decider:
             return str(err)
         except Exception as err:  # whatever it is, the fallback acts and the others go on
             if isinstance(err, TimeoutError) and limit.expired():
-                return f"solver: got no answer within {left_s:.0f} s, wanted one by the window's deadline"
+                return f"{NO_ANSWER} within {left_s:.0f} s, wanted one by the window's deadline"
             log.exception("clearing %s", snapshot.window.name)
             return f"{type(err).__name__}: {err}"
         for relaxation in decision.relaxations:

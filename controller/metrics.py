@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.errors import ControllerError, StoreError
+from controller.stepping import DONE
 from controller.store.figures import Figures
 
 CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 300.0)
@@ -84,6 +85,20 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._steps = Histogram(
+            "gridpact_window_step_seconds",
+            "One step of a dispatch window that was taken: close, clear, deliver, meter, settle.",
+            ("step",),
+            buckets=CALL_S,
+            registry=self.registry,
+        )
+        self._step_failures = Counter(
+            "gridpact_window_step_failures",
+            "Steps that broke, by exception, and clearings whose fallback acts: late, timeout, undecided.",
+            ("step", "reason"),
+            registry=self.registry,
+        )
+
     def call_ended(self, method: str, code: str, seconds: float) -> None:
         """Count a unary call."""
         self._calls.labels(method, code).inc()
@@ -103,6 +118,12 @@ class Metrics:
         self._rounds.labels(timer).observe(seconds)
         if failed:
             self._failures.labels(timer).inc()
+
+    def step_ended(self, step: str, seconds: float, outcome: str) -> None:
+        """Count a step of a window."""
+        self._steps.labels(step).observe(seconds)
+        if outcome != DONE:
+            self._step_failures.labels(step, outcome).inc()
 
     def search_ended(self, outcome: str, seconds: float, gap: float | None) -> None:
         """Count a search; ``gap`` where it found something."""

@@ -25,6 +25,7 @@ from controller.sealing import seeded_salts
 from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
 from controller.status import gridpact_version
+from controller.stepping import StepTaken, Told
 from controller.store.database import Database
 from controller.store.figures import figures
 from controller.timer import Timer
@@ -118,9 +119,18 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
         observers=[Observing(metrics, tracer)],
         on_journaled=metrics.journaled,
         on_clamped=metrics.clamped,
+        on_step=_stepped(metrics, tracer),
     )
     _serve_metrics(config, metrics, stack)
     return Parts(service=service, metrics=metrics, tracer=tracer)
+
+
+def _stepped(metrics: Metrics, tracer: Tracer) -> Told:
+    def told(step: StepTaken) -> None:
+        metrics.step_ended(step.step, step.seconds, step.outcome)
+        tracer.past(f"window {step.step}", step.seconds, step.outcome, {"window": step.window})
+
+    return told
 
 
 def _tracer(config: ServeConfig, stack: ExitStack) -> Tracer:

@@ -1,12 +1,17 @@
 """Spans of calls and of steps, for OpenTelemetry where it is wanted and installed, else for nobody."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import time_ns
 from typing import Protocol
 
 from controller.errors import InputError
 
 SERVICE = "gridpact"
+NANO = 1_000_000_000
+FINE = frozenset({"OK", "done"})
+LEFT = "CANCELLED"
+"""How a stream ends that its caller leaves: as most do, and no fault."""
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
@@ -25,6 +30,12 @@ class Tracer(Protocol):
 
     def step(self, name: str) -> AbstractContextManager[Span]:
         """The span of something that the service does by itself."""
+
+    def stream(self, method: str, metadata: Metadata) -> Span:
+        """The span of a stream, from now until it is told how that ended."""
+
+    def past(self, name: str, seconds: float, outcome: str, attributes: Mapping[str, str]) -> None:
+        """The span of something that ends now and took so long."""
 
 
 class _Nothing:
@@ -47,6 +58,15 @@ class NoTracer:
         """A span of nothing."""
         del name
         return self._nothing
+
+    def stream(self, method: str, metadata: Metadata) -> Span:
+        """A span of nothing."""
+        del method, metadata
+        return _Nothing()
+
+    def past(self, name: str, seconds: float, outcome: str, attributes: Mapping[str, str]) -> None:
+        """Nobody hears of it."""
+        del name, seconds, outcome, attributes
 
 
 def open_tracer(endpoint: str, share: float, version: str) -> tuple[Tracer, Callable[[], None]]:
@@ -99,8 +119,16 @@ def telemetry_tracer(provider: "object") -> Tracer:
 
         def end(self, outcome: str) -> None:
             self._span.set_attribute(self._attribute, outcome)
-            if outcome not in ("OK", "done"):
+            if outcome not in FINE:
                 self._span.set_status(trace.StatusCode.ERROR)
+
+    class TelemetryStream(TelemetrySpan):
+        def end(self, outcome: str) -> None:
+            if outcome == LEFT:
+                self._span.set_attribute(self._attribute, outcome)
+            else:
+                super().end(outcome)
+            self._span.end()
 
     class TelemetryTracer:
         @contextmanager
@@ -117,5 +145,21 @@ def telemetry_tracer(provider: "object") -> Tracer:
         def step(self, name: str) -> Iterator[Span]:
             with tracer.start_as_current_span(name) as span:
                 yield TelemetrySpan(span, "outcome")
+
+        def stream(self, method: str, metadata: Metadata) -> Span:
+            carrier = {key: value for key, value in metadata if isinstance(value, str)}
+            span = tracer.start_span(
+                method.removeprefix("/"),
+                context=propagator.extract(carrier),
+                kind=trace.SpanKind.SERVER,
+                attributes={"rpc.system": "grpc", "rpc.method": method},
+            )
+            return TelemetryStream(span, "rpc.grpc.status")
+
+        def past(self, name: str, seconds: float, outcome: str, attributes: Mapping[str, str]) -> None:
+            now = time_ns()
+            span = tracer.start_span(name, start_time=now - int(seconds * NANO), attributes=dict(attributes))
+            TelemetrySpan(span, "outcome").end(outcome)
+            span.end(now)
 
     return TelemetryTracer()

@@ -18,6 +18,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from time import perf_counter
 
 from sqlalchemy import Connection
 
@@ -32,6 +33,7 @@ from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, 
 from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
 from controller.solving import Solver
+from controller.stepping import STEPS, StepTaken, Told, outcome_of
 from controller.store import adjustments, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
@@ -52,6 +54,7 @@ class WindowEngine:
     on_frozen : called with what a window is decided on, before that
     on_setpoints : called with a window whose setpoints were committed, so that drivers hear of them
     on_adjusted : the same with a part of a window that was adjusted: these act in the place of all before
+    on_step : told of each step that was taken or broke; None for nobody
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class WindowEngine:
         on_frozen: Callable[[Snapshot], None],
         on_setpoints: Tell,
         on_adjusted: Tell,
+        on_step: Told | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -82,6 +86,7 @@ class WindowEngine:
         self._limits = limits
         self._on_frozen = on_frozen
         self._on_setpoints = on_setpoints
+        self._on_step = on_step
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._adjusting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
@@ -176,12 +181,25 @@ class WindowEngine:
 
     async def _advance_window(self, microgrid: Microgrid, name: str) -> int:
         taken = 0
-        while row := await self._database.run_async(market.window, name):
-            step = self._steps.get(WindowState(row.state))
-            if step is None or not await step(microgrid, row):
-                break
+        row = await self._database.run_async(market.window, name)
+        while row is not None and (step := self._steps.get(WindowState(row.state))) is not None:
+            before, began = row, perf_counter()
+            try:
+                if not await step(microgrid, before):
+                    break
+            except Exception as err:
+                self._tell(before, perf_counter() - began, type(err).__name__)
+                raise
+            seconds = perf_counter() - began
             taken += 1
+            row = await self._database.run_async(market.window, name)
+            self._tell(before, seconds, outcome_of(before, row))
         return taken
+
+    def _tell(self, row: WindowRow, seconds: float, outcome: str) -> None:
+        if self._on_step is not None:
+            step = STEPS[WindowState(row.state)]
+            self._on_step(StepTaken(window=row.name, step=step, seconds=seconds, outcome=outcome))
 
     async def _close(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Freeze what counts at gate closure."""

@@ -74,9 +74,10 @@ class Observing(grpc.aio.ServerInterceptor):
     def _stream(
         self, method: str, behaviour: Callable[[Any, Context], AsyncIterator[Any]]
     ) -> Callable[..., AsyncIterator[Any]]:
-        # A stream lasts for hours: it is counted, not traced.
+        # A stream lasts for hours and changes tasks: nothing that happens within is a part of its span.
         async def watched(request: Any, context: Context) -> AsyncIterator[Any]:
             self._counter.stream_began(method)
+            span = self._tracer.stream(method, context.invocation_metadata() or ())
             cancelled = False
             try:
                 async for response in behaviour(request, context):
@@ -85,7 +86,9 @@ class Observing(grpc.aio.ServerInterceptor):
                 cancelled = True
                 raise
             finally:
-                self._counter.stream_ended(method, "CANCELLED" if cancelled else _code(context))
+                code = "CANCELLED" if cancelled else _code(context)
+                span.end(code)
+                self._counter.stream_ended(method, code)
 
         return watched
 

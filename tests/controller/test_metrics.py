@@ -94,6 +94,8 @@ def test_rounds_searches_and_the_disk_are_counted():
     metrics.round_ended("windows", 0.2, failed=True)
     metrics.search_ended("done", 3.0, 0.001)
     metrics.search_ended("failed", 3.0, None)
+    metrics.step_ended("clear", 2.0, "done")
+    metrics.step_ended("clear", 2.0, "late")
     metrics.committed(0.003)
     metrics.journaled(0.003)
     metrics.clamped("village", 2)
@@ -101,6 +103,9 @@ def test_rounds_searches_and_the_disk_are_counted():
     assert value(metrics, "gridpact_round_failures_total", timer="windows") == 1
     assert value(metrics, "gridpact_search_seconds_count", outcome="failed") == 1
     assert value(metrics, "gridpact_search_gap") == 0.001
+    assert value(metrics, "gridpact_window_step_seconds_count", step="clear") == 2
+    assert value(metrics, "gridpact_window_step_failures_total", step="clear", reason="late") == 1
+    assert value(metrics, "gridpact_window_step_failures_total", step="clear", reason="done") is None
     assert value(metrics, "gridpact_database_commit_seconds_count") == 1
     assert value(metrics, "gridpact_limits_journal_seconds_count") == 1
     assert value(metrics, "gridpact_clamp_activations_total", microgrid="village") == 2

@@ -36,7 +36,33 @@ def test_a_call_is_a_span_within_its_callers(exported):
     assert step.attributes["outcome"] == "done"
 
 
+@pytest.mark.parametrize(("code", "fault"), [("OK", False), ("CANCELLED", False), ("UNAVAILABLE", True)])
+def test_a_stream_is_a_span_that_ends_when_it_does_and_holds_nothing(exported, code, fault):
+    tracer, exporter = exported
+    stream = tracer.stream("/gridpact.v1.X/Watch", (("traceparent", PARENT),))
+    with tracer.step("search") as inner:
+        inner.end("done")
+    stream.end(code)
+    step, span = exporter.get_finished_spans()
+    assert step.parent is None
+    assert span.name == "gridpact.v1.X/Watch"
+    assert f"{span.parent.span_id:016x}" == PARENT.split("-")[2]
+    assert span.attributes["rpc.grpc.status"] == code
+    assert (span.status.status_code.name == "ERROR") == fault
+
+
+def test_what_is_over_is_a_span_of_its_length(exported):
+    tracer, exporter = exported
+    tracer.past("window clear", 1.5, "late", {"window": "w"})
+    (span,) = exporter.get_finished_spans()
+    assert span.end_time - span.start_time == 1_500_000_000
+    assert (span.name, dict(span.attributes)) == ("window clear", {"window": "w", "outcome": "late"})
+    assert span.status.status_code.name == "ERROR"
+
+
 def test_without_a_collector_nobody_hears():
+    NoTracer().stream("/a/b", ()).end("OK")
+    NoTracer().past("a", 1.0, "done", {})
     with NoTracer().call("/a/b", ()) as span, NoTracer().step("c") as inner:
         span.end("OK")
         inner.end("done")
