@@ -1,7 +1,6 @@
 """Searches that go wrong in the process that they are given; light, as each such process loads this first."""
 
 import ctypes
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,6 @@ def hang(community):
 
 def crash(community):
     ctypes.string_at(0)
-
-
-def leave(community):
-    os._exit(3)
 
 
 def ramble(community):

@@ -157,7 +157,7 @@ class TestSingleMtus:
 
 
 class TestOthers:
-    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("seed", range(4))
     def test_everybody_else_clears_as_if_the_impossible_part_were_fixed(self, frozen, seed):
         draw = random.Random(seed)
         loads = {m: tuple(draw.randint(50, 2500) for _ in range(8)) for m in frozen.orders}

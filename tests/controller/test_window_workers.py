@@ -9,7 +9,7 @@ import pytest
 from controller.microgrid import PlanSource
 from controller.workers import PATIENT, URGENT, WorkerPool
 from gridpact.v1 import dispatch_pb2
-from tests.controller.faulty_searches import cheat, crash, devour, hang, leave, linger, ramble, search
+from tests.controller.faulty_searches import cheat, crash, devour, hang, linger, ramble, search
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,6 @@ def pooled(settled):
     [
         (hang, "solver: got no answer within 1 s"),
         (crash, "worker process: got its end twice"),
-        (leave, "worker process: got its end twice"),
         (ramble, "AttributeError"),
         (cheat, "recomputed feasibility: "),
         (devour, "MemoryError"),
