@@ -82,21 +82,38 @@ def first_excess(offers: Sequence[tuple[int, int]], means: Means) -> Excess | No
 
 
 def _oversold(offers: Sequence[tuple[int, int]], means: Means) -> Excess | None:
+    found = first_above([-sell_wh if sell_wh else None for sell_wh, _ in offers], means)
+    return None if found is None else Excess(mtu=found[0], side="sell_wh", possible_wh=max(0, int(-found[1] // 1)))
+
+
+def _overbought(offers: Sequence[tuple[int, int]], means: Means) -> Excess | None:
+    found = first_below([buy_wh or None for _, buy_wh in offers], means)
+    return None if found is None else Excess(mtu=found[0], side="buy_wh", possible_wh=int(found[1] // 1))
+
+
+def first_above(upper_wh: Sequence[int | None], means: Means) -> tuple[int, Fraction] | None:
+    """The first MTU whose net energy cannot be kept at or below a bound, and the least Wh that it can; None for none.
+
+    Parameters
+    ----------
+    upper_wh : net Wh at most in each MTU, consumption positive; None where anything goes
+    means : of who keeps them
+    """
     hours = Fraction(means.mtu_s, HOUR_S)
     given = {id(store): Fraction(store.discharge_efficiency_ppm, PPM) for store in means.stores}
     held = sum((max(0, s.stored_wh - s.floor_wh) * given[id(s)] for s in means.stores), Fraction(0))
     room = sum((max(0, s.capacity_wh - s.floor_wh) * given[id(s)] for s in means.stores), Fraction(0))
-    for k, (sell_wh, _) in enumerate(offers):
-        surplus = (means.produced_w[k] - means.load_w[k]) * hours
-        needed = sell_wh - surplus
+    for k, upper in enumerate(upper_wh):
+        used = (means.load_w[k] - means.produced_w[k]) * hours
+        needed = Fraction(0) if upper is None else used - upper
         power = sum(s.discharge_w[k] for s in means.stores) * hours
-        if sell_wh and needed > min(power, held):
-            return Excess(mtu=k, side="sell_wh", possible_wh=max(0, int((surplus + min(power, held)) // 1)))
-        if sell_wh and needed > 0:
+        if needed > min(power, held):
+            return k, used - min(power, held)
+        if needed > 0:
             held -= needed
             continue
-        # What is not sold may be stored; where nothing is sold, so may energy from the grid.
-        spare = -needed if sell_wh else None
+        # What the bound leaves may be stored; where there is none, so may energy from the grid.
+        spare = None if upper is None else -needed
         for store in means.stores:
             charged = store.charge_w[k] * hours
             if spare is not None:
@@ -106,18 +123,19 @@ def _oversold(offers: Sequence[tuple[int, int]], means: Means) -> Excess | None:
     return None
 
 
-def _overbought(offers: Sequence[tuple[int, int]], means: Means) -> Excess | None:
+def first_below(lower_wh: Sequence[int | None], means: Means) -> tuple[int, Fraction] | None:
+    """The same for net energy that cannot be kept at or above a bound, and the most Wh that it can."""
     hours = Fraction(means.mtu_s, HOUR_S)
     taken = {id(store): Fraction(PPM, store.charge_efficiency_ppm) for store in means.stores}
     room = sum((max(0, s.capacity_wh - s.stored_wh) * taken[id(s)] for s in means.stores), Fraction(0))
     most = sum((max(0, s.capacity_wh - s.floor_wh) * taken[id(s)] for s in means.stores), Fraction(0))
-    for k, (_, buy_wh) in enumerate(offers):
+    for k, lower in enumerate(lower_wh):
         used = (means.load_w[k] + means.flexible_w[k]) * hours
-        needed = buy_wh - used
+        needed = Fraction(0) if lower is None else lower - used
         power = sum(s.charge_w[k] for s in means.stores) * hours
-        if buy_wh and needed > min(power, room):
-            return Excess(mtu=k, side="buy_wh", possible_wh=int((used + min(power, room)) // 1))
-        if buy_wh and needed > 0:
+        if needed > min(power, room):
+            return k, used + min(power, room)
+        if needed > 0:
             room -= needed
             continue
         for store in means.stores:

@@ -9,6 +9,7 @@ from controller import demand_limits
 from controller.access import Identity, Role, require_area
 from controller.baseline import Wanted, baselines
 from controller.consent import Scope
+from controller.deliverable import most_deliverable_w
 from controller.demand_response import Delivery, DemandEvent, DemandOffer, EventState, state
 from controller.microgrid import Member, Microgrid
 from controller.refusals import conflict, not_found, not_now, out_of_range
@@ -147,6 +148,10 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
                 raise conflict("ALREADY_EXISTS", f"{request.parent}/offers/{offer.id}: exists already")
             if len(known) >= OFFERS:
                 raise not_now("TOO_MANY_OFFERS", f"{request.parent}: has {OFFERS} offers already")
+            found = most_deliverable_w(connection, microgrid, event, offer.members, offer.power_w, now)
+            if found is not None:
+                wanted = f"at most {found[1]} W: what its members can give in the MTU that starts at {found[0]} s"
+                raise out_of_range("offer.power_w", got=f"{offer.power_w} W", wanted=wanted)
             demand.add_offer(connection, id_, offer)
             return pb.SubmitOfferResponse(offer=self._offer(connection, caller, microgrid, event, offer))
 
@@ -198,6 +203,14 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
                 raise out_of_range("power_w", got=f"{power_w} W", wanted=f"at most the {left} W that are still wanted")
             _require_free(connection, id_, event, offer)
             self._require_mandates(connection, id_, offer)
+            # Since the offer stores were emptied, or the same members were taken for an event before this one.
+            now = self._core.clock.now()
+            found = most_deliverable_w(connection, microgrid, event, offer.members, power_w, now)
+            if found is not None:
+                raise not_now(
+                    "NOT_DELIVERABLE",
+                    f"{request.name}: its members can give {found[1]} W any more in the MTU at {found[0]} s",
+                )
             demand.accept_offer(connection, id_, event_id, offer_id, power_w)
             accepted = replace(offer, accepted_w=power_w)
             return pb.AcceptOfferResponse(offer=self._offer(connection, caller, microgrid, event, accepted))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from controller.capability import Means, Store, first_excess
-from controller.flexibility import Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
+from controller.capability import first_excess
+from controller.flexibility import Plant
 from controller.freezing import states_at
-from controller.microgrid import Device, DeviceState, Member, Microgrid, Order
+from controller.means import means_of
+from controller.microgrid import Device, Member, Microgrid, Order
 from controller.refusals import invalid, not_found, out_of_range
 from controller.store import registry
 from controller.store.market import WindowRow
@@ -44,7 +45,7 @@ def require_kept(
                 wanted = f"at most {most}: what the connection's {rating} W carry"
                 raise out_of_range(f"order.offers[{k}].{name}", got=str(offer[side]), wanted=wanted)
     states = states_at(connection, microgrid, row.start)
-    excess = first_excess(order.offers, _means(microgrid, starts, order, own, states))
+    excess = first_excess(order.offers, means_of(microgrid, starts, order, own, states))
     if excess is not None:
         got = str(order.offers[excess.mtu][0 if excess.side == "sell_wh" else 1])
         wanted = (
@@ -66,59 +67,3 @@ def _require_forecasts(order: Order, member: Member, own: Sequence[Device]) -> N
             if power > rated[device]:
                 wanted = f"at most {rated[device]}: what {device} is rated for"
                 raise out_of_range(f"order.production[{number}].available_w[{k}]", got=str(power), wanted=wanted)
-
-
-def _means(
-    microgrid: Microgrid, starts: Sequence[int], order: Order, own: Sequence[Device], states: dict[str, DeviceState]
-) -> Means:
-    """What the member has in each MTU of the window."""
-    produced, flexible = [0] * len(starts), [0] * len(starts)
-    stores = []
-    for device in own:
-        state = states.get(device.id)
-        stored = None if state is None else state.stored_wh
-        match device.flexibility:
-            case Plant(rated_w=rated_w):
-                forecast = order.production.get(device.id, ())
-                for k in range(min(len(starts), len(forecast))):
-                    produced[k] += min(forecast[k], rated_w)
-            case Generator(max_w=max_w):
-                produced = [power + max_w for power in produced]
-            case Storage() as storage:
-                stores.append(
-                    Store(
-                        charge_w=[storage.max_charge_w] * len(starts),
-                        discharge_w=[storage.max_discharge_w] * len(starts),
-                        stored_wh=storage.stored_wh if stored is None else stored,
-                        floor_wh=storage.reserve_wh,
-                        capacity_wh=storage.capacity_wh,
-                        charge_efficiency_ppm=storage.charge_efficiency_ppm,
-                        discharge_efficiency_ppm=storage.discharge_efficiency_ppm,
-                    )
-                )
-            case Vehicle() as vehicle:
-                there = [
-                    start < vehicle.departure and start + microgrid.mtu_seconds > vehicle.arrival for start in starts
-                ]
-                stores.append(
-                    Store(
-                        charge_w=[vehicle.levels[-1].upper_w * at for at in there],
-                        discharge_w=[vehicle.max_discharge_w * at for at in there],
-                        stored_wh=vehicle.stored_wh if stored is None else stored,
-                        floor_wh=vehicle.reserve_wh,
-                        capacity_wh=vehicle.capacity_wh,
-                        charge_efficiency_ppm=vehicle.charge_efficiency_ppm,
-                        discharge_efficiency_ppm=vehicle.discharge_efficiency_ppm,
-                    )
-                )
-            case Relay(rated_w=rated_w) | Thermostat(rated_w=rated_w):
-                flexible = [power + rated_w for power in flexible]
-            case Programme() as programme:
-                flexible = [power + max(programme.profile_w) for power in flexible]
-    return Means(
-        mtu_s=microgrid.mtu_seconds,
-        load_w=order.load_w[: len(starts)],
-        produced_w=produced,
-        flexible_w=flexible,
-        stores=stores,
-    )

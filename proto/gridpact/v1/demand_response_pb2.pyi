@@ -216,7 +216,7 @@ class DemandOffer(message.Message):
     name: builtins.str
     """microgrids/{microgrid}/events/{event}/offers/{offer}"""
     power_w: builtins.int
-    """How much they give together, at most what the event wants."""
+    """How much they give together, at most what the event wants and what their forecasts, ratings and stores allow."""
     price_micro_per_kwh: builtins.int
     """What is asked, at most the event's cap."""
     @builtins.property

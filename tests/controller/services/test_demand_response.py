@@ -3,7 +3,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from grpc import StatusCode
+from grpc import RpcError, StatusCode
 
 from controller.baseline import Wanted, baselines
 from controller.demand_response import Direction
@@ -150,7 +150,7 @@ class TestWholeEvent:
     def test_less_than_accepted_is_paid_as_it_was(self, parties):
         site = parties.site
         parties.ask()
-        parties.bid(members=members("eve"), power_w=2000)
+        parties.bid(members=members("eve"), power_w=1700)
         parties.accept()
         site.live(until=site.start + 5400)
         (kept,) = parties.offers(who=parties.stub("auditor/aud"))
@@ -189,12 +189,76 @@ class TestWholeEvent:
     def test_two_windows_are_paid_each_with_its_own_settlement(self, parties):
         site = parties.site
         parties.ask(first=5, end=7)
-        parties.bid()
+        parties.bid(members=members("eve"), power_w=100)
         parties.accept()
         site.live(until=site.start + 5400)
         assert (parties.state(), len(parties.offers()[0].deliveries)) == ("ACTIVE", 1)
         site.live(until=site.start + 7200)
         assert (parties.state(), len(parties.offers()[0].deliveries)) == ("VERIFIED", 2)
+
+
+class TestDeliverable:
+    """eve's battery gives 1800 W of what it holds; bob has a load of 503 W and a boiler that is on or off."""
+
+    def planned(self, parties, member):
+        parties.ask(power_w=9000, end=5)
+        kept = parties.site.database.run(demand.event, "village", "e")
+        return (kept.planned or kept.baseline)[member]
+
+    def refused(self, parties, most_w, **changes):
+        """What a Wh more than the most is refused with, and that the most is taken."""
+        above = parties.offer_request(offer("above", **changes | {"power_w": most_w + 4}))
+        answer = parties.refused(parties.aggregator.SubmitOffer, above)
+        parties.bid(**changes | {"power_w": most_w})
+        return answer
+
+    def test_no_more_than_devices_can_do_is_offered(self, parties):
+        most_w = self.planned(parties, "eve")[0] * 4 - (707 - 1800)  # its whole power
+        answer = self.refused(parties, most_w, members=members("eve"))
+        assert (answer.code, answer.fields) == (StatusCode.OUT_OF_RANGE, ("offer.power_w",))
+        assert f"at most {most_w} W" in answer.message
+
+    def test_no_less_than_the_load_is_taken(self, parties):
+        most_w = min(energy * 4 - 503 for energy in self.planned(parties, "bob"))
+        self.refused(parties, most_w, members=members("bob"))
+
+    def most_w(self, parties, event_, number=0):
+        """The most that may be offered of eve's battery."""
+        low, high = 0, 5000
+        while high - low > 1:
+            number, power_w = number + 1, (low + high) // 2
+            message = offer(f"try{number}", event_, members=members("eve"), power_w=power_w)
+            try:
+                parties.aggregator.SubmitOffer(parties.offer_request(message, event_))
+                low = power_w
+            except RpcError:
+                high = power_w
+        return low
+
+    def test_what_is_given_before_is_not_given_again(self, parties):
+        """A battery that hardly charges holds enough for either half-hour and not for both."""
+        slow = participant_pb2.FillRateBasedControl(
+            max_charge_w=1,
+            max_discharge_w=1800,
+            capacity_wh=3001,
+            stored_wh=1000,
+            charge_efficiency_ppm=950_000,
+            discharge_efficiency_ppm=930_000,
+        )
+        early, late = f"{NAME}/events/early", f"{NAME}/events/late"
+        parties.ask("early", first=4, end=6, power_w=9000)
+        parties.ask("late", first=6, end=8, power_w=9000)
+        flexibility = participant_pb2.Flexibility(device=f"{members('eve')[0]}/devices/battery", fill_rate=slow)
+        parties.site.participant("eve").UpdateFlexibility(
+            participant_pb2.UpdateFlexibilityRequest(flexibility=flexibility, request_id="slow")
+        )
+        first, second = self.most_w(parties, early), self.most_w(parties, late)
+        parties.bid("o", parent=early, members=members("eve"), power_w=first)
+        parties.bid("o", parent=late, members=members("eve"), power_w=second)
+        parties.accept("o", parent=early)
+        answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request(parent=late))
+        assert (answer.code, answer.reason) == (StatusCode.FAILED_PRECONDITION, "NOT_DELIVERABLE")
+        assert self.most_w(parties, late, number=100) < second
 
 
 class TestLimits:
@@ -215,8 +279,8 @@ class TestLimits:
 
     def test_what_is_accepted_later_comes_on_top(self, parties):
         planned = list(parties.ask(direction=pb.DEMAND_DIRECTION_INCREASE).planned_wh)
-        parties.bid("a", members=members("bob"))
-        parties.bid("b", members=members("eve"))
+        parties.bid("a", members=members("ada"), power_w=300)
+        parties.bid("b", members=members("eve"), power_w=300)
         parties.accept("a", power_w=300)
         parties.accept("b", power_w=200)
         (limit,) = self.limits(parties)
@@ -440,7 +504,7 @@ class TestRefusals:
         parties.ask()
         parties.ask("f", first=5, end=8)
         parties.bid()
-        parties.bid(parent=f"{NAME}/events/f", members=members("ada", "bob"))
+        parties.bid(parent=f"{NAME}/events/f", members=members("bob", "eve"), power_w=100)
         parties.accept()
         answer = parties.refused(parties.dso.AcceptOffer, parties.accept_request(parent=f"{NAME}/events/f"))
         assert (answer.reason, "bob gives for e/o" in answer.message) == ("MEMBER_TAKEN", True)
