@@ -6,12 +6,11 @@ here until `flush` puts it on disk in one transaction.
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, inf
 from types import MappingProxyType
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -20,12 +19,12 @@ from controller.clock import Clock, Monotonic
 from controller.commands import BY_CONTROLLER, CommandState, Response, TrackedCommand
 from controller.composing import Override, SignedLimit, Stretch, Target, compose, seen
 from controller.driver_stream import DriverStream, Ending, Told
-from controller.errors import StoreError
 from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
 from controller.group_limits import PassedOn
 from controller.herd import Herd
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
 from controller.refusals import Code, Refusal, not_found
+from controller.said import Said
 from controller.store import drivers, group_limits, market, registry
 from controller.store.database import Database
 
@@ -36,8 +35,6 @@ AHEAD_S = 7200
 SILENCE_INTERVALS = 2.5
 """A stream on which nothing is heard for so many heartbeat intervals counts as half-open."""
 TICK_S = 1.0
-MOST_REPORTS = 200_000
-"""Reports that are kept for a store that does not take them; of more the oldest go."""
 GOLDEN = 0.6180339887498949
 """Multiples of it, modulo 1, are spread more evenly than any other number's, however many there are."""
 
@@ -147,10 +144,8 @@ class DriverHub:
         self._joined = 0
         self._unseen: defaultdict[str, set[str]] = defaultdict(set)
         self._observed: defaultdict[str, dict[str, Observed]] = defaultdict(dict)
-        self._states: dict[str, dict[str, DeviceState]] = defaultdict(dict)
-        self._declared: dict[str, dict[str, Declared]] = defaultdict(dict)
         self._group_limits: dict[tuple[str, str], tuple[PassedOn, ...]] = {}
-        self._reports: deque[Mapping[str, Any]] = deque(maxlen=MOST_REPORTS)
+        self._said = Said(database, clock)
 
     # What is planned and wanted.
 
@@ -296,7 +291,7 @@ class DriverHub:
         known.forget_plans()
         known.override = None
         known.declared = Declared()
-        self._states[microgrid].pop(device, None)
+        self._said.forget(microgrid, device)
         self._observed[microgrid].pop(device, None)
         if known.stream is not None:
             known.stream.end(Ending(error=not_found(device), last_word=known.stream.pushes))
@@ -324,7 +319,7 @@ class DriverHub:
             known.stream.end(Ending(error=superseded))
         if declared != known.declared and declared != Declared():
             known.declared = declared
-            self._declared[microgrid][device] = declared
+            self._said.declared(microgrid, device, declared)
         self._joined += 1
         self._unseen[microgrid].add(device)
         known.stream = DriverStream(microgrid, device, pushes=pushes, opened_at=self._monotonic.now())
@@ -431,7 +426,7 @@ class DriverHub:
         if before is not None:
             kept = before.take([CommandState.SUPERSEDED])
             if not renews:
-                self._keep(stream.device, before, kept)
+                self._said.reported(stream.device, before, kept)
         return command
 
     # What drivers say.
@@ -442,7 +437,7 @@ class DriverHub:
         known = self._observed[stream.microgrid].get(state.device)
         if known is None or known.state.instant <= state.instant:
             self._observed[stream.microgrid][state.device] = Observed(state=state, arrived=stream.heard_at)
-            self._states[stream.microgrid][state.device] = state
+            self._said.measured(stream.microgrid, state)
 
     def report(
         self, stream: DriverStream, command_id: str, states: Iterable[CommandState], *, reason: str, instant: int
@@ -453,7 +448,7 @@ class DriverHub:
         tracked = known.tracked
         if tracked is not None and tracked.id == command_id:
             kept = tracked.take([state for state in states if state not in BY_CONTROLLER])
-            self._keep(stream.device, tracked, kept, reason=reason, instant=instant)
+            self._said.reported(stream.device, tracked, kept, reason=reason, instant=instant)
             if tracked.state in {CommandState.REJECTED, CommandState.FAILED}:
                 stream.told = None  # it does not stand: the next heartbeat is answered by a command again
                 stream.inherits = True
@@ -462,28 +457,6 @@ class DriverHub:
             elif tracked.ended_all:
                 known.acts_until = self._monotonic.now()
 
-    def _keep(
-        self,
-        device: str,
-        tracked: TrackedCommand,
-        states: Sequence[CommandState],
-        *,
-        reason: str = "",
-        instant: int | None = None,
-    ) -> None:
-        for state in states:
-            self._reports.append(
-                {
-                    "window": tracked.window,
-                    "device": device,
-                    "command_id": tracked.id,
-                    "state": state.value,
-                    # What is said is said about where it stands, not about the way there.
-                    "reason": reason if state is states[-1] else "",
-                    "instant": floor(self._clock.now()) if instant is None else instant,
-                }
-            )
-
     # Time.
 
     def tick(self) -> None:
@@ -491,7 +464,7 @@ class DriverHub:
         now, instant = self._clock.now(), self._monotonic.now()
         for _, id_, device in self._fleet:
             if device.tracked is not None and instant >= device.tracked.expires_at:
-                self._keep(id_, device.tracked, device.tracked.take([CommandState.EXPIRED]))
+                self._said.reported(id_, device.tracked, device.tracked.take([CommandState.EXPIRED]))
             stream = device.stream
             if stream is None:
                 continue
@@ -524,43 +497,13 @@ class DriverHub:
 
     def waiting(self, microgrid: str) -> Mapping[str, int]:
         """How much of a microgrid was noted and is not on disk yet, by what it is."""
-        own = f"{microgrid}/"
-        return {
-            "telemetry": len(self._states.get(microgrid, ())),
-            "reports": sum(report["command_id"].startswith(own) for report in self._reports),
-        }
+        return self._said.waiting(microgrid)
 
     async def flush(self) -> None:
         """Put what was noted on disk, in one transaction; what could not be is kept for the next time."""
-        states, self._states = self._states, defaultdict(dict)
-        reports, self._reports = self._reports, deque(maxlen=MOST_REPORTS)
-        declared, self._declared = self._declared, defaultdict(dict)
-        if not states and not reports and not declared:
-            return
-        try:
-            await self._database.run_async(_put, states, reports, declared)
-        except StoreError:
-            for microgrid, by_device in states.items():
-                self._states[microgrid] = {**by_device, **self._states[microgrid]}
-            self._reports.extendleft(reversed(reports))
-            for microgrid, of_microgrid in declared.items():
-                self._declared[microgrid] = {**of_microgrid, **self._declared[microgrid]}
-            raise
+        await self._said.flush()
 
 
 def _same(one: Sequence[Stretch], other: Sequence[Stretch], now: int, seconds: int) -> bool:
     """Whether a driver sees the same in both for so long."""
     return seen(one, start=now, end=now + seconds) == seen(other, start=now, end=now + seconds)
-
-
-def _put(
-    connection: Connection,
-    states: Mapping[str, Mapping[str, DeviceState]],
-    reports: Iterable[Mapping[str, Any]],
-    declared: Mapping[str, Mapping[str, Declared]],
-) -> None:
-    for microgrid, by_device in states.items():
-        registry.put_device_states(connection, microgrid, by_device.values())
-    market.add_reports(connection, list(reports))
-    for microgrid, of_microgrid in declared.items():
-        drivers.put_declarations(connection, microgrid, of_microgrid)

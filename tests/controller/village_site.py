@@ -112,8 +112,7 @@ class Site(Callers, Messages):
         """End it without a word to anybody, as a loss of power does."""
         self.loop.run(self.service._server.stop(None))
         self.service._server = None
-        self.service._hub._reports.clear()
-        self.service._hub._states.clear()
+        self.service._hub._said.lose()
         self.close()
 
     def restart(self) -> None:
