@@ -16,25 +16,18 @@ from device_drivers.errors import DeviceError
 from device_drivers.mqtt.session import Broker, Heard, Session
 from device_drivers.setpoint import RelayState, Target
 
-TIMER = Timer(shortest_s=0.1, longest_s=64_800.0, resolution_s=0.1)
-"""PulseTime has tenths of a second up to 11.1 s, and whole seconds above: see `pulse_time`."""
+TIMER = Timer(shortest_s=1.0, longest_s=64_800.0, resolution_s=1.0)
+"""Whole seconds, though PulseTime has tenths up to 11.1 s: it stands in flash, and is written when it is another."""
 
-_COARSE_FROM_S = 20
-_COARSE_S = 5
 _STATES = {"ON": True, "OFF": False}
 
 _T = TypeVar("_T")
 
 
 def pulse_time(seconds: float) -> int:
-    """The setting of PulseTime for so many s, rounded down.
-
-    From 20 s on in steps of 5 s: a setting that is the same each time is not written into the device's flash.
-    """
-    if seconds < 11.2:
-        return min(111, math.floor(seconds * 10 + 1e-6))
+    """The setting of PulseTime for so many s, rounded down to whole ones."""
     whole = math.floor(seconds + 1e-6)
-    return 100 + (whole if whole < _COARSE_FROM_S else whole - whole % _COARSE_S)
+    return 10 * whole if whole <= 11 else 100 + whole
 
 
 class TasmotaConnection:
