@@ -53,7 +53,6 @@ def changes(site):
     def readings(sequence):
         return site.batch_request(site.batch(site.start + 2700, sequence=sequence))
 
-    other = dispatch_pb2.RequestPlanRequest(parent="microgrids/hamlet")
     hamlet = operator_pb2.CreateMicrogridRequest(microgrid=calendar)
     hamlet.microgrid.name = "microgrids/other"
     again = validator_pb2.SubmitAttestationRequest(attestation=site.signed("val", "attestation-val", attestation))
@@ -159,7 +158,11 @@ def changes(site):
             site.default_request(upper_w=4000),
             site.default_request(upper_w=5000),
         ),
-        "RequestPlan": (site.aggregator.RequestPlan, dispatch_pb2.RequestPlanRequest(parent=NAME), other),
+        "RequestPlan": (
+            site.aggregator.RequestPlan,
+            dispatch_pb2.RequestPlanRequest(parent=NAME),
+            dispatch_pb2.RequestPlanRequest(parent=NAME, objective=dispatch_pb2.PLAN_OBJECTIVE_PEAK),
+        ),
         "UpdateFlexibility": (ada.UpdateFlexibility, plant(1), plant(2)),
         "SetOverride": (
             eve.SetOverride,
