@@ -51,14 +51,11 @@ def devices_of(snapshot: Snapshot, member: str) -> tuple[models.Device, ...]:
     left_out = unfit(snapshot, programmes, chains)
     devices: list[models.Device] = [
         # What was bought before comes in whatever its buyer does now, and what was sold goes out.
-        models.FixedLoad(
-            id=DeviceId(f"{member}/uncontrolled"),
-            power_kw=(np.array(load) - np.array(snapshot.bought_w(member))) / KILO,
-        )
+        _fixed(f"{member}/uncontrolled", (np.array(load) - np.array(snapshot.bought_w(member))) / KILO)
     ]
     for device in own:
         if device.id in fixed:
-            devices.append(models.FixedLoad(id=DeviceId(device.id), power_kw=fixed[device.id]))
+            devices.append(_fixed(device.id, fixed[device.id]))
         elif device.id in left_out:
             devices.append(models.FixedLoad(id=DeviceId(device.id), power_kw=np.zeros(mtus)))
         elif isinstance(device.flexibility, Programme):
@@ -66,6 +63,12 @@ def devices_of(snapshot: Snapshot, member: str) -> tuple[models.Device, ...]:
         else:
             devices.append(_device(snapshot, device, device.flexibility))
     return tuple(devices)
+
+
+def _fixed(id_: str, power_kw: Floats) -> models.FixedLoad:
+    """Power that nobody controls; of either sign where it gives anywhere."""
+    kind = models.FixedExchange if (power_kw < 0.0).any() else models.FixedLoad
+    return kind(id=DeviceId(id_), power_kw=power_kw)
 
 
 def _rested(device: Device, overrides: Mapping[str, Decided]) -> Device:

@@ -2,7 +2,7 @@
 
 from optimization.devices.battery import Battery
 from optimization.devices.curtailable import Curtailable
-from optimization.devices.fixed import FixedLoad
+from optimization.devices.fixed import FixedExchange, FixedLoad
 from optimization.devices.generator import Generator
 from optimization.devices.interruptible import Interruptible
 from optimization.devices.programme import Phase, Programme, Progress
@@ -16,6 +16,7 @@ __all__ = [
     "Curtailable",
     "Device",
     "ElectricVehicle",
+    "FixedExchange",
     "FixedLoad",
     "Generator",
     "Interruptible",

@@ -1,4 +1,4 @@
-"""Consumption that nobody controls."""
+"""Power that nobody controls."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,25 @@ class FixedLoad:
     Attributes
     ----------
     id : device id, unique in the community
-    power_kw : (T,) kW; negative where it gives, as what was bought ahead does to its buyer
+    power_kw : (T,) kW, non-negative
     """
 
     id: DeviceId
     power_kw: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "power_kw", series(f"{self.id}.power_kw", self.power_kw, lower=0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedExchange(FixedLoad):
+    """Power of either sign that nobody controls: a load beside what was traded before, a storage that its owner drives.
+
+    Attributes
+    ----------
+    id : device id, unique in the community
+    power_kw : (T,) kW, negative where it gives
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "power_kw", series(f"{self.id}.power_kw", self.power_kw))
