@@ -43,16 +43,14 @@ LONG_S = {
     "tests/crash/test_power_loss.py": 6,
     "tests/integration/test_day.py": 150,
     "tests/integration/test_serve.py": 18,
-    "tests/optimization/decomposition/test_splitting.py": 36,
+    "tests/optimization/decomposition/test_splitting.py": 20,
     "tests/optimization/markets/test_settling.py": 10,
-    "tests/optimization/reference/test_dispatch_prices.py": 16,
-    "tests/optimization/reference/test_dispatch_twin.py": 13,
     "tests/optimization/reference/test_relaxation.py": 13,
-    "tests/optimization/test_admm.py": 33,
-    "tests/optimization/test_dispatch_random.py": 28,
-    "tests/optimization/test_regret.py": 25,
+    "tests/optimization/test_admm.py": 15,
+    "tests/optimization/test_dispatch_random.py": 21,
+    "tests/optimization/test_regret.py": 12,
     "tests/optimization/test_scheduling.py": 41,
-    "tests/optimization/test_scheduling_campaign.py": 27,
+    "tests/optimization/test_scheduling_campaign.py": 10,
 }
 """Processor seconds of the longest files; the others take less than ten, and one with more tests takes longer."""
 TEST_S = 0.05

@@ -141,7 +141,7 @@ def test_a_clearing_begun_at_its_optimum_takes_one_round(scheme: str) -> None:
     assert again.iterations == load("two-peers")["expected"][-1]["warm_start_at_optimum_iterations"]
 
 
-@pytest.mark.parametrize("name", ["grid", "k-nearest", pytest.param("storage", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["grid", "k-nearest", pytest.param("storage", marks=pytest.mark.campaign)])
 def test_an_earlier_clearing_saves_rounds(name: str) -> None:
     market = family(name, peers=12, seed=4)
     first = cleared(market)

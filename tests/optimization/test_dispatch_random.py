@@ -20,6 +20,7 @@ from optimization.market_clearing import MarketClearing, MarketConflict, Unsolve
 from optimization.reference import market as reference
 from tests.benchmarks.families import FAMILIES, family
 from tests.optimization.shuffled_market import Shuffled
+from tests.scale import examples
 
 MakeMarket = Callable[..., Market]
 Markets = Callable[..., st.SearchStrategy[Market]]
@@ -73,7 +74,9 @@ def test_a_conflict_is_found_exactly_where_there_is_one(markets: Markets, data: 
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(70, full=200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_many_larger_random_markets_are_proven_optimal(markets: Markets, data: st.DataObject) -> None:
     market = data.draw(markets(max_peers=12, max_mtus=6))

@@ -43,9 +43,10 @@ def test_two_hundred_small_communities_are_scheduled_as_well_as_by_highs() -> No
 
 
 @pytest.mark.slow
-def test_ten_smaller_communities_are_scheduled_as_well_as_by_highs() -> None:
+@pytest.mark.parametrize("count", [4, pytest.param(10, marks=pytest.mark.campaign)])
+def test_smaller_communities_are_scheduled_as_well_as_by_highs(count: int) -> None:
     found = []
-    for seed in range(1000, 1010):
+    for seed in range(1000, 1000 + count):
         comparison = against_reference(
             small_community(seed, most_homes=2, most_mtus=36),
             options=ScheduleOptions(rebuilds=150, resolution=480),

@@ -17,6 +17,7 @@ from optimization.quantities import DeviceId, Floats
 from optimization.reference.dispatch import dispatch
 from optimization.scheduling import ScheduleOptions, schedule
 from tests.optimization.lone_peer import lone_peer
+from tests.scale import seeds
 
 SUN = Curtailable(id=DeviceId("pv"), available_kw=np.array([1.0, 1.0]))
 
@@ -105,7 +106,7 @@ def test_a_limit_on_the_home_alone_holds_in_its_bound() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(range(5), campaign=range(5, 12)))
 def test_no_bound_is_above_what_a_home_costs(seed: int) -> None:
     community = sample_community(
         1 + seed % 3, seed, 24, mtu_minutes=60, links="none" if seed % 2 else "neighbours", transformer="binding"

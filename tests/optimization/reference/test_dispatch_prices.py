@@ -11,6 +11,7 @@ from optimization.clearing import Clearing, Infeasible
 from optimization.community import Community
 from optimization.reference.dispatch import dispatch
 from tests.optimization.reference.by_hand import solved
+from tests.scale import examples
 
 PRICE_TOLERANCE = 1e-7
 
@@ -63,7 +64,7 @@ def test_prices_support_the_trades_and_answers_repeat(data: Any, communities: An
 
 
 @pytest.mark.slow
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(20, full=60))
 @given(data=st.data())
 def test_prices_support_the_trades_and_answers_repeat_in_larger_communities(data: Any, communities: Any) -> None:
     community = data.draw(communities(appliances=True, max_peers=6, max_mtus=6))

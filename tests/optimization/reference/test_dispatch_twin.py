@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from optimization.clearing import Clearing, Infeasible
 from optimization.community import Battery, Community, Curtailable, FixedLoad, Interruptible
 from optimization.reference.dispatch import dispatch
+from tests.scale import examples
 
 DECLARED_GAP = 0.01
 
@@ -109,7 +110,7 @@ def test_the_objective_is_that_of_an_independent_formulation(data: Any, communit
 
 
 @pytest.mark.slow
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(20, full=60))
 @given(data=st.data())
 def test_the_objective_is_that_of_an_independent_formulation_in_larger_communities(
     data: Any, communities: Communities
@@ -124,7 +125,7 @@ def test_bound_and_objective_bracket_the_optimum_over_whole_hours(data: Any, com
 
 
 @pytest.mark.slow
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(20, full=60))
 @given(data=st.data())
 def test_bound_and_objective_bracket_the_optimum_over_whole_hours_in_larger_communities(
     data: Any, communities: Communities
