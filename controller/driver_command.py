@@ -17,6 +17,8 @@ from device_drivers.conformance.suite import run as run_suite
 from device_drivers.errors import DriverError, InvalidValueError
 
 LONGEST_WAIT_S = 600
+SETTLED_S = 30.0
+"""After which everything that stays of a driver is there."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,12 +43,21 @@ def _drive(arguments: argparse.Namespace) -> int:
     # What gRPC itself would write arrives as an error, which is said in one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from controller.logs import configure
+    from controller.pauses import ALL_S, collect_all, shorten_pauses
     from device_drivers.config import load_config
     from device_drivers.driving import Driving, read_credentials
     from device_drivers.uplink import Uplink
 
     config = load_config(arguments.config)
     configure(arguments.log_level, arguments.log_format, sys.stderr)
+
+    async def tend() -> None:
+        """Spare the collector what stays: it would look at every device's parts again and again."""
+        await asyncio.sleep(SETTLED_S)
+        shorten_pauses()
+        while True:
+            await asyncio.sleep(ALL_S)
+            await collect_all()
 
     async def drive() -> None:
         stopping = asyncio.Event()
@@ -56,7 +67,11 @@ def _drive(arguments: argparse.Namespace) -> int:
         uplink = Uplink(config.controller, config.pki, config.identity, read_credentials)
         driving = Driving(config, uplink)
         print(f"driving {len(config.devices)} devices for {config.controller}", flush=True)
-        await driving.run(stopping)
+        tending = asyncio.create_task(tend())
+        try:
+            await driving.run(stopping)
+        finally:
+            tending.cancel()
 
     asyncio.run(drive())
     return OK

@@ -216,6 +216,15 @@ class GuardMachine(RuleBasedStateMachine):
     def command_relay(self, name, closed, ttl_s, curtailed):
         self.command(name, RelayState(closed=closed), ttl_s, curtailed)
 
+    @rule(name=relays, times=st.integers(2, 7), pause_s=st.sampled_from([1, 61, 301]), forgets=st.booleans())
+    def toggle(self, name, times, pause_s, forgets):
+        for again in range(1 + forgets):
+            if again:
+                self.restart(name, False)
+            for k in range(times):
+                self.command(name, RelayState(closed=k % 2 == 0), 900, False)
+                self.pass_time(pause_s, 1)
+
     @rule(power_w=st.integers(-3000, 4000), ttl_s=st.sampled_from([2, 60, 900]))
     def command_power(self, power_w, ttl_s):
         self.command("store", Power(power_w=power_w), ttl_s, False)
@@ -280,6 +289,7 @@ def run(sequences):
     run_state_machine_as_test(GuardMachine, settings=settings(found, phases=(Phase.generate, Phase.shrink)))
 
 
+@pytest.mark.slow
 def test_no_sequence_breaks_a_rule_of_the_guard():
     run(15)
 
