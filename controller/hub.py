@@ -247,6 +247,10 @@ class DriverHub:
         """The devices with an open stream."""
         return frozenset(id_ for id_, device in self._fleet.of(microgrid).items() if device.stream is not None)
 
+    def holds(self, stream: DriverStream) -> bool:
+        """Whether a stream is still the one of its device: it is superseded by no other, and not silent."""
+        return self._fleet.device(stream.microgrid, stream.device).stream is stream
+
     def verified(self, microgrid: str, device: str) -> bool:
         """Whether the driver read back that the device does what its newest command says, and its lease runs."""
         tracked = self._fleet.device(microgrid, device).tracked

@@ -657,3 +657,14 @@ class TestDeleted:
         again = Stream(settled, "eve/battery")
         again.say(descriptor=pb.Descriptor(device=again.name))
         assert again.refused(refusal_of).code is StatusCode.NOT_FOUND
+
+
+class TestLimitedFromTheFirst:
+    def test_who_reads_at_its_own_time_and_says_no_more_is_answered_all_the_same(self, settled):
+        """Where anything is limited, nobody is told anything before it was looked at what limits leave to it."""
+        settled.dso.CreateEnvelope(settled.envelope_request(settled.envelope("limit")))
+        stream = Stream(settled, "eve/battery")
+        stream.descriptor()
+        stream.say(heartbeat=pb.Heartbeat(counter=1))
+        stream.sent.put(None)
+        assert [answer.WhichOneof("message") for answer in stream.answers] == ["command"]
