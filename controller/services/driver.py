@@ -32,9 +32,6 @@ from gridpact.v1 import driver_pb2_grpc
 GREETING_S = 10.0
 """How long a driver may take to say what its device is."""
 
-OWED_S = 3.0
-"""How long one who has said all is still answered: what limits leave to it is decided within a second."""
-
 
 class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
     """Implements gridpact.v1.DriverService.
@@ -60,11 +57,8 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
         try:
             yield self._welcome()
             passed_on: tuple[PassedOn, ...] = ()
-            patience_s: float | None = None
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(patience_s):
-                        await stream.woken()
+                await stream.woken()
                 # What the driver is still owed is said before the stream ends, but for one that is refused.
                 ending = stream.ending
                 if ending is not None and ending.error is not None and not ending.last_word:
@@ -83,9 +77,6 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                         continue  # it has said all it will, and is answered once limits were looked at
                     if ending.come_back_s is not None:
                         yield pb.ConnectResponse(come_back=pb.ComeBack(after=duration(ending.come_back_s)))
-                    elif stream.owed and patience_s is None:
-                        patience_s = OWED_S
-                        continue
                     return
         finally:
             listening.cancel()
