@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeEngine
@@ -713,7 +714,7 @@ demand_events = _table(
     _bytes("payload"),
     _bytes("signature"),
     _text("key_id"),
-    Column("planned", Plain, nullable=False, server_default=""),
+    Column("planned", Plain, nullable=False, server_default=text("''")),
     PrimaryKeyConstraint("microgrid", "id"),
     CheckConstraint('"end" > start AND offer_deadline <= start', name="interval"),
     CheckConstraint("direction IN ('REDUCE','INCREASE')", name="direction"),

@@ -14,7 +14,6 @@ from gridpact.v1 import (
     metering_pb2,
     metering_pb2_grpc,
     operator_pb2,
-    participant_pb2,
 )
 
 NAME = "microgrids/village"
@@ -142,8 +141,8 @@ def test_a_name_that_no_database_holds_keeps_nothing_from_being_entered(site):
     with pytest.raises(grpc.RpcError):
         ada.ListPrices(dispatch_pb2.ListPricesRequest(parent="microgrids/\0"))
     with pytest.raises(grpc.RpcError):
-        site.participant("ada").GetTradeProof(participant_pb2.GetTradeProofRequest(name="microgrids/\0x"))
+        ada.ListClearings(dispatch_pb2.ListClearingsRequest(parent="microgrids/\0x"))
     flush(site)
-    assert last(site)[1:3] == ("GetTradeProof", "microgrids/x")
+    assert last(site)[1:3] == ("ListClearings", "microgrids/x")
     site.live(until=site.start)
     assert site.states()[0] == "DELIVERING"

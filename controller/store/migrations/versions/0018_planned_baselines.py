@@ -8,4 +8,4 @@ down_revision = "0017"
 
 
 def upgrade() -> None:
-    op.add_column("demand_events", sa.Column("planned", sa.Text(), nullable=False, server_default=""))
+    op.add_column("demand_events", sa.Column("planned", sa.Text(), nullable=False, server_default=sa.text("''")))
