@@ -5,13 +5,17 @@ nothing is planned the device does what its failsafe says, so that a limit which
 setpoint of its own.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from controller.clamp import Ability, Cap, Level, Planned, capped
+from controller.clamp import Ability, Cap, Level, Planned, ability_of, capped
 from controller.clamp.ability import LARGEST_W
+from controller.errors import InputError
 from controller.flexibility import Flexibility, Plant
 from controller.microgrid import SetpointKind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,18 @@ class Stretch:
 _ANY = (Level(min_w=0, max_w=LARGEST_W),)
 UNKNOWN = Ability(consumption=_ANY, production=_ANY)
 """Of a device of which nothing is known: a limit on what it would do opens its relay."""
+
+
+def believed_ability(device: str, flexibility: Flexibility) -> Ability:
+    """The powers at which a registered device can run; any where its registration makes none, which the log says.
+
+    What was taken and stored once must keep neither the service from its start nor others' limits from being kept.
+    """
+    try:
+        return ability_of(flexibility)
+    except InputError as err:
+        log.warning("device %s: counted at its worst case, of any power: %s", device, err)
+        return UNKNOWN
 
 
 def unplanned(flexibility: Flexibility) -> Target | None:

@@ -1,6 +1,6 @@
 """Which powers a device can run at: what is left of it when a cap cuts into its plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import assert_never
@@ -77,7 +77,13 @@ def reach(levels: Sequence[Level], planned_w: int) -> Reach:
 
 
 def ability_of(flexibility: Flexibility) -> Ability:
-    """The powers at which a registered device can run."""
+    """The powers at which a registered device can run.
+
+    Raises
+    ------
+    InputError
+        If these are none: powers out of range or order.
+    """
     consumption: tuple[tuple[int, int], ...] = ()
     production: tuple[tuple[int, int], ...] = ()
     match flexibility:
@@ -91,7 +97,8 @@ def ability_of(flexibility: Flexibility) -> Ability:
         case Storage(max_charge_w=charge_w, max_discharge_w=discharge_w):
             consumption, production = ((0, charge_w),), ((0, discharge_w),)
         case Vehicle(levels=levels, max_discharge_w=discharge_w):
-            consumption, production = tuple((level.lower_w, level.upper_w) for level in levels), ((0, discharge_w),)
+            consumption = _joined((level.lower_w, level.upper_w) for level in levels)
+            production = ((0, discharge_w),)
         case Plant(rated_w=rated_w):
             production = ((0, rated_w),)
         case Generator(min_w=min_w, max_w=max_w):
@@ -102,3 +109,14 @@ def ability_of(flexibility: Flexibility) -> Ability:
         consumption=tuple(Level(min_w=least, max_w=most) for least, most in consumption),
         production=tuple(Level(min_w=least, max_w=most) for least, most in production),
     )
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> Reach:
+    """The same powers without a power at which one span ends and the next begins; ascending as they are."""
+    joined: list[tuple[int, int]] = []
+    for least, most in spans:
+        if joined and least == joined[-1][1]:
+            joined[-1] = joined[-1][0], most
+        else:
+            joined.append((least, most))
+    return tuple(joined)

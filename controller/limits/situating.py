@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from controller.clamp import Ability, Device, Planned, Scope, Situation, Span, ability_of
+from controller.clamp import Ability, Device, Planned, Scope, Situation, Span
 from controller.clock import Clock, Monotonic
-from controller.composing import unplanned
+from controller.composing import believed_ability, unplanned
 from controller.flexibility import Flexibility, Generator, Programme, Relay, Thermostat
 from controller.limits.directory import Registered
 from controller.limits.drivers import Declared, Drivers, Seen, Target
@@ -36,7 +36,10 @@ class _Memory:
         """The powers at which a device can run."""
         known = self.abilities.get(device.id)
         if known is None or known[0] is not device.flexibility:
-            known = self.abilities[device.id] = device.flexibility, ability_of(device.flexibility)
+            known = self.abilities[device.id] = (
+                device.flexibility,
+                believed_ability(device.id, device.flexibility),
+            )
         return known[1]
 
 
@@ -116,7 +119,7 @@ class Surveyor:
                 Device(
                     id=device.id,
                     scope=home if home in members else grid.name,
-                    ability=ability_of(device.flexibility),
+                    ability=memory.ability(device),
                     measured_w=seen.state.power_w if seen is not None and self._fresh(seen) else None,
                     controllable=False,
                 )
@@ -135,13 +138,17 @@ class Surveyor:
             if id_ not in own:
                 memory.gone[id_] = device, now + self._drivers.lease_s
                 memory.switched.pop(id_, None)
-                memory.abilities.pop(id_, None)
         memory.devices = own
-        memory.gone = {
-            id_: (device, until)
-            for id_, (device, until) in memory.gone.items()
-            if id_ not in own and (now < until or id_ in connected)
-        }
+        before, memory.gone = (
+            memory.gone,
+            {
+                id_: (device, until)
+                for id_, (device, until) in memory.gone.items()
+                if id_ not in own and (now < until or id_ in connected)
+            },
+        )
+        for id_ in before.keys() - memory.gone.keys() - own.keys():
+            memory.abilities.pop(id_, None)
 
     def _assumed(self, microgrid: str, member: Member, now: float) -> Span:
         """What a member may draw and feed in beside its devices where its meter does not say.

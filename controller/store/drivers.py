@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from controller.clamp import ability_of
-from controller.composing import Target, unplanned
+from controller.composing import Target, believed_ability, unplanned
 from controller.fleet import Declared, Registered
 from controller.flexibility import from_plain
 from controller.microgrid import SetpointKind
@@ -84,7 +83,7 @@ def _to_registered(row: Row[Any]) -> Registered:
     flexibility = from_plain(json.loads(row.flexibility))
     return Registered(
         mtu_seconds=row.mtu_minutes * 60,
-        ability=ability_of(flexibility),
+        ability=believed_ability(row.id, flexibility),
         unplanned=unplanned(flexibility),
         gateway=row.gateway,
     )

@@ -5,14 +5,16 @@ import pytest
 
 from controller.clamp import Ability, Level
 from controller.commands import CommandState, Response
-from controller.composing import SignedLimit, Target
+from controller.composing import UNKNOWN, SignedLimit, Target
 from controller.driver_stream import Ending
 from controller.errors import StoreError
 from controller.fleet import Declared, Registered
+from controller.flexibility import ChargingLevel
 from controller.hub import AHEAD_S, DriverHub, LeasedCommand, Standing
-from controller.microgrid import DeviceSetpoint, DeviceState, SetpointKind, Window
-from controller.store import drivers
+from controller.microgrid import Device, DeviceSetpoint, DeviceState, SetpointKind, Window
+from controller.store import drivers, registry
 from optimization.errors import SolverError
+from tests.controller.flexibility_cases import vehicle
 
 MTU_S = 900
 LEASE_S = 90
@@ -717,4 +719,12 @@ class TestRestore:
         again = make(site, times)
         again.restore()
         assert again.failsafes("village") == {BATTERY: declared}
+        assert again.registered("village", "bob/boiler").ability.max_consumption_w == 1501
+
+    def test_a_device_whose_powers_are_none_keeps_nobody_from_being_known(self, site, times):
+        backwards = vehicle(0, 3600, levels=(ChargingLevel(lower_w=4000, upper_w=3000),))
+        site.database.run(registry.put_device, "village", Device(id="bob/car", member="bob", flexibility=backwards))
+        again = make(site, times)
+        again.restore()
+        assert again.registered("village", "bob/car").ability == UNKNOWN
         assert again.registered("village", "bob/boiler").ability.max_consumption_w == 1501

@@ -17,6 +17,7 @@ from controller.flexibility import (
     Vehicle,
 )
 from controller.microgrid import SetpointKind
+from tests.controller.flexibility_cases import vehicle
 
 RELAY = Ability(consumption=(Level(min_w=3_000, max_w=3_000),))
 CHARGER = Ability(
@@ -98,6 +99,20 @@ def test_every_kind_has_its_powers(
     assert tuple((level.min_w, level.max_w) for level in found.production) == production
     assert found.max_consumption_w == max((most for _, most in consumption), default=0)
     assert found.max_production_w == max((most for _, most in production), default=0)
+
+
+@pytest.mark.parametrize(
+    ("levels", "powers"),
+    [
+        (((0, 1_380), (1_380, 3_680)), ((0, 3_680),)),
+        (((1_380, 1_380), (1_380, 3_680), (3_680, 3_680), (4_140, 11_000)), ((1_380, 3_680), (4_140, 11_000))),
+    ],
+)
+def test_charging_levels_that_touch_are_one(
+    levels: tuple[tuple[int, int], ...], powers: tuple[tuple[int, int], ...]
+) -> None:
+    car = vehicle(0, 1, levels=tuple(ChargingLevel(lower_w=lower, upper_w=upper) for lower, upper in levels))
+    assert tuple((level.min_w, level.max_w) for level in ability_of(car).consumption) == powers
 
 
 @pytest.mark.parametrize(("modulating", "least"), [(False, 1_500), (True, 300)])

@@ -7,10 +7,11 @@ import pytest
 
 from controller.clamp import Cap
 from controller.composing import Target
-from controller.flexibility import Plant, Relay, Thermostat
+from controller.flexibility import ChargingLevel, Plant, Relay, Thermostat
 from controller.limits.enforcer import RETURN_S
 from controller.limits.values import Default, Source
 from controller.microgrid import SetpointKind
+from tests.controller.flexibility_cases import vehicle
 from tests.controller.limits.scenes import ADA, GRID, START, STORAGE, WASHER, Scene, two_batteries
 
 
@@ -51,6 +52,24 @@ def test_who_is_away_counts_at_its_worst_case(two):
     del two.drivers.seen["bob/battery"]
     two.limit(6000)
     assert two.drawn() == {"ada/battery": 1000, "bob/battery": None}
+
+
+def test_a_device_whose_powers_are_none_keeps_no_limit_from_being_kept(caplog):
+    backwards = vehicle(START, START + 7200, levels=(ChargingLevel(lower_w=4000, upper_w=3000),))
+    scene = Scene({"ada/car": backwards, "bob/battery": STORAGE})
+    scene.plan("bob/battery", SetpointKind.POWER, 2000, measured=2000)
+    scene.limit(6000)
+    assert scene.drawn() == {"bob/battery": 0}
+    scene.see("ada/car", 5000)
+    scene.wait(1)
+    assert scene.drawn() == {"bob/battery": 1000}
+    scene.remove("ada/car")
+    scene.wait(1)
+    assert scene.drawn() == {"bob/battery": 1000}
+    assert [record.getMessage() for record in caplog.records] == [
+        "device ada/car: counted at its worst case, of any power: "
+        "level: got [4000, 3000] W, wanted 0 <= min <= max <= 1000000000"
+    ]
 
 
 def test_telemetry_that_got_old_counts_no_more(two):

@@ -4,9 +4,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 
+from controller.wire import fields
 from gridpact.v1 import participant_pb2
 
 NAME = "microgrids/village"
+LEVELS_THAT_TOUCH = ((0, 1380), (1380, 3680))
 
 
 class TestUpdateFlexibility:
@@ -150,6 +152,20 @@ class TestUpdateFlexibility:
         bob = site.participant("bob")
         for flexibility in (self.programme(site, "washer"), self.programme(site, "dryer", "washer")):
             assert bob.UpdateFlexibility(self.request(site, flexibility)).flexibility == flexibility
+
+    def test_charging_levels_may_touch(self, site):
+        stay = fields.interval_message(site.start, site.start + 3600)
+        levels = [participant_pb2.ChargingLevel(lower_w=lower, upper_w=upper) for lower, upper in LEVELS_THAT_TOUCH]
+        control = participant_pb2.ElectricVehicle(
+            stay=stay,
+            capacity_wh=40_000,
+            levels=levels,
+            charge_efficiency_ppm=1_000_000,
+            discharge_efficiency_ppm=1_000_000,
+        )
+        flexibility = participant_pb2.Flexibility(device=f"{NAME}/members/bob/devices/car", electric_vehicle=control)
+        bob = site.participant("bob")
+        assert bob.UpdateFlexibility(self.request(site, flexibility)).flexibility == flexibility
 
     def test_what_follows_no_programme_is_refused(self, site):
         for before in ("washer", "boiler"):
