@@ -1,5 +1,6 @@
 """Calls that change limits: they go to the limits' journal, and work while the database is stopped."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
@@ -42,7 +43,8 @@ async def once_in_book(
     """
     fields.request_id(request.request_id)
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    async with core.limits.calls:
+
+    async def act() -> R:
         known = core.limits.book.recall(str(caller), request.request_id)
         if known is not None:
             if (known.method, known.digest) != (method, digest):
@@ -62,8 +64,20 @@ async def once_in_book(
             response = await effect(answered)
         except StoreError as err:
             raise unavailable("LIMITS_JOURNAL", str(err), retry_s=RETRY_S) from err
-    # The database may be stopped: the limits' own journal has the change, this one gets it with the next flush.
-    core.journal.note(access_to(caller, method, cast("Message", request), code="OK", now=core.clock.now()))
+        # The database may be stopped: the limits' own journal has the change, this one gets it with the next flush.
+        core.journal.note(access_to(caller, method, cast("Message", request), code="OK", now=core.clock.now()))
+        return response
+
+    async def act_alone() -> R:
+        try:
+            return await act()
+        finally:
+            core.limits.calls.release()
+
+    # Who goes away while others have their turn has changed nothing. What was begun is ended before anybody else's
+    # turn, also where the caller no longer waits: else a repeated call would find neither its answer nor its limit.
+    await core.limits.calls.acquire()
+    response = await asyncio.shield(asyncio.ensure_future(act_alone()))
     await core.limits.caught_up()
     return response
 
