@@ -24,7 +24,7 @@ class SignedLimit:
 
     Attributes
     ----------
-    name : of the envelope
+    name : of the envelope or default, as in a `Band`
     payload, signature, key_id : as the DSO signed it; empty where nobody did
     """
 

@@ -28,7 +28,7 @@ from device_drivers.refusal import Refused
 from device_drivers.report import Report
 from device_drivers.schemes import driver_for
 from device_drivers.served import ServedDevice
-from device_drivers.signed_limits import ENVELOPE, GroupLimit, LimitBook, read_key
+from device_drivers.signed_limits import DEFAULT_ENVELOPE, ENVELOPE, GroupLimit, LimitBook, read_key
 from device_drivers.station import Station, check_ramp
 from device_drivers.switching import Switching
 from device_drivers.uplink import Uplink
@@ -175,8 +175,9 @@ class Driving:
         Otherwise whoever has the controller could switch devices off within their minimum times.
         """
         return not self._limits.knows_operator or any(
-            self._limits.verifies(signed.payload, signed.signature, signed.key_id, ENVELOPE)
+            self._limits.verifies(signed.payload, signed.signature, signed.key_id, kind)
             for signed in command.limits
+            for kind in (ENVELOPE, DEFAULT_ENVELOPE)
         )
 
     def _apply_limits(self) -> None:

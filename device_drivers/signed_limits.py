@@ -24,6 +24,7 @@ from device_drivers.setpoint import Bounds
 log = logging.getLogger(__name__)
 
 GROUP_LIMIT, ENVELOPE = b"gridpact.v1.GroupLimit", b"gridpact.v1.Envelope"
+DEFAULT_ENVELOPE = b"gridpact.v1.DefaultEnvelope"
 """Types of payloads that the operator signs."""
 LONGEST_S = 86_400.0
 """s for which no limit is fresh any longer, whatever it says."""

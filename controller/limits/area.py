@@ -184,12 +184,16 @@ class Area:
         """The highest counter that a key has signed, of what was replaced since, too."""
         return self._counters.get(key_id, 0)
 
-    def signed(self, name: str) -> Signature | None:
-        """What was signed of a limit that binds, by its name in a `Band`."""
+    def signed(self, name: str, target: str) -> Signature | None:
+        """What was signed of a limit that binds a target, by its name in a `Band`; defaults of a source share one."""
         envelope = self.envelopes.get(name.rpartition("/envelopes/")[2])
         if envelope is not None and envelope.name == name:
             return envelope.signed
-        stated = (default for default in self.defaults.values() if f"default:{default.source}" == name)
+        stated = (
+            default
+            for place in self._places.get(target, ())
+            if (default := self.defaults.get(place)) is not None and f"default:{default.source}" == name
+        )
         return next((default.signed for default in stated), None)
 
     def _count(self, item: Envelope | Default) -> None:

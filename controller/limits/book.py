@@ -104,7 +104,9 @@ class LimitsBook:
                     if lower is not None or upper is not None:
                         _extend(pieces[name, target], Bounds(start=first, end=last, lower_w=lower, upper_w=upper))
         limits = [
-            Limit(id=_id_of(name), target=target, periods=tuple(periods), digest=self._digest_of(microgrid, name))
+            Limit(
+                id=_id_of(name), target=target, periods=tuple(periods), digest=self._digest_of(microgrid, name, target)
+            )
             for (name, target), periods in pieces.items()
         ]
         return tuple(sorted(limits, key=lambda limit: (limit.id, limit.target)))
@@ -140,10 +142,9 @@ class LimitsBook:
         """The highest counter that a key has signed."""
         return self._area(microgrid).counter(key_id)
 
-    def signed(self, microgrid: str, names: Sequence[str]) -> list[Signature]:
-        """What DSOs signed of limits that bind, by the names in a `Band`."""
-        area = self._area(microgrid)
-        return [signed for name in dict.fromkeys(names) if (signed := area.signed(name)) and signed.payload]
+    def signed(self, microgrid: str, name: str, target: str) -> Signature:
+        """What a DSO signed of a limit that binds a target, by its name in a `Band`; empty where nobody signed it."""
+        return self._area(microgrid).signed(name, target) or Signature()
 
     # Who has control.
 
@@ -357,9 +358,9 @@ class LimitsBook:
         for listener in tuple(self._listeners):
             listener(microgrid)
 
-    def _digest_of(self, microgrid: str, name: str) -> str:
-        signed = self.signed(microgrid, [name])
-        return hashlib.sha256(signed[0].payload).hexdigest() if signed else ""
+    def _digest_of(self, microgrid: str, name: str, target: str) -> str:
+        payload = self.signed(microgrid, name, target).payload
+        return hashlib.sha256(payload).hexdigest() if payload else ""
 
 
 def _extend(periods: list[Bounds], period: Bounds) -> None:

@@ -19,7 +19,6 @@ from controller.limits.forecasts import Forecasts
 from controller.limits.limits import Limits
 from controller.limits.situating import Surveyor, span_of
 from controller.limits.status import Kept, members_under
-from controller.limits.values import Signature
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +91,11 @@ class Enforcer:
         cap = None if area is None else area.caps.get(device)
         if area is None or cap is None:
             return []
-        names = [name for target in cap.binding for name in area.names.get(target, ())]
-        return [self._signed(microgrid, name) for name in dict.fromkeys(names)]
+        bound = ((name, target) for target in cap.binding for name in area.names.get(target, ()))
+        return list(dict.fromkeys(self._signed(microgrid, name, target) for name, target in bound))
 
-    def _signed(self, microgrid: str, name: str) -> SignedLimit:
-        found = self._book.signed(microgrid, [name])
-        signed = found[0] if found else Signature()
+    def _signed(self, microgrid: str, name: str, target: str) -> SignedLimit:
+        signed = self._book.signed(microgrid, name, target)
         return SignedLimit(name=name, payload=signed.payload, signature=signed.signature, key_id=signed.key_id)
 
     def kept(self, microgrid: str) -> Mapping[str, Kept]:

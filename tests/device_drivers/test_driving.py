@@ -235,10 +235,12 @@ def test_a_controller_can_neither_lift_nor_withhold_a_limit(tmp_path, limits, de
     asyncio.run(scenario())
 
 
-def test_only_a_signed_envelope_makes_a_setpoint_a_limit(tmp_path):
+def test_only_a_signed_envelope_or_default_makes_a_setpoint_a_limit(tmp_path):
     one = Driving(limited(tmp_path, default_w=0), PlainUplink(None))
     envelope = dso_pb2.Envelope(name="microgrids/village/envelopes/e")
     assert one.believes(pb.Command(curtailed_by="e", limits=[signed(envelope, "Envelope")]))
+    default = dso_pb2.DefaultEnvelope(target="microgrids/village")
+    assert one.believes(pb.Command(curtailed_by="default:wires", limits=[signed(default, "DefaultEnvelope")]))
     assert not one.believes(pb.Command(curtailed_by="e", limits=[signed(envelope, "GroupLimit")]))
     assert not one.believes(pb.Command(curtailed_by="e"))
 

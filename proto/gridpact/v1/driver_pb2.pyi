@@ -364,8 +364,9 @@ class Command(message.Message):
 
     @builtins.property
     def limits(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
-        """The limits that bind the device now, as the DSO signed them (each payload a gridpact.v1.Envelope); only where
-        curtailed_by is set. Empty also where what binds is nothing that was signed, as a failsafe limit of the service.
+        """The limits that bind the device now, as the DSO signed them (each payload a gridpact.v1.Envelope or a
+        gridpact.v1.DefaultEnvelope: the signature verifies as one of them alone); only where curtailed_by is set. Empty also
+        where what binds is nothing that was signed, as a failsafe limit of the service.
         """
 
     def __init__(

@@ -1,6 +1,7 @@
 """What devices may do, from what is measured, planned and limited."""
 
 import asyncio
+from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from controller.clamp import Cap
 from controller.composing import Target
 from controller.flexibility import ChargingLevel, Plant, Relay, Thermostat
 from controller.limits.enforcer import RETURN_S
-from controller.limits.values import Default, Source
+from controller.limits.values import Default, Signature, Source
 from controller.microgrid import SetpointKind
 from tests.controller.flexibility_cases import vehicle
 from tests.controller.limits.scenes import ADA, GRID, START, STORAGE, WASHER, Scene, two_batteries
@@ -45,6 +46,26 @@ def test_a_member_s_limit_leaves_others_alone(two):
     assert two.drawn() == {"ada/battery": 1000, "bob/battery": None}
     assert two.drivers.told == [{"ada/battery"}]
     assert two.enforcer.kept("village")[ADA].curtailed_w == 3000
+
+
+def test_of_a_source_s_defaults_the_one_of_the_target_is_handed_out_and_hashed(two):
+    payloads = {GRID: b"grid", ADA: b"ada"}
+    for target, upper_w in ((GRID, 50_000), (ADA, 1000)):
+        signed = Signature(payload=payloads[target], signature=b"s", key_id="k")
+        default = Default(
+            microgrid="village",
+            source=Source(holder="wires"),
+            target=target,
+            lower_w=None,
+            upper_w=upper_w,
+            signed=signed,
+        )
+        asyncio.run(two.book.set_default(default))
+    assert two.drawn() == {"ada/battery": 1000, "bob/battery": None}
+    assert [limit.payload for limit in two.enforcer.limits_of("village", "ada/battery")] == [b"ada"]
+    held = two.book.limits_for_window("village", START, START + 900)
+    wanted = {target: sha256(payload).hexdigest() for target, payload in payloads.items()}
+    assert {limit.target: limit.digest for limit in held} == wanted
 
 
 def test_who_is_away_counts_at_its_worst_case(two):
