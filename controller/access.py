@@ -157,6 +157,7 @@ class Own(Enum):
 OWN: dict[str, Own] = {
     "/gridpact.v1.DsoService/CreateEnvelope": Own.SIGNER,
     "/gridpact.v1.DsoService/SetDefaultEnvelope": Own.SIGNER,
+    "/gridpact.v1.DsoService/SetGroupLimits": Own.SIGNER,
     "/gridpact.v1.DriverService/Connect": Own.DEVICE,
     "/gridpact.v1.ParticipantService/UpdateFlexibility": Own.MEMBER,
     "/gridpact.v1.ParticipantService/GetDevice": Own.MEMBER,
