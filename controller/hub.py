@@ -20,7 +20,7 @@ from controller.commands import BY_CONTROLLER, CommandState, Response, TrackedCo
 from controller.composing import Override, SignedLimit, Stretch, Target, compose, seen
 from controller.driver_stream import DriverStream, Ending, Told
 from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
-from controller.group_limits import PassedOn
+from controller.group_limits import PassedOn, newest
 from controller.herd import Herd
 from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
 from controller.refusals import Code, Refusal, not_found
@@ -203,7 +203,7 @@ class DriverHub:
                 device.stream.wake()
 
     def pass_on(self, microgrid: str, limits: Iterable[PassedOn]) -> None:
-        """Have drivers told the limits of their groups, all of the microgrid's; they check them."""
+        """Have drivers told the newest limits of their groups, all of the microgrid's; they check them."""
         told = self._pass_on(microgrid, limits)
         fleet = self._fleet.of(microgrid)
         self.push(microgrid, [id_ for id_, device in fleet.items() if device.stream and device.stream.driver in told])
@@ -217,7 +217,7 @@ class DriverHub:
         for grid, driver in self._group_limits:
             if grid == microgrid:
                 by_driver[driver] = []  # a group may have gone to another driver
-        for limit in limits:
+        for limit in newest(limits):
             by_driver[limit.driver].append(limit)
         changed = {driver for driver, own in by_driver.items() if tuple(own) != self.group_limits(microgrid, driver)}
         for driver in changed:

@@ -2,9 +2,10 @@
 
 from sqlalchemy import Connection
 
-from controller.group_limits import PassedOn, together
+from controller.following import Apply
+from controller.group_limits import PassedOn, newest, raised
 from controller.limits.values import Band
-from controller.refusals import Refusal, conflict, invalid, not_now
+from controller.refusals import conflict, invalid, not_now
 from controller.services.core import Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.store import group_limits
@@ -31,7 +32,8 @@ class GroupMethods:
             if not 1 <= len(request.limits) <= MOST:
                 raise invalid("limits", got=str(len(request.limits)), wanted=f"1 to {MOST}")
             now = self._core.clock.now()
-            known = {limit.group: limit for limit in group_limits.all_of(connection, id_)}
+            before = group_limits.all_of(connection, id_)
+            known = {limit.group: limit for limit in newest(before) if limit.holder == caller.id}
             named: set[str] = set()
             for k, signed in enumerate(request.limits):
                 field = f"limits[{k}]"
@@ -52,28 +54,27 @@ class GroupMethods:
                     wanted = f"more than {last.counter}, that of the group's last limit"
                     raise conflict("OLD_COUNTER", f"{field}.counter: got {limit.counter}, wanted {wanted}")
                 named.add(limit.group)
-                known[limit.group] = limit
-                group_limits.put(connection, id_, limit)
-            _require_within(list(known.values()), band, now)
+                group_limits.put(connection, id_, limit, now)
+            _require_within(before, group_limits.all_of(connection, id_), band, now)
             return pb.SetGroupLimitsResponse(limits=[pb.GroupLimit.FromString(one.payload) for one in request.limits])
 
-        answer = await once(self._core, caller, "SetGroupLimits", request, pb.SetGroupLimitsResponse, effect)
-        kept = await self._core.database.read_async(lambda connection: group_limits.all_of(connection, id_))
-        self._core.hub.pass_on(id_, kept)
-        return answer
+        def follow(connection: Connection) -> Apply:
+            kept = group_limits.all_of(connection, id_)
+            return lambda: self._core.hub.pass_on(id_, kept)
+
+        return await once(
+            self._core, caller, "SetGroupLimits", request, pb.SetGroupLimitsResponse, effect, follow=follow
+        )
 
 
-def _require_within(limits: list[PassedOn], band: Band, now: float) -> None:
-    """Refuse limits that together allow more than the connection point has."""
-    lower, upper = together(limits, now)
-    if band.upper_w is not None and (upper is None or upper > band.upper_w):
-        raise _too_much("upper", upper, band.upper_w)
-    if band.lower_w is not None and (lower is None or lower < band.lower_w):
-        raise _too_much("lower", lower, band.lower_w)
-
-
-def _too_much(side: str, got: int | None, wanted: int) -> Refusal:
-    shown = "none for a group" if got is None else f"{got} W over all groups"
-    return not_now(
-        "GROUPS_EXCEED_CONNECTION", f"limits: got {shown} as {side} bound, wanted within the connection's {wanted} W"
+def _require_within(before: list[PassedOn], after: list[PassedOn], band: Band, now: float) -> None:
+    """Refuse limits by which groups may go further beyond the connection's bounds than they might anyway."""
+    found = raised(before, after, band, now)
+    if found is None:
+        return
+    side, (unbounded, reach_w) = found
+    bound_w, sign = (band.lower_w, -1) if side == "lower" else (band.upper_w, 1)
+    got = "none for a group" if unbounded else f"{sign * reach_w} W over all groups (fresh replaced limits count)"
+    raise not_now(
+        "GROUPS_EXCEED_CONNECTION", f"limits: got {got} as {side} bound, wanted within the connection's {bound_w} W"
     )

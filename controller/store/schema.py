@@ -326,10 +326,10 @@ group_limits = _table(
     _bytes("payload"),
     _bytes("signature"),
     _text("key_id"),
-    PrimaryKeyConstraint("microgrid", "group"),
+    PrimaryKeyConstraint("microgrid", "group", "holder", "counter"),
     CheckConstraint("(lower_w IS NULL OR lower_w <= 0) AND (upper_w IS NULL OR upper_w >= 0)", name="zero"),
 )
-"""The newest limit of each group of a driver's devices, passed on as the DSO signed it."""
+"""Limits of groups of drivers' devices, as DSOs signed them: of each group and DSO the newest, and fresh older ones."""
 
 orders = _table(
     "orders",

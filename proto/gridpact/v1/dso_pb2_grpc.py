@@ -195,9 +195,10 @@ class DsoServiceServicer:
 
     def SetGroupLimits(self, request, context):
         """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
-        fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
-        groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
-        refused with FAILED_PRECONDITION.
+        fresh. A driver's are passed on with its next message; what is not named here stays as it was, another DSO's too. The
+        upper bounds of all groups that are fresh together keep within those of the connection point, and so do the lower ones,
+        or a call that raises them is refused with FAILED_PRECONDITION. A replaced limit counts until it expires, since its
+        driver may not hear of the new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,9 +73,10 @@ class DsoServiceStub:
     """Ends a veto for windows whose gate has not closed; one's own alone."""
     SetGroupLimits: grpc.UnaryUnaryMultiCallable[dso_pb2.SetGroupLimitsRequest, dso_pb2.SetGroupLimitsResponse]
     """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
-    fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
-    groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
-    refused with FAILED_PRECONDITION.
+    fresh. A driver's are passed on with its next message; what is not named here stays as it was, another DSO's too. The
+    upper bounds of all groups that are fresh together keep within those of the connection point, and so do the lower ones,
+    or a call that raises them is refused with FAILED_PRECONDITION. A replaced limit counts until it expires, since its
+    driver may not hear of the new one.
     """
     ListVetoes: grpc.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]
     """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
@@ -127,9 +128,10 @@ class DsoServiceAsyncStub(DsoServiceStub):
     """Ends a veto for windows whose gate has not closed; one's own alone."""
     SetGroupLimits: aio.UnaryUnaryMultiCallable[dso_pb2.SetGroupLimitsRequest, dso_pb2.SetGroupLimitsResponse]  # type: ignore[assignment]
     """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
-    fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
-    groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
-    refused with FAILED_PRECONDITION.
+    fresh. A driver's are passed on with its next message; what is not named here stays as it was, another DSO's too. The
+    upper bounds of all groups that are fresh together keep within those of the connection point, and so do the lower ones,
+    or a call that raises them is refused with FAILED_PRECONDITION. A replaced limit counts until it expires, since its
+    driver may not hear of the new one.
     """
     ListVetoes: aio.UnaryUnaryMultiCallable[dso_pb2.ListVetoesRequest, dso_pb2.ListVetoesResponse]  # type: ignore[assignment]
     """In order of their ids. A participant sees those that concern it, an aggregator those that concern members who let it see
@@ -250,9 +252,10 @@ class DsoServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[dso_pb2.SetGroupLimitsResponse, abc.Awaitable[dso_pb2.SetGroupLimitsResponse]]:
         """Passes limits on to drivers, which check the DSO's signature themselves and fall back to their default where none is
-        fresh. A driver's are passed on with its next message; what is not named here stays as it was. The upper bounds of all
-        groups that are fresh together keep within those of the connection point, and so do the lower ones, or the call is
-        refused with FAILED_PRECONDITION.
+        fresh. A driver's are passed on with its next message; what is not named here stays as it was, another DSO's too. The
+        upper bounds of all groups that are fresh together keep within those of the connection point, and so do the lower ones,
+        or a call that raises them is refused with FAILED_PRECONDITION. A replaced limit counts until it expires, since its
+        driver may not hear of the new one.
         """
 
     @abc_1.abstractmethod
