@@ -37,11 +37,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> object:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Who gives files to processes."""
     from tests.spread import make_scheduler
 
-    return make_scheduler(config)
+    return make_scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

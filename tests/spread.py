@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
@@ -83,9 +84,9 @@ def choose(counts: dict[str, int], *, compiles: bool) -> str:
     return min(counts, key=rank)
 
 
-def make_scheduler(config: pytest.Config) -> Spread | None:
+def make_scheduler(config: pytest.Config, log: Producer) -> Spread | None:
     """What spreads files where ``--dist loadfile`` is asked for; None leaves it to pytest-xdist."""
-    return Spread(config) if config.getoption("dist") == "loadfile" else None
+    return Spread(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def missing(files: Sequence[str] = tuple(LONG_S)) -> list[str]:
