@@ -1,7 +1,7 @@
 """What the hub knows of each device: how it was registered, what is planned, wanted and told, who serves it."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
@@ -118,9 +118,14 @@ class FleetDevice:
         """Whether a lease may act at a time of the wall clock and an instant of the monotonic one."""
         return instant < self.acts_until and now < self.acts_through
 
-    def plan(self, window: Window, setpoint: DeviceSetpoint) -> None:
-        """Keep what a window decided for an MTU; a later decision takes the place of an earlier one."""
-        self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
+    def plan(self, window: Window, setpoints: Iterable[DeviceSetpoint], now: float) -> None:
+        """Keep what a window decided for MTUs; a later decision takes the place of an earlier one.
+
+        What is over is forgotten: of a device whose driver never comes nobody asks what comes.
+        """
+        self._forget_past(now)
+        for setpoint in setpoints:
+            self.planned[setpoint.mtu_start] = window.name, Target(setpoint.kind, setpoint.value)
         self._coming = None
 
     def withdraw(self, start: int, end: int) -> None:
@@ -149,8 +154,7 @@ class FleetDevice:
         mtu_s = self.registered.mtu_seconds
         known = self._coming
         if known is None or (known and known[0].end <= now):
-            for past in [start for start in self.planned if start + mtu_s <= now]:
-                del self.planned[past]
+            self._forget_past(now)
             known = self._coming = tuple(
                 Stretch(start=start, end=start + mtu_s, target=target, window=window)
                 for start, (window, target) in sorted(self.planned.items())
@@ -159,10 +163,14 @@ class FleetDevice:
 
     def planned_at(self, now: int) -> Target | None:
         """What is planned at an instant; None where nothing is."""
+        return next((stretch.target for stretch in self.coming(now)[:1] if stretch.start <= now), None)
+
+    def _forget_past(self, now: float) -> None:
         if self.registered is None:
-            return None
+            return
         mtu_s = self.registered.mtu_seconds
-        return next((target for start, (_, target) in self.planned.items() if start <= now < start + mtu_s), None)
+        for past in [start for start in self.planned if start + mtu_s <= now]:
+            del self.planned[past]
 
 
 class Fleet:

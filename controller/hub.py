@@ -171,12 +171,16 @@ class DriverHub:
 
     def offer(self, microgrid: str, window: Window, setpoints: tuple[DeviceSetpoint, ...]) -> None:
         """Let drivers have these at once."""
+        now = self._clock.now()
+        by_device: defaultdict[str, list[DeviceSetpoint]] = defaultdict(list)
         for setpoint in setpoints:
-            device = self._fleet.device(microgrid, setpoint.device)
+            by_device[setpoint.device].append(setpoint)
+        for id_, own in by_device.items():
+            device = self._fleet.device(microgrid, id_)
             if not device.forgotten:  # else a window that was frozen before the device was forgotten
-                device.plan(window, setpoint)
-                self._unseen[microgrid].add(setpoint.device)
-        self.push(microgrid, {setpoint.device for setpoint in setpoints})
+                device.plan(window, own, now)
+                self._unseen[microgrid].add(id_)
+        self.push(microgrid, by_device)
 
     def withdraw(self, microgrid: str, start: int, end: int) -> None:
         """Forget what is planned for ``[start, end)``: without anything else devices are left to their failsafes."""

@@ -17,10 +17,10 @@ def device():
     return device
 
 
-def plan(device, mtu, value):
+def plan(device, mtu, value, *, now=0):
     window = Window(name="w", start=0, end=3600)
     setpoint = DeviceSetpoint(device="eve/battery", mtu_start=mtu * MTU_S, kind=SetpointKind.POWER, value=value)
-    device.plan(window, setpoint)
+    device.plan(window, (setpoint,), now)
 
 
 def coming(device, now):
@@ -54,3 +54,22 @@ class TestWhatComes:
         unknown = FleetDevice()
         plan(unknown, 0, 1)
         assert coming(unknown, 0) == []
+
+    def test_nothing_that_is_over_is_kept_of_a_device_that_nobody_asks_for(self):
+        away = FleetDevice()
+        away.registered = Registered(mtu_seconds=MTU_S)
+        for mtu in range(96):
+            plan(away, mtu, mtu, now=mtu * MTU_S)
+        assert list(away.planned) == [95 * MTU_S]
+
+    @pytest.mark.parametrize(("now", "value"), [(0, 1), (899, 1), (900, 2), (2699, 3), (2700, None)])
+    def test_what_is_planned_now_is_found_and_what_is_over_forgotten(self, device, now, value):
+        found = device.planned_at(now)
+        assert (None if found is None else found.value) == value
+        assert all(start + MTU_S > now for start in device.planned)
+
+    def test_before_a_plan_begins_nothing_is_planned(self):
+        device = FleetDevice()
+        device.registered = Registered(mtu_seconds=MTU_S)
+        plan(device, 1, 5)
+        assert device.planned_at(899) is None
