@@ -67,8 +67,9 @@ class Said:
             )
 
     def forget(self, microgrid: str, device: str) -> None:
-        """Drop a device's telemetry."""
+        """Drop a device's telemetry, and what its driver declared."""
         self._states[microgrid].pop(device, None)
+        self._declared[microgrid].pop(device, None)
 
     def lose(self) -> None:
         """Drop telemetry and reports, as the end of the process does."""
@@ -101,7 +102,7 @@ class Said:
         except StoreError:
             for microgrid, by_device in states.items():
                 self._states[microgrid] = {**by_device, **self._states[microgrid]}
-            self._reports.extendleft(reversed(reports))
+            self._reports = deque([*reports, *self._reports], maxlen=MOST_REPORTS)
             for microgrid, of_microgrid in declared.items():
                 self._declared[microgrid] = {**of_microgrid, **self._declared[microgrid]}
             raise

@@ -37,7 +37,9 @@ def set_gateway(connection: Connection, microgrid_id: str, device: str, gateway:
 
 
 def put_declarations(connection: Connection, microgrid_id: str, declared: Mapping[str, Declared]) -> None:
-    """Keep what drivers said of their devices when they connected, by device."""
+    """Keep what drivers said of their devices when they connected, by device; of those that are registered still."""
+    table = schema.devices
+    kept = set(connection.execute(select(table.c.id).where(table.c.microgrid == microgrid_id)).scalars())
     upsert_all(
         connection,
         schema.declarations,
@@ -51,6 +53,7 @@ def put_declarations(connection: Connection, microgrid_id: str, declared: Mappin
                 "upper_w": one.upper_w,
             }
             for device, one in declared.items()
+            if device in kept
         ],
     )
 

@@ -272,9 +272,10 @@ def device_ids(connection: Connection, microgrid_id: str, member: str) -> list[s
 
 
 def remove_device(connection: Connection, microgrid_id: str, device: str) -> None:
-    """Forget a device and what it said; what was decided about it stays."""
-    devices_, states = schema.devices, schema.device_states
-    connection.execute(delete(states).where(states.c.microgrid == microgrid_id, states.c.device == device))
+    """Forget a device and what it and its driver said; what was decided about it stays."""
+    devices_ = schema.devices
+    for said in (schema.device_states, schema.declarations):
+        connection.execute(delete(said).where(said.c.microgrid == microgrid_id, said.c.device == device))
     connection.execute(delete(devices_).where(devices_.c.microgrid == microgrid_id, devices_.c.id == device))
 
 

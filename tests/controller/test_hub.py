@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from controller import said
 from controller.clamp import Ability, Level
 from controller.commands import CommandState, Response
 from controller.composing import UNKNOWN, SignedLimit, Target
@@ -680,6 +681,46 @@ class TestTelemetry:
         assert [row["instant"] for row in site.rows("device_states")] == [9]
         assert [row["state"] for row in site.rows("reports")] == ["APPLIED"]
         assert site.database.run(drivers.declarations, "village") == {BATTERY: declared}
+
+    def test_of_more_reports_than_are_kept_the_oldest_go(self, hub, site, monkeypatch):
+        monkeypatch.setattr(said, "MOST_REPORTS", 2)
+        hub = make(site, Times())
+        hub.register("village", BATTERY, Registered(mtu_seconds=MTU_S))
+        hub.offer("village", window(), setpoints(BATTERY, 1))
+        stream = join(hub)
+        command = beat(hub, stream)
+
+        def report(*states):
+            for state_ in states:
+                hub.report(stream, command.id, [state_], reason="", instant=1)
+
+        def stopped(*_):
+            report(CommandState.APPLIED, CommandState.VERIFIED)  # while the store is waited for
+            raise StoreError("stopped")
+
+        report(CommandState.ACCEPTED)
+        with monkeypatch.context() as broken:
+            broken.setattr(site.database, "run_async", stopped)
+            with pytest.raises(StoreError):
+                asyncio.run(hub.flush())
+        asyncio.run(hub.flush())
+        assert [row["state"] for row in site.rows("reports")] == ["APPLIED", "VERIFIED"]
+
+    @pytest.mark.parametrize("flushed", [False, True])
+    def test_what_was_declared_goes_with_the_device(self, hub, site, flushed):
+        join(hub, declared=Declared(failsafe=Target(SetpointKind.POWER, 2000)))
+        if flushed:
+            asyncio.run(hub.flush())
+        site.database.run(registry.remove_device, "village", BATTERY)
+        hub.forget("village", BATTERY)
+        asyncio.run(hub.flush())
+        assert site.rows("declarations") == []
+
+    def test_what_is_written_after_the_device_was_deleted_is_not_kept(self, hub, site):
+        join(hub, declared=Declared(failsafe=Target(SetpointKind.POWER, 2000)))
+        site.database.run(registry.remove_device, "village", BATTERY)
+        asyncio.run(hub.flush())
+        assert site.rows("declarations") == []
 
 
 class TestRestore:
