@@ -86,7 +86,8 @@ def adjusted_of(
     view = priced_as(microgrid.seen_from(part), cleared.microgrid, slot.start, row.end)
     members = {member.id for member in cleared.members}
     devices = [device for device in registry.devices(connection, microgrid.id) if device.member in members]
-    earlier = market.outlines(connection, microgrid.id, start=slot.start - PAST_S, end=slot.start)
+    # Orders that counted for the window's own clearing count for all of its parts.
+    earlier = market.outlines(connection, microgrid.id, start=row.start - PAST_S, end=slot.start)
     begins = {each.name: each.start for each in earlier} | {row.name: row.start}
     wanted = _Wanted(view=view, window=part, begins=begins, counting=(row.name, slot.number))
     orders, digests, amended = _orders(connection, wanted, cleared.members, devices)
@@ -125,9 +126,13 @@ def _reputations(
 
 
 def expected_states(connection: Connection, cleared: Snapshot, now: Snapshot, window: str) -> dict[str, DeviceState]:
-    """Each device's state at the start of a window's part, had it done what the window told it."""
+    """Each device's state at the start of a window's part, had it done what the window's own clearing told it.
+
+    Where a part before was adjusted, or left to the failsafes, it was told something else: what follows in the
+    window's plan may rest on what it did not do.
+    """
     told: dict[str, list[DeviceSetpoint]] = {}
-    for setpoint in market.setpoints(connection, window):
+    for setpoint in market.own_setpoints(connection, window):
         if setpoint.mtu_start < now.window.start:
             told.setdefault(setpoint.device, []).append(setpoint)
     past = Past(microgrid=now.microgrid, start=now.window.start)

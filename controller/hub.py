@@ -22,7 +22,7 @@ from controller.driver_stream import DriverStream, Ending, Told
 from controller.fleet import Declared, Fleet, FleetDevice, Observed, Registered
 from controller.group_limits import PassedOn, newest
 from controller.herd import Herd
-from controller.microgrid import DeviceSetpoint, DeviceState, PlanSource, Window, WindowState
+from controller.microgrid import DeviceSetpoint, DeviceState, Window, WindowState
 from controller.refusals import Code, Refusal, not_found
 from controller.said import Said
 from controller.store import drivers, group_limits, market, registry
@@ -164,7 +164,8 @@ class DriverHub:
                 if id_ in known:
                     self._fleet.device(microgrid, id_).declared = declared
             for row in market.unfinished(connection, microgrid):
-                if row.state in acting and row.source != PlanSource.FAILSAFE.value:
+                # Of a window that failed, what adjustments decided since acts.
+                if row.state in acting:
                     window = Window(name=row.name, start=row.start, end=row.end)
                     told = market.setpoints(connection, row.name)
                     self.offer(microgrid, window, tuple(s for s in told if s.device in known))

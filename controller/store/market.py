@@ -505,6 +505,21 @@ def setpoints(connection: Connection, window_name: str) -> list[DeviceSetpoint]:
     return _acting(connection, rows.all(), [window_name])
 
 
+def own_setpoints(connection: Connection, window_name: str) -> list[DeviceSetpoint]:
+    """What a window's own clearing, or its fallback, told devices, by device and time, whatever was adjusted since."""
+    table = schema.setpoints
+    rows = connection.execute(
+        select(table)
+        .where(table.c.window == window_name, table.c.adjustment == 0)
+        .order_by(table.c.device, table.c.mtu_start)
+    )
+    return [_setpoint(r) for r in rows]
+
+
+def _setpoint(r: Row[Any]) -> DeviceSetpoint:
+    return DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value)
+
+
 def _acting(connection: Connection, rows: Sequence[Row[Any]], windows_: Sequence[str]) -> list[DeviceSetpoint]:
     """Of the setpoints of some windows those that act."""
     parts: dict[str, list[tuple[int, int, int]]] = {}
@@ -515,11 +530,7 @@ def _acting(connection: Connection, rows: Sequence[Row[Any]], windows_: Sequence
         own = (number for start, end, number in parts.get(r.window, ()) if start <= r.mtu_start < end)
         return r.adjustment == next(own, 0)  # type: ignore[no-any-return]  # a row's column
 
-    return [
-        DeviceSetpoint(device=r.device, mtu_start=r.mtu_start, kind=SetpointKind(r.kind), value=r.value)
-        for r in rows
-        if acts(r)
-    ]
+    return [_setpoint(r) for r in rows if acts(r)]
 
 
 def setpoints_between(connection: Connection, microgrid_id: str, *, after: int, before: int) -> list[DeviceSetpoint]:

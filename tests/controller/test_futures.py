@@ -16,6 +16,7 @@ from contracts.chain import EmbeddedChain, Genesis
 from contracts.registry import deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
+from controller import freezing
 from controller.closing import inputs_of
 from controller.decider import TOO_LATE
 from controller.demo.results import export_evidence
@@ -26,12 +27,13 @@ from controller.store.evidence import StoredOutbox
 from controller.wire import fields
 from gridpact.v1 import dispatch_pb2, operator_pb2, participant_pb2
 from tests.controller.stand_ins import FAULT
-from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, minutes
+from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, flexibilities, minutes
 from tests.controller.village_site import Site
 
 KEPT = ("adjustments", "trades", "positions", "setpoints", "readings", "postings", "headers", "windows", "anchors")
 GATES = [TOWN + MTU_S * k - 300 for k in range(MTUS)]
 END = TOWN + MTU_S * MTUS
+DEVICES = ("ada/pv", "bob/boiler", "eve/battery")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,16 @@ def make_town(tmp_path, loop, authority, founded_town):
 @pytest.fixture
 def town(make_town):
     return make_town()
+
+
+@pytest.fixture
+def morning(town):
+    """The town, cleared ahead of an hour whose sun shines in its first quarter alone: eve's battery gives later."""
+    town.sun_w = [4000, 0, 0, 0, 4000, 4000, 4000, 4000]
+    town.order("ada")
+    town.live(until=GATES[0] - 1)
+    assert all(power_w < -500 for power_w in json.loads(town.row().plan)["power_w"]["eve/battery"][1:4])
+    return town
 
 
 def story(town):
@@ -156,6 +168,13 @@ class TestNews:
         refused = town.site.refused(town.site.participant("bob", "town").SubmitOrder, town.order_request("bob"))
         assert (refused.code, refused.reason) == (StatusCode.FAILED_PRECONDITION, "GATE_CLOSED")
 
+    def test_an_order_counts_for_all_of_the_last_hour_that_it_counts_for(self, town, monkeypatch):
+        """It does not lapse within the hour, which would take back what was traded for the later quarters."""
+        monkeypatch.setattr(freezing, "PAST_S", HOUR_S)
+        town.live(until=GATES[7])
+        assert Snapshot.from_json(town.row(1).snapshot).orders
+        assert [a.source for a in town.adjusted(1)] == ["STANDING"] * 4
+
     def test_an_order_after_the_gate_is_not_in_what_was_frozen_late(self, town):
         """The service stands still at the gate: what comes in after it counts for the adjustment only."""
         site = town.site
@@ -235,6 +254,27 @@ class TestNews:
         assert {t.adjustment for t in own} == {0, 2, 3}
         assert sum(a.trade_count for a in shown) == sum(t["adjustment"] > 0 for t in town.of_window("trades"))
 
+    def test_what_rests_on_what_was_adjusted_away_does_not_stand(self, morning):
+        """The sun fails: eve's battery does not fill at first, and has less to give in the other quarters."""
+        morning.sun_w[0] = 0
+        morning.order("ada")
+        morning.live(until=GATES[3])
+        assert [a.source for a in morning.adjusted()] == ["CLEARING"] * 4
+        battery = flexibilities("town")[2].fill_rate
+        stored_wh = battery.stored_wh
+        for setpoint in morning.setpoints():
+            if setpoint.device == "eve/battery":
+                stored_wh += setpoint.value / 4 * (0.95 if setpoint.value > 0 else 1 / 0.93)
+                assert -2 <= stored_wh <= battery.capacity_wh  # whole watts
+
+    def test_what_was_left_to_the_failsafes_was_not_done(self, morning):
+        """The second quarter's adjustment fails under a new limit: the third finds the battery fuller than meant."""
+        morning.live(until=GATES[1] - 1)
+        morning.limit(json.loads(morning.row().plan)["net_w"][1] - 1, first=1, last=2)
+        morning.site.solver.script.append(FAULT)
+        morning.live(until=GATES[2])
+        assert [a.source for a in morning.adjusted()] == ["STANDING", "FAILSAFE", "CLEARING", "NONE"]
+
     def test_drivers_are_told_what_was_adjusted(self, town):
         """The sun fails: eve's battery does something else in the place of what it was told first."""
         town.live(until=GATES[1] - 1)
@@ -248,7 +288,7 @@ class TestNews:
         assert (changed and {mtu for _, mtu in changed} == {TOWN + MTU_S * 2}) or not changed
         hub = town.site.service._hub
         town.site.clock.set(TOWN + MTU_S * 2)
-        for device in ("ada/pv", "bob/boiler", "eve/battery"):
+        for device in DEVICES:
             assert hub.planned("town", device).value == after[device, TOWN + MTU_S * 2]
 
 
@@ -286,6 +326,16 @@ class TestFailure:
         assert net_of_trades(town) == town.positions()
         assert set(town.positions()) == {(m, TOWN + MTU_S * k) for m in MEMBERS for k in range(4)}
         assert town.row().state == "SETTLED"
+
+    def test_a_restart_keeps_what_was_adjusted_of_an_hour_that_failed(self, town):
+        town.site.solver.script.append(FAULT)
+        town.live(until=TOWN)
+        assert (town.row().source, town.adjusted()[0].source) == ("FAILSAFE", "CLEARING")
+        told = {device: town.site.service._hub.planned("town", device) for device in DEVICES}
+        assert None not in told.values()
+        town.site.restart()
+        hub = town.site.service._hub
+        assert {device: hub.planned("town", device) for device in DEVICES} == told
 
     def test_a_day_later_what_was_missed_has_failed_and_is_settled(self, town):
         town.live(until=GATES[1])

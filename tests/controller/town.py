@@ -171,12 +171,12 @@ class Town:
         """Let a member order, or say anew what it foresees."""
         return self.site.participant(member, self.grid).SubmitOrder(self.order_request(member, number, **changes))
 
-    def limit(self, upper_w: int) -> None:
-        """Let the DSO limit what the town takes, from the last quarter of the first hour on."""
+    def limit(self, upper_w: int, *, first: int = 3, last: int = MTUS) -> None:
+        """Let the DSO limit what the town takes in some quarters: without more, from the last of the first hour on."""
         self.register("ENVELOPE", "wires")
         periods = [
             dso_pb2.EnvelopePeriod(
-                interval=fields.interval_message(TOWN + 3 * MTU_S, TOWN + MTUS * MTU_S),
+                interval=fields.interval_message(TOWN + first * MTU_S, TOWN + last * MTU_S),
                 bounds=types_pb2.PowerBounds(upper_w=upper_w),
             )
         ]
