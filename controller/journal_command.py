@@ -4,9 +4,10 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,7 +16,8 @@ from controller.config import load_config
 from controller.errors import ControllerError, InputError, StoreError
 from controller.exit_codes import BAD_INPUT, CHECK_FAILED, OK
 from controller.limits.journal import inspect
-from controller.store import accesses
+from controller.limits.restoring import first_other
+from controller.store import accesses, limits
 from controller.store.looking import looking
 
 LIMITS = "limits.journal"
@@ -30,7 +32,7 @@ class Finding:
     ----------
     journal : ``limits``, or ``access`` and a microgrid
     count : of records that were read and hold
-    head : number and hash of the last of them as ``NUMBER:HASH``; empty for the limits, and where there is none
+    head : number and hash of the last of them as ``NUMBER:HASH``; empty where there is none
     broken : what is wrong with the first record that does not hold; empty where all do
     note : what is worth knowing besides
     """
@@ -73,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     data: Path = arguments.data
-    head = _head(arguments)
+    head = _head("--head", arguments.head)
+    limits_head = _head("--limits-head", arguments.limits_head)
+    if head is not None and arguments.microgrid is None:
+        raise InputError("--head: got one without --microgrid, wanted to know whose it is")
     if not data.is_dir():
         raise InputError(f"--data {data}: got no folder, wanted a service's")
     overrides = {"data": data, "pki": Path()}
@@ -85,18 +90,18 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
             raise InputError(f"--microgrid: got {arguments.microgrid!r}, wanted one with a journal: {', '.join(known)}")
         for microgrid in known if arguments.microgrid is None else [arguments.microgrid]:
             yield _access(connection, microgrid, head)
-    if (data / LIMITS).exists():
-        yield _limits(data / LIMITS)
+        copied = limits.journaled(connection)
+    # After the database, which knows nothing that the journal did not hold before.
+    if copied or limits_head is not None or (data / LIMITS).exists():
+        yield _limits(data / LIMITS, copied, limits_head)
 
 
-def _head(arguments: argparse.Namespace) -> tuple[int, bytes] | None:
-    if arguments.head is None:
+def _head(option: str, stated: str | None) -> tuple[int, bytes] | None:
+    if stated is None:
         return None
-    match = HEAD.fullmatch(arguments.head)
+    match = HEAD.fullmatch(stated)
     if match is None:
-        raise InputError(f"--head: got {arguments.head!r}, wanted NUMBER:HASH as it was printed earlier")
-    if arguments.microgrid is None:
-        raise InputError("--head: got one without --microgrid, wanted to know whose it is")
+        raise InputError(f"{option}: got {stated!r}, wanted NUMBER:HASH as it was printed earlier")
     return int(match["number"]), bytes.fromhex(match["hash"])
 
 
@@ -111,13 +116,25 @@ def _access(connection: Connection, microgrid: str, head: tuple[int, bytes] | No
     )
 
 
-def _limits(path: Path) -> Finding:
+def _limits(path: Path, copied: Sequence[Mapping[str, Any]], head: tuple[int, bytes] | None) -> Finding:
     try:
-        count, rest = inspect(path)
+        found = inspect(path)
     except StoreError as err:
         return Finding(journal="limits", count=0, broken=str(err))
-    note = f"{rest} bytes after the last record: being written, or torn by a loss of power" if rest else ""
-    return Finding(journal="limits", count=count, note=note)
+    count = len(found.records)
+    other = first_other(found.records, copied)
+    broken = ""
+    if other is not None:
+        broken = f"record {other}: not the one that the database knows"
+    elif count < len(copied):
+        broken = f"record {count + 1}: missing at the end, the database knows {len(copied):,}"
+    elif head is not None and head[0] > count:
+        broken = f"record {head[0]}: missing at the end, and was seen earlier"
+    elif head is not None and found.digests[head[0] - 1] != head[1].hex():
+        broken = f"record {head[0]}: another than was seen earlier"
+    note = f"{found.rest} bytes after the last record: being written, or torn by a loss of power" if found.rest else ""
+    last = f"{count}:{found.digests[-1]}" if count else ""
+    return Finding(journal="limits", count=count, head=last, broken=broken, note=note)
 
 
 def _line(finding: Finding) -> str:

@@ -7,9 +7,11 @@ cut off. Anything else that does not fit is damage, and is refused by its number
 
 import hashlib
 import json
+import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -18,6 +20,8 @@ from controller.errors import StoreError
 
 Record = Mapping[str, Any]
 START = "0" * 64
+
+log = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
@@ -112,8 +116,15 @@ class FileJournal:
         except OSError as err:
             raise StoreError(f"limits journal {path}: cannot be opened: {err}") from err
         try:
-            self._records, self._size, self._digest = _read(raw, path)
+            self._records, self._size, digests = _read(raw, path)
+            self._digest = digests[-1] if digests else START
             if self._size < len(raw):
+                log.warning(
+                    "limits journal %s: the last %d bytes are no whole record, torn by a loss of power or damaged; "
+                    "they are cut off",
+                    path,
+                    len(raw) - self._size,
+                )
                 os.ftruncate(self._file, self._size)
                 os.fsync(self._file)
         except OSError as err:
@@ -168,22 +179,40 @@ class FileJournal:
             self._failed = str(cause)
 
 
-def inspect(path: Path) -> tuple[int, int]:
-    """How many whole records a journal's file has, and how many bytes stand after them; changes nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """What a journal's file holds.
 
-    What stands after them is a line that is being written, or that a loss of power tore.
+    Attributes
+    ----------
+    records : all that are whole, in order
+    digests : SHA-256 of each one's line, in hexadecimal digits
+    rest : bytes after them: a line that is being written, or that a loss of power tore
+    """
+
+    records: Sequence[Record]
+    digests: Sequence[str]
+    rest: int
+
+
+def inspect(path: Path) -> Inspected:
+    """What a journal's file holds; changes nothing. One that is not there holds nothing.
 
     Raises
     ------
     StoreError
-        If it cannot be read, or is damaged; names the line.
+        If it cannot be read, or is damaged; names the line. The last line too, where it is there to its end.
     """
+    if not path.exists():
+        return Inspected(records=(), digests=(), rest=0)
     try:
         raw = path.read_bytes()
     except OSError as err:
         raise StoreError(f"limits journal {path}: cannot be read: {err.strerror or err}") from err
-    records, size, _ = _read(raw, path)
-    return len(records), len(raw) - size
+    records, size, digests = _read(raw, path)
+    if size < len(raw) and raw.endswith(b"\n"):
+        raise StoreError(f"limits journal {path}: line {len(records) + 1} is damaged")
+    return Inspected(records=records, digests=digests, rest=len(raw) - size)
 
 
 def _write_at(file: int, line: bytes, offset: int) -> None:
@@ -197,21 +226,23 @@ def _line(record: Record, before: str) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def _read(raw: bytes, path: Path) -> tuple[list[Record], int, str]:
-    """Records, the length of the part that is whole, and the digest of its last line."""
+def _read(raw: bytes, path: Path) -> tuple[list[Record], int, list[str]]:
+    """Records, the length of the part that is whole, and the digest of each of its lines."""
     records: list[Record] = []
-    digest, size = START, 0
+    digests: list[str] = []
+    size = 0
     lines = raw.split(b"\n")
     for number, line in enumerate(lines, 1):
         whole = line + b"\n"
-        record = _parse(line, digest) if size + len(whole) <= len(raw) else None
+        record = _parse(line, digests[-1] if digests else START) if size + len(whole) <= len(raw) else None
         if record is None:
             if any(_sound(later) for later in lines[number:]):
                 raise StoreError(f"limits journal {path}: line {number} is damaged, and others follow it")
             break
         records.append(record)
-        digest, size = hashlib.sha256(whole).hexdigest(), size + len(whole)
-    return records, size, digest
+        digests.append(hashlib.sha256(whole).hexdigest())
+        size += len(whole)
+    return records, size, digests
 
 
 def _sound(line: bytes) -> bool:

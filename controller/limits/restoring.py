@@ -1,5 +1,6 @@
 """Brings journal and database together when a service starts: neither may know less than the other."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from controller.microgrid import EnvelopeRecord, EnvelopeState
 from controller.store import limits, registry
 from controller.store.database import Database
 
+log = logging.getLogger(__name__)
+
 
 def restore(journal: Journal, database: Database) -> None:
     """Let the journal hold everything that the database knows: after its loss, or an earlier version's envelopes.
@@ -24,15 +27,26 @@ def restore(journal: Journal, database: Database) -> None:
     """
     known = database.run(limits.journaled)
     own = journal.records()
-    for number, (ours, theirs) in enumerate(zip(own, known, strict=False), 1):
-        if ours != theirs:
-            raise StoreError(
-                f"limits journal: record {number} is not the one that the database knows; they belong apart"
-            )
+    other = first_other(own, known)
+    if other is not None:
+        raise StoreError(f"limits journal: record {other} is not the one that the database knows; they belong apart")
+    if len(own) < len(known):
+        log.warning(
+            "limits journal: it holds %d records, the database knows %d: it was damaged, cut or lost; the missing ones "
+            "are written to it again from the database",
+            len(own),
+            len(known),
+        )
     for record in known[len(own) :]:
         journal.append(record)
     for record in database.run(_unjournaled, journal.records()):
         journal.append(record)
+
+
+def first_other(own: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]) -> int | None:
+    """The number, from 1 on, of the first record that both have and that differs; None where they tell one story."""
+    pairs = enumerate(zip(own, known, strict=False), 1)
+    return next((number for number, (ours, theirs) in pairs if ours != theirs), None)
 
 
 def _unjournaled(connection: Connection, journal: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """``gridpact journal verify``: it follows what a service wrote down, and names where that ends."""
 
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -47,13 +48,18 @@ def alter(data, statement):
         assert connection.execute(statement).rowcount == 1
 
 
-def test_what_was_written_holds_beside_the_running_service(settled, verify):
+def limits_head(data):
+    """Of the one record that is there."""
+    return f"1:{hashlib.sha256((data / 'limits.journal').read_bytes()).hexdigest()}"
+
+
+def test_what_was_written_holds_beside_the_running_service(settled, data, verify):
     last = settled.rows("accesses")[-1]
     code, said = verify()
     assert code == 0
     assert said == (
         f"holds   access village: {last['number']} records, head {last['number']}:{last['hash'].hex()}\n"
-        f"holds   limits: 1 record\n"
+        f"holds   limits: 1 record, head {limits_head(data)}\n"
     )
     assert last["number"] > 20
 
@@ -72,7 +78,8 @@ def test_the_first_record_that_was_changed_is_named(settled, data, verify):
     alter(data, "UPDATE accesses SET code = 'OK' || code WHERE number = 7")
     assert verify() == (
         1,
-        "BROKEN  access village: entry 7: its hash is not that of what it says\nholds   limits: 1 record\n",
+        "BROKEN  access village: entry 7: its hash is not that of what it says\n"
+        f"holds   limits: 1 record, head {limits_head(data)}\n",
     )
     assert json.loads(verify("--json")[1])["journals"][0]["count"] == 6
     settled.open()
@@ -106,12 +113,53 @@ def test_a_damaged_line_of_the_limits_is_named(data, verify):
     assert "line 1 is damaged" in said
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (flip, "line 1 is damaged"),
+        (lambda path: path.write_bytes(b""), "record 1: missing at the end, the database knows 1"),
+        (lambda path: path.unlink(), "record 1: missing at the end, the database knows 1"),
+    ],
+    ids=["changed", "emptied", "deleted"],
+)
+def test_what_the_database_knows_must_be_in_the_journal_of_limits(data, verify, spoil, complaint):
+    spoil(data / "limits.journal")
+    code, said = verify()
+    assert code == 1
+    assert said.splitlines()[1].startswith("BROKEN  limits: ")
+    assert complaint in said
+
+
+def test_limits_that_were_written_anew_are_not_those_that_the_database_knows(data, verify):
+    (data / "limits.journal").unlink()
+    journal = FileJournal(data / "limits.journal")
+    journal.append({"kind": "other"})
+    journal.close()
+    assert verify()[0] == 1
+    assert "BROKEN  limits: record 1: not the one that the database knows" in verify()[1]
+
+
+def test_a_head_of_limits_that_was_seen_is_looked_for(data, verify):
+    head = limits_head(data)
+    assert verify("--limits-head", head)[0] == 0
+    assert "record 1: another than was seen earlier" in verify("--limits-head", f"1:{'0' * 64}")[1]
+    code, said = verify("--limits-head", f"2:{'0' * 64}")
+    assert (code, "record 2: missing at the end, and was seen earlier" in said) == (1, True)
+
+
 def test_a_line_that_is_being_written_is_no_fault_and_stays(data, verify):
+    head = limits_head(data)
     content = (data / "limits.journal").read_bytes() + b"0123abcd "
     (data / "limits.journal").write_bytes(content)
     code, said = verify()
     assert code == 0
-    assert "holds   limits: 1 record (9 bytes after the last record" in said
+    assert f"holds   limits: 1 record, head {head} (9 bytes after the last record" in said
     assert (data / "limits.journal").read_bytes() == content
 
 
@@ -119,6 +167,7 @@ def test_a_line_that_is_being_written_is_no_fault_and_stays(data, verify):
     ("arguments", "complaint"),
     [
         (("--head", "7"), "--head: got '7', wanted NUMBER:HASH as it was printed earlier"),
+        (("--limits-head", "7"), "--limits-head: got '7', wanted NUMBER:HASH as it was printed earlier"),
         (("--head", f"1:{'0' * 64}"), "--head: got one without --microgrid, wanted to know whose it is"),
         (("--microgrid", "hamlet"), "--microgrid: got 'hamlet', wanted one with a journal: village"),
         (("--database", "sqlite:///none.sqlite"), "database sqlite:///none.sqlite: got no file, wanted a service's"),

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from controller.errors import StoreError
 from controller.limits.journal import FileJournal, MemoryJournal, TimedJournal
+from controller.limits.restoring import restore
+from controller.store import limits
+from controller.store.database import Database
 
 RECORDS = [{"kind": "default", "n": n, "text": "ü" * n} for n in range(5)]
 
@@ -66,11 +69,28 @@ def test_a_torn_last_line_is_cut_off_wherever_it_tore(written):
         assert written.read_bytes() == whole[:last]
 
 
-def test_garbage_after_the_last_line_is_cut_off(written):
+def test_garbage_after_the_last_line_is_cut_off(written, caplog):
     whole = written.read_bytes()
     written.write_bytes(whole + os.urandom(100))
     assert read(written) == RECORDS
     assert written.read_bytes() == whole
+    assert "the last 100 bytes are no whole record" in caplog.text
+
+
+def test_records_that_only_the_database_has_are_written_again_and_that_is_said(written, tmp_path, caplog):
+    database = Database(f"sqlite:///{tmp_path / 'gridpact.sqlite'}")
+    database.run(limits.catch_up, RECORDS)
+    journal = FileJournal(written)
+    restore(journal, database)
+    assert not caplog.text
+    journal.close()
+    written.write_bytes(b"")
+    journal = FileJournal(written)
+    restore(journal, database)
+    database.close()
+    journal.close()
+    assert read(written) == RECORDS
+    assert "it holds 0 records, the database knows 5" in caplog.text
 
 
 @given(data=st.data())
