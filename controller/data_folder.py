@@ -1,8 +1,10 @@
 """The folder in which everything of a service lasts: one service at a time, and a secret of its own."""
 
 import fcntl
+import logging
 import os
 import secrets
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,8 @@ SECRET = "secret"
 SECRET_BYTES = 32
 FOLDER_MODE = 0o700
 SECRET_MODE = 0o600
+
+log = logging.getLogger(__name__)
 
 
 class DataFolder:
@@ -50,6 +54,9 @@ class DataFolder:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
         self._lock = lock
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            log.warning("data %s: got mode %04o, wanted its owner's alone; chmod 700 %s", self.path, mode, self.path)
         return self
 
     def __exit__(

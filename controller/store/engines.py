@@ -1,5 +1,7 @@
 """Connections to SQLite and PostgreSQL, hardened: what one of them promises the other keeps as well."""
 
+import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from controller.errors import StoreError, StoreUnavailableError
 
+log = logging.getLogger(__name__)
+
 READERS = 4
 """Connections for what only reads."""
 BUSY_MS = 2000
@@ -15,6 +19,8 @@ BUSY_MS = 2000
 CONNECT_S = 3
 LOCK_MS = 5000
 """How long a start waits for the end of a service that was killed: its server may not know yet."""
+FILE_MODE = 0o600
+"""Of SQLite's file; what SQLite puts beside it gets the same."""
 ONE_SERVICE = 0x47524944
 """The key of the advisory lock that the one service on a PostgreSQL database holds."""
 
@@ -26,11 +32,15 @@ def writing_engine(address: str) -> Engine:
     ------
     StoreUnavailableError
         From its connections, while another service holds the database (PostgreSQL).
+    StoreError
+        If the address is that of another kind of database, or what speaks to its kind is not installed.
+    OSError
+        If SQLite's file cannot be made, or kept from others.
     """
     url = _url(address)
     if url.get_backend_name() != "postgresql":
         if url.get_backend_name() == "sqlite" and url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            _own(Path(url.database))
         engine = create_engine(url)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _harden_sqlite)
@@ -73,6 +83,8 @@ def looking_engine(address: str) -> Engine:
 
 def _url(address: str) -> URL:
     url = make_url(address)
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"database: got {url.get_backend_name()}, wanted sqlite or postgresql")
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
@@ -80,9 +92,31 @@ def _postgresql(url: URL, *, connections: int) -> Engine:
     arguments: dict[str, Any] = {"options": "-c timezone=UTC -c synchronous_commit=on -c search_path=public"}
     if "connect_timeout" not in url.query:
         arguments["connect_timeout"] = CONNECT_S
-    return create_engine(
-        url, pool_size=connections, max_overflow=0, pool_timeout=CONNECT_S, pool_pre_ping=True, connect_args=arguments
-    )
+    try:
+        return create_engine(
+            url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=CONNECT_S,
+            pool_pre_ping=True,
+            connect_args=arguments,
+        )
+    except ModuleNotFoundError as err:
+        raise StoreError(f"database: {err}; pip install 'gridpact[postgres]'") from err
+
+
+def _own(file: Path) -> None:
+    """Make the file where it is missing, and let its owner alone read it and what stands beside it."""
+    if str(file) == ":memory:" or str(file).startswith("file:"):
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    for path in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+        if path.exists() and path.stat().st_mode & ~FILE_MODE & 0o777:
+            try:
+                path.chmod(FILE_MODE)
+            except PermissionError as err:  # another user's file, which this one may write
+                log.warning("database %s: others can read it: %s", path, err.strerror)
 
 
 def _harden_sqlite(connection: DBAPIConnection, _: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from controller.errors import InputError
+from controller.errors import InputError, StoreError
 from controller.store.engines import looking_engine
 from controller.store.faults import cause, translated
 from controller.store.migrating import require_newest
@@ -34,6 +34,8 @@ def looking(address: str) -> Iterator[Connection]:
         if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
             raise InputError(f"database {name}: got no file, wanted a service's")
         engine = looking_engine(address)
+    except StoreError as err:
+        raise InputError(f"database {name}: cannot be opened: {str(err).removeprefix('database: ')}") from err
     except (SQLAlchemyError, ImportError, ValueError) as err:
         if isinstance(err, InputError):
             raise

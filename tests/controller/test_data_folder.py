@@ -42,6 +42,16 @@ def test_its_secret_is_drawn_once_and_for_its_owner_alone(tmp_path):
         assert (tmp_path / "one" / "secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_folder_that_others_can_get_into_is_warned_of_and_stays_as_it_is(tmp_path, caplog):
+    folder = tmp_path / "one"
+    with DataFolder(folder):
+        assert not caplog.text
+    folder.chmod(0o755)
+    with DataFolder(folder):
+        assert f"got mode 0755, wanted its owner's alone; chmod 700 {folder}" in caplog.text
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_secret_that_is_cut_short_is_refused(tmp_path):
     with DataFolder(tmp_path) as folder:
         (tmp_path / "secret").write_bytes(b"short")

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -170,3 +171,26 @@ class TestUnopenable:
     def test_a_missing_folder_is_made(self, tmp_path):
         Database(f"sqlite:///{tmp_path / 'a' / 'b' / 'gridpact.sqlite'}").close()
         assert (tmp_path / "a" / "b" / "gridpact.sqlite").exists()
+
+
+def test_its_files_are_their_owners_alone_those_of_earlier_versions_too(tmp_path):
+    files = [tmp_path / f"own.sqlite{suffix}" for suffix in ("", "-wal", "-shm")]
+    for earlier in (False, True):
+        if earlier:
+            files[0].chmod(0o644)
+        database = Database(f"sqlite:///{files[0]}")
+        assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 3
+        database.close()
+
+
+def test_another_kind_of_database_is_refused_as_such():
+    with pytest.raises(
+        StoreError, match=r"^database host/name: cannot be opened: got mysql, wanted sqlite or postgresql$"
+    ):
+        Database("mysql://me:secret@host/name")
+
+
+def test_a_missing_driver_of_postgresql_says_which_extra_has_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"cannot be opened: .*psycopg.*; pip install 'gridpact\[postgres\]'$"):
+        Database("postgresql://host/name")
