@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import floor
 from typing import assert_never
 
 import grpc
@@ -148,9 +149,8 @@ def _write_state(state: ReportState) -> driver_pb2.CommandState.ValueType:
 
 
 def _write_instant(instant: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
+    """Its whole seconds, as the API has them; what is seen twice in one is still not older."""
+    return Timestamp(seconds=floor(instant.timestamp()))
 
 
 def pauses_s(welcome: driver_pb2.Welcome, interval_s: float) -> Iterator[float]:
