@@ -7,9 +7,12 @@ While a DSO has no control its default holds beside its envelopes; without a def
 Sources hold at once. So nothing but the source's own word ever ends in no limit.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
+from operator import attrgetter
+from typing import NamedTuple
 
 from controller.limits.segments import Segment, segments_of, without
 from controller.limits.supervision import Control
@@ -18,10 +21,18 @@ from controller.limits.values import UNBOUNDED, Band, Default, Envelope, Side, S
 Place = tuple[str, Source]
 """A target and a source."""
 
-Entry = tuple[int, int, str, int]
-"""From when to when an envelope speaks, its id and its primacy."""
 Made = tuple[float, float, Band]
 """What one source makes of a target from one instant to another."""
+
+
+class Entry(NamedTuple):
+    """From when to when an envelope speaks, its number in order of arrival, its id and primacy; sorted by ends."""
+
+    end: int
+    number: int
+    start: int
+    id: str
+    primacy: int
 
 
 class Area:
@@ -36,10 +47,13 @@ class Area:
         self._rating: dict[str, Band] = {}
         self._cancelled: set[str] = set()
         self._live: dict[tuple[str, Side], tuple[Segment, ...]] = {}
-        # No envelope is ever left out for its age: by which clock should that be told?
+        # No envelope is ever left out for its age: by which clock should that be told? Sorted, so that a year's of them
+        # are passed over at once.
         self._by_place: dict[Place, list[Entry]] = {}
         # Of these, with the time in which they count, those that count at any time.
         self._alive: dict[Place, list[Entry]] = {}
+        # Places whose lists no other area has.
+        self._own: set[Place] = set()
         self._made: dict[tuple[Place, Control], Made] = {}
         self._held: dict[Place, Band] = {}
         self._counters: dict[str, int] = {}
@@ -48,6 +62,7 @@ class Area:
     def copy(self) -> "Area":
         """An area that can be changed without changing this one."""
         other = Area()
+        self._own.clear()  # from now on lists are shared
         other.envelopes, other.defaults = dict(self.envelopes), dict(self.defaults)
         other._rating, other._held = dict(self._rating), dict(self._held)
         other._cancelled, other._live = set(self._cancelled), dict(self._live)
@@ -58,26 +73,29 @@ class Area:
     def add(self, envelope: Envelope) -> None:
         """Take an envelope in: it supersedes what it overlaps, or is superseded by it."""
         place = envelope.target, envelope.source
-        entries, alive = self._by_place.get(place, []), self._alive.get(place, [])
+        entries, alive = self._lists(place)
         first, last, primacy = envelope.periods[0].start, envelope.ends, envelope.primacy
         # Of those that supersede it the whole counts, so that what a third one took from them is not given to it.
         above = [
-            id_
-            for start, end, id_, other in entries
-            if other < primacy and end > first and start < last and id_ not in self._cancelled
+            one.id
+            for one in entries[_after(entries, first) :]
+            if one.primacy < primacy and one.start < last and one.id not in self._cancelled
         ]
-        below = {id_ for start, end, id_, other in alive if other >= primacy and end > first and start < last}
+        below = [one for one in alive[_after(alive, first) :] if one.primacy >= primacy and one.start < last]
+        for one in below:
+            alive.pop(bisect_left(alive, one))
         for side in Side:
             own = segments_of(envelope, side)
             for id_ in above:
                 own = without(own, segments_of(self.envelopes[id_], side))
-            for id_ in below:
-                self._live[id_, side] = without(self._live[id_, side], own)
+            for one in below:
+                self._live[one.id, side] = without(self._live[one.id, side], own)
             self._live[envelope.id, side] = own
-        entry = first, last, envelope.id, primacy
-        self._by_place[place] = [*entries, entry]
-        left = [one if one[2] not in below else self._living(one[2], one[3]) for one in alive]
-        self._alive[place] = [one for one in (*left, self._living(envelope.id, primacy)) if one is not None]
+        entry = Entry(end=last, number=len(self.envelopes), start=first, id=envelope.id, primacy=primacy)
+        insort(entries, entry)
+        for one in (*below, entry):
+            if (living := self._living(one)) is not None:
+                insort(alive, living)
         self.envelopes[envelope.id] = envelope
         self._count(envelope)
         self._note_place(place)
@@ -86,10 +104,14 @@ class Area:
     def cancel(self, id_: str) -> None:
         """Let an envelope count no more; what it superseded stays superseded."""
         self._cancelled.add(id_)
+        place = self.envelopes[id_].target, self.envelopes[id_].source
+        alive = self._lists(place)[1]
+        if parts := [part for side in Side for part in self._live[id_, side]]:
+            end = max(part.end for part in parts)
+            first, last = bisect_left(alive, (end,)), _after(alive, end)
+            alive[first:last] = [one for one in alive[first:last] if one.id != id_]
         for side in Side:
             self._live[id_, side] = ()
-        place = self.envelopes[id_].target, self.envelopes[id_].source
-        self._alive[place] = [entry for entry in self._alive[place] if entry[2] != id_]
         self._make_anew(place)
 
     def set_default(self, default: Default) -> None:
@@ -153,10 +175,10 @@ class Area:
             edge
             for place, entries in self._by_place.items()
             if place[0] == target
-            for first, last, id_, _ in entries
-            if last > start and first < end and id_ not in self._cancelled
+            for one in entries[_after(entries, start) :]
+            if one.start < end and one.id not in self._cancelled
             for side in Side
-            for segment in segments_of(self.envelopes[id_], side)
+            for segment in segments_of(self.envelopes[one.id], side)
             for edge in (segment.start, segment.end)
         }
         return sorted(edge for edge in instants if start < edge < end)
@@ -196,6 +218,14 @@ class Area:
         )
         return next((default.signed for default in stated), None)
 
+    def _lists(self, place: Place) -> tuple[list[Entry], list[Entry]]:
+        """A place's envelopes, and those of them that count at any time: lists that may be changed."""
+        if place not in self._own:
+            self._by_place[place] = list(self._by_place.get(place, ()))
+            self._alive[place] = list(self._alive.get(place, ()))
+            self._own.add(place)
+        return self._by_place[place], self._alive[place]
+
     def _count(self, item: Envelope | Default) -> None:
         self._counters[item.signed.key_id] = max(item.counter, self._counters.get(item.signed.key_id, 0))
 
@@ -215,12 +245,12 @@ class Area:
             made = self._made[place, control] = self._make(place, instant, control)
         return made[2]
 
-    def _living(self, id_: str, primacy: int) -> Entry | None:
+    def _living(self, entry: Entry) -> Entry | None:
         """From when to when an envelope counts; None where it does nowhere."""
-        parts = [part for side in Side for part in self._live[id_, side]]
+        parts = [part for side in Side for part in self._live[entry.id, side]]
         if not parts:
             return None
-        return min(part.start for part in parts), max(part.end for part in parts), id_, primacy
+        return entry._replace(start=min(part.start for part in parts), end=max(part.end for part in parts))
 
     def _make(self, place: Place, instant: float, control: Control) -> Made:
         default = self.defaults.get(place)
@@ -254,18 +284,20 @@ class Area:
     def _spoken(self, place: Place, side: Side, instant: float, *, counting: bool) -> "_Spoken":
         """What envelopes say of a side: where they count, or everything that was not cancelled."""
         spoken = _Spoken()
-        for start, end, id_, _ in (self._alive if counting else self._by_place).get(place, ()):
-            if end <= instant:
-                spoken.since = max(spoken.since, end)
-            elif start > instant:
-                spoken.until = min(spoken.until, start)
-            elif counting or id_ not in self._cancelled:
-                envelope = self.envelopes[id_]
-                for segment in self._live[id_, side] if counting else segments_of(envelope, side):
-                    if segment.holds_at(instant):
-                        spoken.values.append((envelope.name, segment.value_w))
-                    spoken.note(segment.start, instant)
-                    spoken.note(segment.end, instant)
+        entries = (self._alive if counting else self._by_place).get(place, [])
+        begin = _after(entries, instant)
+        if begin:
+            spoken.since = entries[begin - 1].end
+        left = entries[begin:]
+        spoken.until = min((one.start for one in left if one.start > instant), default=inf)
+        speaking = [one for one in left if one.start <= instant and (counting or one.id not in self._cancelled)]
+        for one in sorted(speaking, key=attrgetter("number")):
+            envelope = self.envelopes[one.id]
+            for segment in self._live[one.id, side] if counting else segments_of(envelope, side):
+                if segment.holds_at(instant):
+                    spoken.values.append((envelope.name, segment.value_w))
+                spoken.note(segment.start, instant)
+                spoken.note(segment.end, instant)
         return spoken
 
 
@@ -283,6 +315,11 @@ class _Spoken:
             self.since = max(self.since, edge)
         else:
             self.until = min(self.until, edge)
+
+
+def _after(entries: list[Entry], instant: float) -> int:
+    """Where those begin that end after an instant."""
+    return bisect_left(entries, (instant, inf))
 
 
 def _band(default: Default) -> Band:
