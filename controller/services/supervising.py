@@ -22,10 +22,10 @@ SKEW_S = 60
 
 @dataclass(slots=True)
 class _Mailbox:
-    """What the stream has to say next: answers to heartbeats in order, or that something changed."""
+    """What the stream has to say next: the answer to the newest heartbeat, or that something changed."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: list[int] = field(default_factory=list)
+    answer: int = 0
     ended: bool = False
     fault: BaseException | None = None
 
@@ -45,8 +45,7 @@ async def supervise(
         if changed == microgrid:
             box.changed.set()
 
-    counter = await _hear(core, caller, microgrid, first, 0)
-    box.answers.append(counter)
+    counter = box.answer = await _hear(core, caller, microgrid, first, 0)
     box.changed.set()
     core.limits.book.subscribe(on_change)
     reader = asyncio.create_task(_read(core, caller, microgrid, requests, box, counter))
@@ -56,7 +55,7 @@ async def supervise(
             await box.changed.wait()
             box.changed.clear()
             # A consumer that is slow gets one answer, to the newest heartbeat.
-            answered, box.answers = (box.answers[-1] if box.answers else 0), []
+            answered, box.answer = box.answer, 0
             status = core.limits.status(microgrid)
             known = core.limits.book.supervision(microgrid)[caller.id]
             now = (known.control, [(s.target, s.band, s.kept) for s in status])
@@ -82,8 +81,7 @@ async def _read(
 ) -> None:
     try:
         async for request in requests:
-            counter = await _hear(core, caller, microgrid, request, counter)
-            box.answers.append(counter)
+            counter = box.answer = await _hear(core, caller, microgrid, request, counter)
             box.changed.set()
         box.ended = True
     except Exception as err:  # whoever writes the stream raises it
