@@ -1,6 +1,7 @@
 """For the aggregator: plans, clearings, trades."""
 
 from collections.abc import AsyncIterator
+from functools import cache
 
 from sqlalchemy import Connection
 
@@ -13,16 +14,16 @@ from controller.services import history
 from controller.services.core import Core, once, require_microgrid, require_window
 from controller.services.edge import Context, caller_of
 from controller.services.feed import EventFeed
-from controller.services.mandates import visible_members
+from controller.services.mandates import Sight, may_know, sight, telling_sections, visible_members
 from controller.services.paging import read_page
 from controller.services.plans import Asked, Planner
 from controller.services.watching import R, Subjects, Watcher
-from controller.store import adjustments, calls, events, market
+from controller.store import adjustments, calls, events, market, registry
 from controller.wire import fields
 from controller.wire.adjustment import adjustment_messages
 from controller.wire.market import certificate_message, uplift_messages
 from controller.wire.plan import QUALITIES, read_deadline
-from controller.wire.relaxation import member_of, relaxation_messages
+from controller.wire.relaxation import relaxation_messages
 from controller.wire.veto import applied
 from gridpact.v1 import dispatch_pb2 as pb
 from gridpact.v1 import dispatch_pb2_grpc
@@ -83,8 +84,8 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.GetClearingResponse:
             row = require_window(connection, caller, request.window, "window")
-            known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
-            return pb.GetClearingResponse(clearing=clearing_message(connection, row, known))
+            seen = sight(connection, caller, row.microgrid, self._core.clock.now())
+            return pb.GetClearingResponse(clearing=clearing_message(connection, row, seen))
 
         return await self._core.database.read_async(read)
 
@@ -98,13 +99,13 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
 
         def read(connection: Connection) -> pb.ListClearingsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
+            seen = sight(connection, caller, id_, self._core.clock.now())
             after = None if page.after is None else int(page.after[0])
             wanted = market.WindowFilter(after=after, within=within, limit=page.size + 1, whole=False)
             rows = market.decided_windows(connection, id_, wanted)
             shown, token = page.cut(rows, lambda row: (row.start,))
             return pb.ListClearingsResponse(
-                clearings=[clearing_message(connection, row, known) for row in shown], next_page_token=token
+                clearings=[clearing_message(connection, row, seen) for row in shown], next_page_token=token
             )
 
         return await self._core.database.read_async(read)
@@ -145,8 +146,8 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         await self._core.database.read_async(require_microgrid, caller, id_, request.parent)
 
         def message(connection: Connection, row: market.WindowRow) -> pb.WatchClearingsResponse:
-            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
-            return pb.WatchClearingsResponse(clearing=clearing_message(connection, row, known))
+            seen = sight(connection, caller, id_, self._core.clock.now())
+            return pb.WatchClearingsResponse(clearing=clearing_message(connection, row, seen))
 
         def change(connection: Connection, name: str) -> pb.WatchClearingsResponse | None:
             row = market.window(connection, name)
@@ -185,14 +186,16 @@ def _kept(connection: Connection, caller: Identity, microgrid: str, name: str, n
         relaxed = [r for r in plan.relaxations if fields.device_id("device", r.device)[1] in known]
         del plan.relaxations[:]
         plan.relaxations.extend(relaxed)
-        limits = [limit for limit in plan.limit_relaxations if member_of(limit.target) in {None, *known}]
+        telling = cache(lambda: telling_sections(registry.members(connection, microgrid), known))
+        limits = [limit for limit in plan.limit_relaxations if may_know(limit.target, known, telling)]
         del plan.limit_relaxations[:]
         plan.limit_relaxations.extend(limits)
     return plan
 
 
-def clearing_message(connection: Connection, row: market.WindowRow, known: frozenset[str] | None = None) -> pb.Clearing:
-    """The message of a window with its state; of uplifts those of ``known`` members, None for all."""
+def clearing_message(connection: Connection, row: market.WindowRow, seen: Sight) -> pb.Clearing:
+    """The message of a window with its state, as far as the reader may see it."""
+    known = seen.known
     counts = market.counts_by_clearing(connection, row.name)
     return pb.Clearing(
         window=row.name,
@@ -205,6 +208,6 @@ def clearing_message(connection: Connection, row: market.WindowRow, known: froze
         vetoes=applied(row.snapshot, row.microgrid, known),
         uplifts=[uplift for uplift in uplift_messages(row.uplifts) if known is None or uplift.member in known],
         quality=pb.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
-        limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), known),
-        adjustments=adjustment_messages(adjustments.outlines(connection, row.name), counts, known),
+        limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), seen.limits),
+        adjustments=adjustment_messages(adjustments.outlines(connection, row.name), counts, seen.limits),
     )

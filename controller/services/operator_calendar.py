@@ -7,13 +7,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
 from controller.access import Identity, Role
-from controller.consent import Scope
 from controller.microgrid import Microgrid
 from controller.refusals import invalid, not_now, out_of_range
 from controller.services.core import Core, once, require_microgrid, require_window
 from controller.services.dispatch import clearing_message
 from controller.services.edge import Context, caller_of
-from controller.services.mandates import visible_members
+from controller.services.mandates import sight
 from controller.services.masks import read_mask
 from controller.services.paging import read_page
 from controller.snapshot import Snapshot
@@ -78,12 +77,12 @@ class CalendarMethods:
 
         def read(connection: Connection) -> pb.ListWindowsResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            known = visible_members(connection, caller, id_, Scope.TRADES, self._core.clock.now())
+            seen = sight(connection, caller, id_, self._core.clock.now())
             found = market.outlines(connection, id_, start=first, end=end, limit=page.size + 1)
             shown, token = page.cut(found, lambda outline: (outline.start,))
             rows = [row for outline in shown if (row := market.window(connection, outline.name)) is not None]
             return pb.ListWindowsResponse(
-                windows=[clearing_message(connection, row, known) for row in rows], next_page_token=token
+                windows=[clearing_message(connection, row, seen) for row in rows], next_page_token=token
             )
 
         return await self._core.database.read_async(read)
@@ -98,9 +97,10 @@ class CalendarMethods:
             tariff = registry.tariff(connection, microgrid.id, start=row.start, end=row.end)
             message = calendar.window_message(row, replace(microgrid, tariff=tuple(tariff)))
             message.amendments.extend(_amendments(row, caller))
-            known = visible_members(connection, caller, row.microgrid, Scope.TRADES, self._core.clock.now())
+            seen = sight(connection, caller, row.microgrid, self._core.clock.now())
             counts = market.counts_by_clearing(connection, row.name)
-            message.adjustments.extend(adjustment_messages(adjustments.outlines(connection, row.name), counts, known))
+            parts = adjustments.outlines(connection, row.name)
+            message.adjustments.extend(adjustment_messages(parts, counts, seen.limits))
             return pb.GetWindowResponse(window=message)
 
         return await self._core.database.read_async(read)

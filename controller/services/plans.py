@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from controller.plan_queue import PlanQueue, QueueFullError, Waiting
 from controller.portfolio import LastPlan, Wish
 from controller.refusals import exhausted, not_now, unavailable
 from controller.services.core import Core, require_microgrid
+from controller.services.mandates import may_know, telling_sections
 from controller.snapshot import Snapshot
 from controller.store import consents, market
 from controller.wire import fields
@@ -32,11 +32,12 @@ RETRY_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A plan that is to be made: its inputs, what was wished, what the last clearing foresaw."""
+    """A plan that is to be made: its inputs, what was wished, what was foreseen, sections with a single stranger."""
 
     snapshot: Snapshot
     wish: Wish
     last: LastPlan | None
+    telling: frozenset[str]
 
 
 class Planner:
@@ -73,18 +74,19 @@ class Planner:
         now = snapshot_of(connection, microgrid, window, self._core.limits.book.limits_for_window)
         mandated = consents.allowed_members(connection, id_, caller, Scope.DISPATCH, self._core.clock.now())
         members = {member.id: member for member in now.members}
+        telling = telling_sections(members.values(), mandated)
         wish = read_wish(
             request,
             microgrid=now.microgrid,
             window=window,
             mandated=mandated & set(members),
             devices=now.devices,
-            targets=_targets(microgrid.name, members.values(), mandated),
+            targets=_targets(microgrid.name, members.values(), mandated, telling),
         )
         planned = market.last_plan(connection, id_, before=window.start)
         kept = None if planned is None else json.loads(planned.plan)
         last = None if kept is None else LastPlan(start=kept["start"], power_w=kept["power_w"])
-        return Asked(snapshot=portfolio.inputs(now, wish, last), wish=wish, last=last)
+        return Asked(snapshot=portfolio.inputs(now, wish, last), wish=wish, last=last, telling=telling)
 
     async def plan(self, caller: Identity, request: pb.RequestPlanRequest, asked: Asked, waiting: Waiting) -> pb.Plan:
         """The plan, when its turn comes.
@@ -120,16 +122,16 @@ class Planner:
             name=f"{request.parent}/plans/p{own.hexdigest()[:24]}",
             microgrid=snapshot.microgrid,
             start=snapshot.window.start,
+            may_see=lambda target: may_know(target, asked.wish.members, lambda: asked.telling),
         )
         message.input_digest = digest
         return message
 
 
-def _targets(grid: str, members: Collection[Member], mandated: Collection[str]) -> set[str]:
+def _targets(grid: str, members: Collection[Member], mandated: Collection[str], telling: Collection[str]) -> set[str]:
     """What may be limited by way of supposition: where an answer would tell one stranger's load, nothing."""
-    strangers = Counter(member.section for member in members if member.id not in mandated)
     return {
         grid,
         *(f"{grid}/members/{member.id}" for member in members if member.id in mandated),
-        *(f"{grid}/sections/{member.section}" for member in members if strangers[member.section] != 1),
+        *(f"{grid}/sections/{member.section}" for member in members if member.section not in telling),
     }

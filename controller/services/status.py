@@ -7,6 +7,7 @@ from controller.access import Identity, require_area
 from controller.errors import StoreError
 from controller.services.core import Core, require_microgrid
 from controller.services.dispatch import clearing_message
+from controller.services.mandates import Sight
 from controller.store import market
 from controller.store.figures import microgrid_figures
 from controller.wire import fields
@@ -68,7 +69,8 @@ def _microgrid(connection: Connection, caller: Identity, id_: str, name: str) ->
     row = None if figures.decided is None else market.window(connection, figures.decided)
     if row is not None:
         # What each member pays is the members' own affair.
-        status.last_clearing.CopyFrom(clearing_message(connection, row, frozenset()))
+        seen = Sight(known=frozenset(), limits=_not_a_members)
+        status.last_clearing.CopyFrom(clearing_message(connection, row, seen))
     return status
 
 
@@ -99,3 +101,7 @@ def _duration(seconds: float) -> Duration:
     message = Duration()
     message.FromMilliseconds(round(seconds * 1000))
     return message
+
+
+def _not_a_members(target: str) -> bool:
+    return "/members/" not in target

@@ -1,6 +1,6 @@
 """Adjustments of windows: values to messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from controller import relaxing
 from controller.planning import Quality
@@ -13,11 +13,11 @@ from gridpact.v1 import dispatch_pb2
 
 
 def adjustment_messages(
-    rows: Sequence[AdjustmentRow], trades: Mapping[int, int], known: frozenset[str] | None
+    rows: Sequence[AdjustmentRow], trades: Mapping[int, int], may_see: Callable[[str], bool]
 ) -> list[dispatch_pb2.Adjustment]:
     """The messages of a window's adjustments, with how many trades each made, by its number.
 
-    Of members' limits those of ``known`` members are told, None for all.
+    Limits that nobody could keep are told where the reader may know of their targets.
     """
     return [
         dispatch_pb2.Adjustment(
@@ -32,7 +32,7 @@ def adjustment_messages(
             certificate=certificate_message(row.certificate) if row.certificate else None,
             trade_count=trades.get(row.number, 0),
             quality=dispatch_pb2.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
-            limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), known),
+            limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), may_see),
         )
         for row in rows
     ]

@@ -1,7 +1,7 @@
 """Wishes for a plan, and plans: messages to values and back."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from controller.microgrid import Bounds, Device, Microgrid, TariffPeriod, Window
 from controller.plan_search import Found, Origin
@@ -154,8 +154,13 @@ def _device(field: str, name: str, microgrid: Microgrid, members: frozenset[str]
     return device
 
 
-def plan_message(found: Found, wish: Wish, *, name: str, microgrid: Microgrid, start: int) -> pb.Plan:
-    """The message of a plan, without the digest of its inputs: of devices those that were to be planned."""
+def plan_message(
+    found: Found, wish: Wish, *, name: str, microgrid: Microgrid, start: int, may_see: Callable[[str], bool]
+) -> pb.Plan:
+    """The message of a plan, without the digest of its inputs: of devices those that were to be planned.
+
+    ``may_see`` says of which limits' targets the reader may know what nobody could keep.
+    """
     end = start + found.mtus * microgrid.mtu_seconds if found.mtus else microgrid.end
     message = pb.Plan(
         name=name,
@@ -167,7 +172,7 @@ def plan_message(found: Found, wish: Wish, *, name: str, microgrid: Microgrid, s
         origin=_ORIGINS[found.origin],
         reason=found.reason,
         peak_power_w=max(found.net_w, default=0),
-        limit_relaxations=relaxation_messages(found.relaxations, wish.members),
+        limit_relaxations=relaxation_messages(found.relaxations, may_see),
     )
     if found.certificate is not None:
         message.certificate.CopyFrom(certificate_message(json.dumps(stated(found.certificate))))

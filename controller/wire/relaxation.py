@@ -1,6 +1,6 @@
 """Limits that nobody could keep: values to messages."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from controller.relaxing import Relaxation
 from controller.wire import fields
@@ -8,9 +8,9 @@ from gridpact.v1 import types_pb2
 
 
 def relaxation_messages(
-    found: Iterable[Relaxation], known: Collection[str] | None = None
+    found: Iterable[Relaxation], may_see: Callable[[str], bool] | None = None
 ) -> list[types_pb2.LimitRelaxation]:
-    """The messages of relaxations; of members' limits those of ``known`` members, None for all."""
+    """The messages of relaxations on targets that the reader may know of; None for all."""
     return [
         types_pb2.LimitRelaxation(
             target=one.target,
@@ -19,11 +19,5 @@ def relaxation_messages(
             relaxed=types_pb2.PowerBounds(lower_w=one.relaxed_lower_w, upper_w=one.relaxed_upper_w),
         )
         for one in found
-        if known is None or member_of(one.target) in {None, *known}
+        if may_see is None or may_see(one.target)
     ]
-
-
-def member_of(target: str) -> str | None:
-    """Whose limit it is; None for a section's or the connection point's."""
-    _, _, member = target.partition("/members/")
-    return member or None

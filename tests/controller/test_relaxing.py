@@ -270,6 +270,22 @@ class TestService:
             bob.RevokeConsent(participant_pb2.RevokeConsentRequest(name=consent.name, request_id=site.request_id()))
         assert not site.aggregator.GetPlan(pb.GetPlanRequest(name=own.name)).plan.limit_relaxations
 
+    def test_a_section_that_would_tell_a_strangers_load_is_not_told(self, easing):
+        # Ada let the other aggregator see her, bob did not: together they are all of the section.
+        site = easing
+        site.dso.CreateEnvelope(site.envelope_request(site.envelope("tight", (0, 8, None, -9000), target=EAST)))
+        mandate(site, "ada", grantee="aggregator/other")
+        site.live(until=site.start)
+        asked = pb.GetClearingRequest(window=site.window(0))
+        plan = pb.RequestPlanRequest(parent=VILLAGE, request_id="p")
+        for id_, shown in (("agg", [EAST]), ("other", []), ("third", [EAST])):
+            caller = site.stub(dispatch_pb2_grpc.DispatchServiceStub, f"aggregator/{id_}")
+            told = caller.GetClearing(asked).clearing
+            assert (id_, sorted({one.target for one in told.limit_relaxations})) == (id_, shown)
+            told = caller.RequestPlan(plan).plan
+            assert (id_, sorted({one.target for one in told.limit_relaxations})) == (id_, shown)
+            assert caller.GetPlan(pb.GetPlanRequest(name=told.name)).plan == told
+
     def test_what_is_optimal_says_so(self, settled):
         settled.advance(settled.start + 3300)
         told = settled.aggregator.GetClearing(pb.GetClearingRequest(window=settled.window(2))).clearing

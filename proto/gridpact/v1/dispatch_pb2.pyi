@@ -283,7 +283,9 @@ class Plan(message.Message):
 
     @builtins.property
     def limit_relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
-        """Where RELAXED: limits that nobody can keep, of members that were planned, of sections and of the connection point."""
+        """Where RELAXED: limits that nobody can keep, of members that were planned, of the connection point, and of sections but
+        for those in which a single member is not the caller's to plan.
+        """
 
     def __init__(
         self,
@@ -396,8 +398,9 @@ class Clearing(message.Message):
 
     @builtins.property
     def limit_relaxations(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.LimitRelaxation]:
-        """Limits that nobody could keep in this window, of sections, of the connection point, and of members of whom the caller
-        may know. Everybody else was cleared as if what cannot be changed were fixed.
+        """Limits that nobody could keep in this window, of the connection point, of members of whom the caller may know, and of
+        sections but for those in which there is a single other member. Everybody else was cleared as if what cannot be changed
+        were fixed.
         """
 
     @builtins.property
