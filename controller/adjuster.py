@@ -109,10 +109,16 @@ class Adjuster:
         decision = await self.decider.decide(frozen.snapshot, times, weigh=False)
         if isinstance(decision, str):
             return await self._fail(frozen, decision)
-        if not await self.database.run_async(self._commit, frozen, decision):
-            return False
-        self.on_adjusted(row.microgrid, frozen.part, decision.setpoints)
-        return True
+
+        def commit(connection: Connection) -> bool:
+            return self._commit(connection, frozen, decision)
+
+        def offer(committed: bool) -> None:
+            if committed:
+                self.on_adjusted(row.microgrid, frozen.part, decision.setpoints)
+
+        # What is on disk only after nobody waits for it any more acts as well.
+        return await self.database.run_then(commit, offer)
 
     def _confirm(self, connection: Connection, frozen: _Frozen) -> bool:
         """Let what the window's clearing decided stand, where nothing is new and it is in time; False otherwise."""
@@ -163,12 +169,15 @@ class Adjuster:
 
     async def _fail(self, frozen: _Frozen, reason: str) -> bool:
         """Declare what acts instead."""
-        source = await self.database.run_async(self._fall_back, frozen, reason)
-        if source is None:
-            return False
-        if source is PlanSource.FAILSAFE:
-            self.on_adjusted(frozen.row.microgrid, frozen.part, ())
-        return True
+
+        def commit(connection: Connection) -> PlanSource | None:
+            return self._fall_back(connection, frozen, reason)
+
+        def withdraw(source: PlanSource | None) -> None:
+            if source is PlanSource.FAILSAFE:
+                self.on_adjusted(frozen.row.microgrid, frozen.part, ())
+
+        return await self.database.run_then(commit, withdraw) is not None
 
     def _fall_back(self, connection: Connection, frozen: _Frozen, reason: str) -> PlanSource | None:
         """What stood before, where it keeps the limits of now or its part is over; else the failsafes.

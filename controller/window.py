@@ -227,10 +227,22 @@ class WindowEngine:
         decision = await self._decider.decide(snapshot, due)
         if isinstance(decision, str):
             return await self._fail(snapshot, decision)
-        if not await self._database.run_async(self._commit, snapshot.window, decision):
-            return False
-        self._on_setpoints(snapshot.microgrid.id, snapshot.window, decision.setpoints)
-        return True
+        window = snapshot.window
+
+        def commit(connection: Connection) -> bool:
+            return self._commit(connection, window, decision)
+
+        # What is on disk only after nobody waits for it any more acts as well.
+        return await self._database.run_then(commit, self._offer(snapshot, decision.setpoints))
+
+    def _offer(self, snapshot: Snapshot, setpoints: tuple[DeviceSetpoint, ...]) -> Callable[[bool], None]:
+        """Let drivers hear of a window's setpoints once they were committed."""
+
+        def offer(committed: bool) -> None:
+            if committed and setpoints:
+                self._on_setpoints(snapshot.microgrid.id, snapshot.window, setpoints)
+
+        return offer
 
     def _commit(self, connection: Connection, window: Window, decision: planning.Decision) -> bool:
         if not market.set_window(
@@ -258,11 +270,11 @@ class WindowEngine:
         window = snapshot.window
         tail = await self._database.run_async(self._tail, snapshot)
         source = PlanSource.TAIL if tail else PlanSource.FAILSAFE
-        if not await self._database.run_async(self._commit_failure, window, reason, source, tail):
-            return False
-        if tail:
-            self._on_setpoints(snapshot.microgrid.id, window, tail)
-        return True
+
+        def commit(connection: Connection) -> bool:
+            return self._commit_failure(connection, window, reason, source, tail)
+
+        return await self._database.run_then(commit, self._offer(snapshot, tail))
 
     def _tail(self, connection: Connection, snapshot: Snapshot) -> tuple[DeviceSetpoint, ...]:
         """What the last plan has for a window, under the limits of now; nothing for one that is over."""
