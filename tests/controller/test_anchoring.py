@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from contracts.anchoring import AnchorState
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import AnchorError, ChainUnavailableError
 from contracts.registry import sign_deployment
@@ -43,6 +44,7 @@ def test_the_embedded_chain_is_the_same_after_a_restart(lasting, tmp_path):
 def test_what_was_signed_before_a_crash_is_not_signed_again(lasting, tmp_path):
     lasting.anchor()
     (before,) = lasting.database.run(anchors)
+    assert lasting.database.run(anchors, (AnchorState.PENDING, AnchorState.SENT)) == []
     lasting.restart()
     chain = lasting.service._anchorer
     assert chain.run_once().waiting == 0
