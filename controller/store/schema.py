@@ -512,6 +512,7 @@ meter_readings = _table(
     _text("gateway"),
     _wide("sequence"),
     PrimaryKeyConstraint("microgrid", "member", "instant"),
+    Index("ix_meter_readings_instant", "microgrid", "instant"),
     ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
     CheckConstraint("import_wh >= 0 AND export_wh >= 0", name="registers"),
     CheckConstraint("import_wh <= 1000000000000 AND export_wh <= 1000000000000", name="range"),

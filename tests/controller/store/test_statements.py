@@ -2,6 +2,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from controller.errors import StoreError
 from controller.flexibility import Plant, Relay
@@ -206,6 +207,24 @@ def test_the_newest_reading_of_each_meter_is_its_own(run):
     assert run(meters.meter_readings, "village", READING.instant, READING.instant) == [READING, other]
     assert run(meters.newest_sequence, "village", "gateway") == 1
     assert run(meters.newest_sequence, "village", "another") == 0
+
+
+def test_the_readings_of_a_time_are_found_without_looking_at_all_others(run):
+    def plans(connection):
+        asked = []
+
+        def hear(_connection, _cursor, statement, parameters, _context, _many):
+            asked.append((statement, parameters))
+
+        event.listen(connection, "before_cursor_execute", hear)
+        for statement in (meters.count_readings, meters.meter_readings):
+            statement(connection, "village", 0, 900)
+        event.remove(connection, "before_cursor_execute", hear)
+        if connection.dialect.name != "sqlite":
+            return []  # which plans by how much there is
+        return [str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()) for text, values in asked]
+
+    assert all("microgrid=? AND instant>? AND instant<?" in plan for plan in run(plans))
 
 
 def test_the_file_is_an_ordinary_sqlite_database(site):
