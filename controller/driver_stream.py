@@ -108,6 +108,11 @@ class DriverStream:
             self.ending = ending
         self._wake.set()
 
+    @property
+    def heard(self) -> bool:
+        """Whether what the driver says still counts: not from when its stream ends in an error."""
+        return self.ending is None or self.ending.error is None
+
     async def woken(self) -> None:
         """Wait until there may be something to tell."""
         await self._wake.wait()

@@ -441,7 +441,9 @@ class DriverHub:
     # What drivers say.
 
     def observe(self, stream: DriverStream, state: DeviceState) -> None:
-        """Note telemetry; of each device the newest counts."""
+        """Note telemetry; of each device the newest counts, and nothing from a stream that is not its own any more."""
+        if not stream.heard or not self.holds(stream):
+            return
         stream.heard_at = self._monotonic.now()
         known = self._observed[stream.microgrid].get(state.device)
         if known is None or known.state.instant <= state.instant:
@@ -451,7 +453,12 @@ class DriverHub:
     def report(
         self, stream: DriverStream, command_id: str, states: Iterable[CommandState], *, reason: str, instant: int
     ) -> None:
-        """Note what a driver said about its newest command; of older or unknown ones nothing is kept."""
+        """Note what a driver said about its newest command; of older or unknown ones nothing is kept.
+
+        Nor is what a stream says that is not its device's any more.
+        """
+        if not stream.heard or not self.holds(stream):
+            return
         stream.heard_at = self._monotonic.now()
         known = self._fleet.device(stream.microgrid, stream.device)
         tracked = known.tracked

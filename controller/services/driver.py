@@ -142,10 +142,15 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
         )
 
     async def _listen(self, stream: DriverStream, requests: AsyncIterator[pb.ConnectRequest]) -> None:
-        """Hear a driver out; what it says wrong ends its stream."""
+        """Hear a driver out; what it says wrong ends its stream.
+
+        The writer may be held up by a driver that does not read: nothing is heard meanwhile on a stream that has ended.
+        """
         with suppress(asyncio.CancelledError):
             try:
                 async for request in requests:
+                    if not stream.heard:
+                        break
                     self._hear(stream, request)
             except Exception as err:  # whoever waits for the stream has to learn of it, whatever it is
                 stream.end(Ending(error=err))

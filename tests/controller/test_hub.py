@@ -563,6 +563,26 @@ class TestStreams:
         hub.leave(newer)
         assert hub.connected("village") == set()
 
+    @pytest.mark.parametrize("lost", ["superseded", "silent", "forgotten"])
+    def test_who_is_not_its_devices_any_more_is_heard_no_more(self, hub, site, times, lost):
+        hub.offer("village", window(), setpoints(BATTERY, 1))
+        stream = join(hub)
+        command = beat(hub, stream)
+        match lost:
+            case "superseded":
+                join(hub)
+            case "silent":
+                times.pass_(76)
+                hub.tick()
+            case "forgotten":
+                hub.forget("village", BATTERY)
+        hub.observe(stream, state(1))
+        hub.report(stream, command.id, [CommandState.APPLIED], reason="", instant=1)
+        asyncio.run(hub.flush())
+        assert hub.observed("village") == {}
+        assert site.rows("device_states") == []
+        assert site.rows("reports") == []
+
     def test_one_that_falls_silent_ends(self, hub, times):
         stream = join(hub)
         times.pass_(75)

@@ -633,16 +633,36 @@ async def silence(site):
         await asyncio.sleep(3600)
         yield pb.ConnectRequest()
 
-    context = SimpleNamespace(
-        auth_context=lambda: {
-            "ssl_tls_version": (b"TLSv1.3",),
-            "peer_spiffe_id": (b"spiffe://village/driver/bob/boiler",),
-        }
-    )
     servicer = DriverServicer(site.service._core, greeting_s=0.01)
     with pytest.raises(Refusal) as caught:
-        await anext(servicer.Connect(nothing(), context))
+        await anext(servicer.Connect(nothing(), context_of("bob/boiler")))
     assert caught.value.reason == "NO_DESCRIPTOR"
+
+
+def context_of(device):
+    """A call of the device's own driver."""
+    identity = f"spiffe://village/driver/{device}".encode()
+    return SimpleNamespace(auth_context=lambda: {"ssl_tls_version": (b"TLSv1.3",), "peer_spiffe_id": (identity,)})
+
+
+async def held_up(site):
+    """A deleted device's stream whose driver goes on talking and does not read: what is left of what it says."""
+    left = asyncio.Queue()
+
+    async def requests():
+        yield pb.ConnectRequest(descriptor=pb.Descriptor(device=DEVICE.format("eve", "battery")))
+        while True:
+            yield await left.get()
+
+    answers = DriverServicer(site.service._core).Connect(requests(), context_of("eve/battery"))
+    await anext(answers)
+    site.service._hub.forget("village", "eve/battery")
+    for counter in (1, 2, 3):
+        left.put_nowait(pb.ConnectRequest(heartbeat=pb.Heartbeat(counter=counter)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await answers.aclose()
+    return left.qsize()
 
 
 class TestDeleted:
@@ -657,6 +677,9 @@ class TestDeleted:
         again = Stream(settled, "eve/battery")
         again.say(descriptor=pb.Descriptor(device=again.name))
         assert again.refused(refusal_of).code is StatusCode.NOT_FOUND
+
+    def test_its_driver_is_heard_no_more_although_it_does_not_read(self, site):
+        assert site.loop.run(held_up(site)) == 2
 
 
 class TestLimitedFromTheFirst:
