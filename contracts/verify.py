@@ -61,6 +61,8 @@ def verify_path(
     AnchorError
         If the chain does not answer.
     """
+    if not path.exists():
+        raise EvidenceError("exported evidence: a directory, or the file of a single proof", got="nothing of that name")
     if path.is_dir():
         return verify_directory(path, root=root, rpc=rpc, contract=contract)
     return verify_proof_file(path, root=root, rpc=rpc, contract=contract)

@@ -27,6 +27,7 @@ from controller.limits.forecasts import Forecasts
 from controller.limits.journal import FileJournal, Journal, MemoryJournal, TimedJournal
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
+from controller.listening import why_not
 from controller.live_figures import LiveFigures
 from controller.microgrid import DeviceSetpoint, Window
 from controller.override_keeper import OverrideKeeper
@@ -315,9 +316,11 @@ class Service:
         try:
             port = server.add_secure_port(self._settings.listen, self._credentials())
         except RuntimeError as err:
-            raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?") from err
+            raise ControllerError(
+                f"cannot listen on {self._settings.listen}: {why_not(self._settings.listen)}"
+            ) from err
         if port == 0:
-            raise ControllerError(f"cannot listen on {self._settings.listen}: is the port in use?")
+            raise ControllerError(f"cannot listen on {self._settings.listen}: {why_not(self._settings.listen)}")
         self.control()  # whoever comes first finds limits in force
         await server.start()
         self._server = server

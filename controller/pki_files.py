@@ -72,6 +72,8 @@ def init(folder: Path, *, grid: str, days: int, hosts: Sequence[str]) -> list[Pa
 def issue(folder: Path, uri: str, *, name: str | None, days: int, hosts: Sequence[str], replace: bool) -> list[Path]:
     """The files of one more identity, or of the server where ``uri`` is ``server``.
 
+    A server's certificate that is replaced keeps its names where ``hosts`` states none.
+
     Raises
     ------
     InputError
@@ -82,7 +84,10 @@ def issue(folder: Path, uri: str, *, name: str | None, days: int, hosts: Sequenc
     if uri == "server":
         for host in hosts:
             _check_host(host)
-        return _write(folder, _pair(name or "server", authority.server(hosts, validity=validity)), replace=replace)
+        stem = name or "server"
+        if replace and not hosts:
+            hosts = _hosts(folder / f"{stem}.pem")
+        return _write(folder, _pair(stem, authority.server(hosts, validity=validity)), replace=replace)
     if hosts:
         raise InputError("--host: got it for a client, wanted it for server alone")
     known = identity(uri)
@@ -167,6 +172,21 @@ def _identity(authority: Authority, stem: str, uri: str, validity: timedelta) ->
 
 def _pair(stem: str, credentials: Credentials) -> dict[str, bytes]:
     return {f"{stem}.pem": credentials.certificate, f"{stem}.key": credentials.key}
+
+
+def _hosts(path: Path) -> list[str]:
+    """Names and addresses that a server's certificate is for; none where there is no such file."""
+    if not path.exists():
+        return []
+    certificate = _certificates(path, _read(path))[0]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    ]
 
 
 def _check_host(host: str) -> None:

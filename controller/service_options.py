@@ -12,7 +12,8 @@ def add_pki(commands: "argparse._SubParsersAction[Parser]") -> None:
         "pki",
         help="make a development authority and identities of it",
         description="Makes the certificates that the service and its callers show each other. For development and "
-        "trials: whoever reads ca.key can be anybody. docs/operating.md says what a real authority must do.",
+        "trials: whoever reads ca.key can be anybody. docs/operating.md (Certificates) says "
+        "what a real authority must do.",
         epilog=examples(
             "gridpact pki init pki --grid village",
             "gridpact pki issue pki spiffe://village/participant/home-2 --out home-2",
@@ -35,7 +36,8 @@ def add_pki(commands: "argparse._SubParsersAction[Parser]") -> None:
     issue = actions.add_parser(
         "issue",
         help="one more identity, or the server anew",
-        description="Writes the certificate and key of one more identity, signed by the authority in DIR.",
+        description="Writes the certificate and key of one more identity, signed by the authority in DIR. A "
+        "server's certificate that is replaced keeps its names unless --host says others.",
         epilog=examples(
             "gridpact pki init pki",
             "gridpact pki issue pki spiffe://village/driver/home-1/heat-pump",

@@ -1,7 +1,7 @@
 """What a driver is told when it is started: the controller, the devices, and what they may do."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -270,7 +270,12 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     try:
         return Layered(**({} if overrides is None else overrides))
     except ValidationError as err:
-        complaints = [_complaint(error["loc"], error["type"], error["msg"], error["input"]) for error in err.errors()]
+        errors = err.errors()
+        complaints = [
+            _complaint(error["loc"], error["type"], error["msg"], error["input"])
+            for error in errors
+            if not (error["type"] == "too_short" and _is_within(error["loc"], [other["loc"] for other in errors]))
+        ]
         raise InvalidValueError("; ".join(complaints)) from err
     except SettingsError as err:
         raise InvalidValueError(f"environment: {err}") from err
@@ -290,6 +295,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidValueError(f"--config {path}: cannot be read: {err}") from err
     except tomllib.TOMLDecodeError as err:
         raise InvalidValueError(f"--config {path}: no TOML: {err}") from err
+
+
+def _is_within(place: tuple[int | str, ...], others: Sequence[tuple[int | str, ...]]) -> bool:
+    """Whether a part of this place is among the others: a list is counted without what is wrong in it."""
+    return any(len(other) > len(place) and other[: len(place)] == place for other in others)
 
 
 def _complaint(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:

@@ -14,7 +14,7 @@ from contracts.errors import EvidenceError
 from contracts.header import WindowHeader
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
 from contracts.report import Check, Report
-from contracts.verify import main, parse_root, verify_directory
+from contracts.verify import main, parse_root, verify_directory, verify_path
 
 KINDS: dict[str, type[Leaf]] = {
     "trades.jsonl": TradeLeaf,
@@ -359,6 +359,11 @@ def test_a_directory_without_headers_is_refused(directory: Path) -> None:
     (directory / "headers.jsonl").write_bytes(b"")
     with pytest.raises(EvidenceError, match="at least one header"):
         verify_directory(directory, root=bytes(32))
+
+
+def test_what_is_not_there_is_said_so_before_anything_else(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="got 'nothing of that name', wanted exported evidence"):
+        verify_path(tmp_path / "nowhere")
 
 
 def test_neither_root_nor_chain_is_refused(directory: Path) -> None:

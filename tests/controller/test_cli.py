@@ -148,7 +148,7 @@ def test_a_port_in_use_is_refused(place: Path) -> None:
     with listening(socket.AF_INET, "127.0.0.1") as port:
         done = run("demo", "--listen", f"127.0.0.1:{port}", "--out", "deep/below/out", cwd=place)
     assert done.returncode == 2
-    assert done.stderr == f"gridpact demo: --listen: cannot listen on 127.0.0.1:{port}: is the port in use?\n"
+    assert done.stderr == f"gridpact demo: --listen: cannot listen on 127.0.0.1:{port}: the port is in use\n"
     assert list(place.iterdir()) == []
 
 

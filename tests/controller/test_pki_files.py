@@ -135,6 +135,22 @@ def test_a_server_is_called_what_it_is_told(folder):
     assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1", "10.0.0.7"]
 
 
+def test_a_renewed_server_keeps_its_names_unless_others_are_stated(folder):
+    def names():
+        found = certificate(folder / "server.pem").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [str(name.value) for name in found]
+
+    renew = ["pki", "issue", str(folder), "server", "--replace"]
+    local = ["localhost", "127.0.0.1", "::1"]
+    assert main([*renew, "--host", "grid.example", "--host", "10.0.0.7"]) == 0
+    old = certificate(folder / "server.pem").serial_number
+    assert main(renew) == 0
+    assert certificate(folder / "server.pem").serial_number != old
+    assert sorted(names()) == sorted([*local, "grid.example", "10.0.0.7"])
+    assert main([*renew, "--host", "other.example"]) == 0
+    assert names() == [*local, "other.example"]
+
+
 class TestReading:
     @pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server.key"])
     def test_what_is_missing_or_no_pem_is_named(self, folder, name):

@@ -90,6 +90,20 @@ def test_a_wrong_file_is_refused_in_one_line_that_names_the_key(tmp_path, change
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("devices = []", "devices: Tuple should have at least 1 item"),
+        ('[[devices]]\nname = 7\nurl = "u"', "devices[1].name: "),
+    ],
+)
+def test_devices_are_missed_where_there_are_none_and_not_where_one_is_wrong(tmp_path, text, complaint):
+    with pytest.raises(InvalidValueError) as refused:
+        load(tmp_path, f'pki = "pki"\nstate = "state"\n{text}\n')
+    assert str(refused.value).startswith(complaint)
+    assert str(refused.value).count("at least 1 item") == text.count("[]")
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InvalidValueError, match="cannot be read"):
         load_config(tmp_path / "none.toml")

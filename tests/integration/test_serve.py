@@ -140,7 +140,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path, pki):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = gridpact("serve", "--data", tmp_path / "data", "--pki", pki, "--listen", address)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"gridpact serve: cannot listen on {address}: is the port in use?\n"
+    assert done.stderr == f"gridpact serve: cannot listen on {address}: the port is in use\n"
 
 
 @pytest.fixture
