@@ -192,7 +192,7 @@ class DsoServicer(GroupMethods, VetoMethods, dso_pb2_grpc.DsoServiceServicer):
 
 def _gave(connection: Connection, row: market.WindowRow) -> list[types_pb2.LimitRelaxation]:
     """Limits that nobody could keep in a window's clearing, and then in its adjustments."""
-    texts = (row.relaxed, *(one.relaxed for one in adjustments.adjustments(connection, row.name)))
+    texts = (row.relaxed, *(one.relaxed for one in adjustments.outlines(connection, row.name)))
     return [message for text in texts for message in relaxation_messages(relaxing.from_json(text))]
 
 

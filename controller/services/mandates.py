@@ -7,13 +7,15 @@ from functools import cache
 
 from sqlalchemy import Connection
 
-from controller.access import Identity, Role
+from controller.access import Identity, Role, may_call
 from controller.consent import Scope
 from controller.microgrid import Member
 from controller.store import consents, registry
 
 BOOKKEEPERS = frozenset({Role.OPERATOR, Role.AUDITOR})
 """Roles that see everybody's trades where they may see trades at all."""
+TELLING_LIMITS = ("/gridpact.v1.DispatchService/GetClearing", "/gridpact.v1.DsoService/ListRelaxations")
+"""Methods that tell what limits gave way to."""
 
 
 def visible_members(
@@ -40,10 +42,16 @@ class Sight:
 
 
 def sight(connection: Connection, caller: Identity, microgrid: str, now: float) -> Sight:
-    """What a caller may see of clearings at an instant; within the transaction alone."""
+    """What a caller may see of clearings at an instant; within the transaction alone.
+
+    Who may ask for a window's calendar, and neither for its clearing nor for what limits gave way to, is told of none:
+    members know their own load, and by what a section's limit gave way to that of the only other one.
+    """
     known = visible_members(connection, caller, microgrid, Scope.TRADES, now)
     if known is None:
         return Sight(known=None, limits=lambda _: True)
+    if not any(may_call(caller, method) for method in TELLING_LIMITS):
+        return Sight(known=known, limits=lambda _: False)
     familiar = known | consents.allowed_members(connection, microgrid, caller, Scope.DISPATCH, now)
     # Few clearings have such limits: members are read where one has.
     telling = cache(lambda: telling_sections(registry.members(connection, microgrid), familiar))

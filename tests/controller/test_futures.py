@@ -10,22 +10,24 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from grpc import StatusCode
+from sqlalchemy import event
 
 from contracts.anchoring import Anchorer
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.registry import deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
-from controller import freezing
+from controller import freezing, relaxing
 from controller.closing import inputs_of
 from controller.decider import TOO_LATE
 from controller.demo.results import export_evidence
 from controller.microgrid import GRID_ACCOUNT
+from controller.relaxing import Relaxation
 from controller.snapshot import Snapshot
-from controller.store import adjustments, evidence
+from controller.store import adjustments, evidence, market
 from controller.store.evidence import StoredOutbox
 from controller.wire import fields
-from gridpact.v1 import dispatch_pb2, operator_pb2, participant_pb2
+from gridpact.v1 import dispatch_pb2, dso_pb2, dso_pb2_grpc, operator_pb2, operator_pb2_grpc, participant_pb2
 from tests.controller.stand_ins import FAULT
 from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, flexibilities, minutes
 from tests.controller.village_site import Site
@@ -140,6 +142,41 @@ class TestCalendar:
             request = operator_pb2.CreateMicrogridRequest(microgrid=town.message, request_id="found")
             refused = site.refused(town.operator.CreateMicrogrid, request)
             assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, (f"microgrid.timing.{field}",))
+
+
+class TestRelaxedLimits:
+    """What the limit of a section gave way to in an adjustment is the least that its members could do."""
+
+    @pytest.fixture
+    def relaxed(self, town):
+        bounds = {"lower_w": None, "upper_w": 400, "relaxed_lower_w": None, "relaxed_upper_w": 503}
+        gave = Relaxation(target=f"{town.name}/sections/all", start=TOWN, end=TOWN + MTU_S, **bounds)
+        decided = {"was": "OPEN", "state": "CLEARED", "source": "CLEARING", "relaxed": relaxing.to_json((gave,))}
+        town.site.database.run(market.set_window, town.window(), was="OPEN", state="CLEARED")
+        town.site.database.run(adjustments.set_adjustment, town.window(), 1, **decided)
+        return town
+
+    def test_a_calendar_tells_them_to_those_alone_who_may_see_them_elsewhere(self, relaxed):
+        request = operator_pb2.GetWindowRequest(name=relaxed.window())
+        callers = {"operator/op": 1, "aggregator/agg": 1, "dso/wires": 1, "participant/bob": 0, "meter/gateway": 0}
+        for role, told in callers.items():
+            stub = relaxed.site.stub(operator_pb2_grpc.OperatorServiceStub, role, "town")
+            assert len(stub.GetWindow(request).window.adjustments[0].limit_relaxations) == told, role
+
+    def test_the_dso_hears_of_them_without_that_snapshots_are_read(self, relaxed):
+        asked = []
+
+        def hear(_connection, _cursor, statement, *_):
+            asked.append(statement)
+
+        dso = relaxed.site.stub(dso_pb2_grpc.DsoServiceStub, "dso/wires", "town")
+        engine = relaxed.site.database._reading_engine
+        event.listen(engine, "before_cursor_execute", hear)
+        (told,) = dso.ListRelaxations(dso_pb2.ListRelaxationsRequest(parent=relaxed.name)).windows
+        event.remove(engine, "before_cursor_execute", hear)
+        assert (told.window, [one.relaxed.upper_w for one in told.relaxations]) == (relaxed.window(), [503])
+        assert asked
+        assert not any("adjustments.snapshot" in statement for statement in asked)
 
 
 class TestWithoutNews:
