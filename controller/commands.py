@@ -59,7 +59,7 @@ FOLLOWS: Mapping[CommandState, frozenset[CommandState]] = {
 BY_CONTROLLER = _ENDED | {CommandState.ISSUED}
 """What no driver can say."""
 
-_OUTCOMES = frozenset({CommandState.VERIFIED, CommandState.DIVERGED})
+_OUTCOMES = frozenset({CommandState.VERIFIED, CommandState.DIVERGED, CommandState.REJECTED})
 _UNEVENTFUL = frozenset(
     {
         CommandState.RECEIVED,

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from controller.composing import Stretch
 
+FIRST_WAIT_S = 1.0
+"""s after which what a driver rejected is said again for the first time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -24,6 +27,22 @@ class Told:
     sequence: int
     stretches: tuple[Stretch, ...]
     leased_from: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """What the driver rejected last, and when it is told the same again.
+
+    Attributes
+    ----------
+    stretches : what the command said
+    wait_s : how long it is left alone this time
+    again_at : monotonic
+    """
+
+    stretches: tuple[Stretch, ...]
+    wait_s: float
+    again_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +72,7 @@ class DriverStream:
 
     Attributes
     ----------
+    rejected : what stands here no more because the driver rejected it; None once it took something
     inherits : whether a lease may act that no command which stands here gave: an earlier stream's, or one before that
         the driver rejected its replacement
     """
@@ -70,6 +90,7 @@ class DriverStream:
         "microgrid",
         "owed",
         "pushes",
+        "rejected",
         "told",
     )
 
@@ -85,6 +106,7 @@ class DriverStream:
         self.owed = False
         self.inherits = False
         self.told: Told | None = None
+        self.rejected: Rejected | None = None
         self.ending: Ending | None = None
         self._wake = asyncio.Event()
 
@@ -96,6 +118,17 @@ class DriverStream:
         self.heartbeat_at = self.heard_at = now
         self.owed = True
         self._wake.set()
+
+    def reject(self, now: float, *, longest_s: float) -> None:
+        """Note that the driver rejected what it is told: each time the same is said again after twice as long.
+
+        Nothing is said again until then, unless something else is meant: a guard may rest a device for an hour.
+        """
+        if self.told is None:
+            return
+        before = self.rejected
+        wait_s = FIRST_WAIT_S if before is None else min(2 * before.wait_s, longest_s)
+        self.rejected = Rejected(stretches=self.told.stretches, wait_s=wait_s, again_at=now + wait_s)
 
     def wake(self) -> None:
         """Something may have changed for the device."""

@@ -252,6 +252,11 @@ class DriverHub:
         """The devices with an open stream."""
         return frozenset(id_ for id_, device in self._fleet.of(microgrid).items() if device.stream is not None)
 
+    def refusing(self, microgrid: str) -> int:
+        """How many devices rejected what they were told last and are meant to do still."""
+        streams = (device.stream for device in self._fleet.of(microgrid).values())
+        return sum(stream is not None and stream.rejected is not None for stream in streams)
+
     def holds(self, stream: DriverStream) -> bool:
         """Whether a stream is still the one of its device: it is superseded by no other, and not silent."""
         return self._fleet.device(stream.microgrid, stream.device).stream is stream
@@ -372,12 +377,17 @@ class DriverHub:
         acting = told is not None and left > 0 and any(s.start <= now < s.end for s in told.stretches)
         acting = acting or (stream.inherits and known.may_act(now, instant))
         if not meant and not acting:
-            stream.told = None
+            stream.told = stream.rejected = None
+            return Standing(heartbeat_counter=stream.counter, sequence=0) if owed else None
+        rejected = stream.rejected if told is None else None
+        if rejected is not None and not _same(rejected.stretches, stretches, floor(now), self.lease_s):
+            rejected = stream.rejected = None
+        if rejected is not None and instant < rejected.again_at:
             return Standing(heartbeat_counter=stream.counter, sequence=0) if owed else None
         same = told is not None and left > 0 and _same(told.stretches, stretches, floor(now), ceil(left))
         if told is not None and same and (not owed or left > max(self._least_left_s, 1.5 * stream.beat_s)):
             return Standing(heartbeat_counter=stream.counter, sequence=told.sequence) if owed else None
-        return self._issue(stream, known, stretches, renews=same)
+        return self._issue(stream, known, stretches, renews=same or rejected is not None)
 
     def looked(self, microgrid: str) -> None:
         """Let whoever waited for it be answered: `caps` has seen a microgrid as it is now."""
@@ -465,6 +475,10 @@ class DriverHub:
         if tracked is not None and tracked.id == command_id:
             kept = tracked.take([state for state in states if state not in BY_CONTROLLER])
             self._said.reported(stream.device, tracked, kept, reason=reason, instant=instant)
+            if tracked.state is CommandState.REJECTED:
+                stream.reject(self._monotonic.now(), longest_s=self.lease_s / 2)
+            elif tracked.state is not CommandState.RECEIVED:
+                stream.rejected = None
             if tracked.state in {CommandState.REJECTED, CommandState.FAILED}:
                 stream.told = None  # it does not stand: the next heartbeat is answered by a command again
                 stream.inherits = True

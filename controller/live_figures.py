@@ -26,6 +26,10 @@ class LiveFigures:
         """How many drivers hold a stream."""
         return len(self._hub.connected(microgrid))
 
+    def refusing(self, microgrid: str) -> int:
+        """How many devices rejected what they were told last."""
+        return self._hub.refusing(microgrid)
+
     def supervision(self, microgrid: str) -> Sequence[Supervision]:
         """How each DSO stands."""
         now = self._monotonic.now()

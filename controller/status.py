@@ -39,6 +39,9 @@ class PartFigures(Protocol):
     def connected(self, microgrid: str) -> int:
         """How many drivers hold a stream."""
 
+    def refusing(self, microgrid: str) -> int:
+        """How many devices rejected what they were told last."""
+
     def supervision(self, microgrid: str) -> Sequence[Supervision]:
         """How each supervising DSO stands."""
 
@@ -50,6 +53,11 @@ class NoFigures:
     """A service without such parts."""
 
     def connected(self, microgrid: str) -> int:
+        """Nobody."""
+        del microgrid
+        return 0
+
+    def refusing(self, microgrid: str) -> int:
         """Nobody."""
         del microgrid
         return 0

@@ -72,7 +72,9 @@ def _microgrid(microgrid: dict[str, Any]) -> Iterator[str]:
     yield _line("  windows", ", ".join(counts) or "none")
     yield _line("  next window", microgrid.get("next_window_time", "none takes orders"))
     yield _line("  last clearing", _clearing(microgrid.get("last_clearing")))
-    yield _line("  devices", f"{microgrid['device_count']}, {microgrid['connected_drivers']} connected")
+    refusing = microgrid.get("refusing_devices", 0)
+    told = f", {refusing} refusing what they are told" if refusing else ""
+    yield _line("  devices", f"{microgrid['device_count']}, {microgrid['connected_drivers']} connected{told}")
     for stands in microgrid["supervision"]:
         heard = stands.get("heard_ago")
         ago = f"heard {_seconds(heard)} ago" if heard is not None else "not heard since the start"

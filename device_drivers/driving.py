@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -85,14 +86,26 @@ class Driving:
             if device.rules().remembers
         }
         boot, now, utc = boot_id(), self._clock.now(), self._clock.utc()
-        cores = {}
+        cores, rested = {}, []
         for device in config.devices:
             rules = device.rules()
             memory = memories[device.name].load() if device.name in memories else None
             midnight_s = until_midnight_s(zone, utc)
             switching = Switching(rules, memory, boot_id=boot, now=now, midnight_s=midnight_s)
+            if memory is None and (until := switching.held_until(now)) is not None:
+                rested.append((until, device.name))
             cores[device.name] = DeviceCore(
                 rules=rules, failsafe=device.failsafe.value(), switching=switching, timer=None
+            )
+        if rested:
+            until, last = max(rested)
+            log.warning(
+                "%d of the devices have no memory in %s: they count as just switched, every start used up; "
+                "the last of them, %s, may start at %s",
+                len(rested),
+                config.state,
+                last,
+                (utc + timedelta(seconds=until - now)).astimezone(zone).isoformat(timespec="seconds"),
             )
         check_ramp(cores, config.ramp_w_per_10s)
         gateway = Gateway(

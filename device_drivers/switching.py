@@ -139,6 +139,11 @@ class Switching:
         until, reason = max(self._earliest())
         return Hold(target=off, until=until, reason=reason) if now < until else None
 
+    def held_until(self, now: float) -> float | None:
+        """s at which it may be switched on, were it off since the guard knows of it; None where it may be at once."""
+        until, _ = max(self._earliest())
+        return until if now < until else None
+
     def _earliest(self) -> list[tuple[float, str]]:
         """From when each rule lets the device be switched on."""
         rules = self._rules

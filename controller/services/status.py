@@ -77,6 +77,7 @@ def _microgrid(connection: Connection, caller: Identity, id_: str, name: str) ->
 def _add_parts(core: Core, id_: str, status: pb.MicrogridStatus) -> None:
     parts = core.status.parts
     status.connected_drivers = parts.connected(id_)
+    status.refusing_devices = parts.refusing(id_)
     for stands in parts.supervision(id_):
         message = status.supervision.add(dso=stands.dso, state=stands.state)
         if stands.heard_s is not None:

@@ -436,12 +436,13 @@ class TestResponses:
         times.pass_(1)
         assert self.of(hub) is Response.NOTHING
 
-    def test_who_rejected_is_no_better_for_being_told_again(self, hub):
+    def test_who_rejected_is_no_better_for_being_told_again(self, hub, times):
         hub.offer("village", window(), setpoints(BATTERY, 1, 2))
         stream = join(hub)
-        for _ in range(2):
+        for wait_s in (1, 2):
             rejected = beat(hub, stream)
             hub.report(stream, rejected.id, [CommandState.REJECTED], reason="", instant=1)
+            times.pass_(wait_s)
         again = beat(hub, stream)
         assert self.of(hub) is Response.OTHER
         hub.report(stream, again.id, [CommandState.ACCEPTED], reason="", instant=1)
@@ -464,6 +465,46 @@ class TestResponses:
         assert self.of(hub) is Response.TOLD
         hub.report(stream, empty.id, [CommandState.APPLIED], reason="", instant=1)
         assert self.of(hub) is Response.NOTHING
+
+
+class TestRejections:
+    def test_the_same_is_said_again_ever_more_rarely_and_kept_once(self, hub, site, times):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 1))
+        stream = join(hub)
+        said = []
+        for second in range(120):
+            command = beat(hub, stream)
+            if isinstance(command, LeasedCommand):
+                said.append(second)
+                hub.report(stream, command.id, [CommandState.RECEIVED, CommandState.REJECTED], reason="no", instant=1)
+                hub.push("village")
+            assert hub.answer(stream) is None
+            assert hub.refusing("village") == 1
+            times.pass_(1)
+        assert said == [0, 1, 3, 7, 15, 31, 63, 108]  # at most half a lease
+        asyncio.run(hub.flush())
+        assert [row["state"] for row in site.rows("reports")].count("REJECTED") == 1
+
+    def test_what_is_new_is_said_at_once(self, hub):
+        hub.offer("village", window(), setpoints(BATTERY, 1))
+        stream = join(hub)
+        hub.report(stream, beat(hub, stream).id, [CommandState.REJECTED], reason="no", instant=1)
+        assert isinstance(beat(hub, stream), Standing)
+        hub.offer("village", window(), setpoints(BATTERY, 2))
+        command = hub.answer(stream)
+        assert values(command) == [2]
+        hub.report(stream, command.id, [CommandState.VERIFIED], reason="", instant=1)
+        assert hub.refusing("village") == 0
+
+    def test_what_it_takes_in_the_end_is_renewed_as_ever(self, hub, times):
+        hub.offer("village", window(), setpoints(BATTERY, 1, 1))
+        stream = join(hub)
+        hub.report(stream, beat(hub, stream).id, [CommandState.REJECTED], reason="no", instant=1)
+        times.pass_(1)
+        hub.report(stream, beat(hub, stream).id, [CommandState.VERIFIED], reason="", instant=1)
+        assert isinstance(beat(hub, stream), Standing)
+        times.pass_(LEASE_S / 2)
+        assert isinstance(beat(hub, stream), LeasedCommand)
 
 
 class TestReports:
@@ -535,10 +576,11 @@ class TestReports:
         assert self.kept(hub, site) == []
 
     @pytest.mark.parametrize("state", [CommandState.REJECTED, CommandState.FAILED])
-    def test_what_does_not_act_is_commanded_anew_with_the_next_heartbeat(self, hub, state):
+    def test_what_does_not_act_is_commanded_anew_with_a_heartbeat_a_second_later(self, hub, times, state):
         hub.offer("village", window(), setpoints(BATTERY, 1))
         stream = join(hub)
         self.say(hub, stream, beat(hub, stream), state, reason="mute")
+        times.pass_(1)
         assert isinstance(beat(hub, stream), LeasedCommand)
         assert isinstance(beat(hub, stream), Standing)
 

@@ -39,6 +39,11 @@ STATUS = {
 }
 
 
+def test_people_read_how_many_devices_refuse():
+    refusing = STATUS["microgrids"][0] | {"refusing_devices": 1}
+    assert "3, 2 connected, 1 refusing what they are told" in "\n".join(lines(STATUS | {"microgrids": [refusing]}))
+
+
 def test_people_read_what_it_is_doing():
     assert "\n".join(lines(STATUS)) == (
         "service           gridpact 0.1.0, epoch 3\n"

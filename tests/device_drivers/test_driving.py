@@ -301,3 +301,15 @@ def test_files_that_are_not_there_are_named(tmp_path):
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(InvalidValueError, match="got no PEM"):
         read_credentials(tmp_path, "driver")
+
+
+def test_a_guard_that_remembers_nothing_yet_is_said_at_the_start(tmp_path, caplog):
+    async def scenario():
+        config = configured(tmp_path, "simulated://relay", "simulated://relay")
+        async with driving(config, ScriptedController(), Recorded()):
+            pass
+
+    asyncio.run(scenario())
+    (said,) = [line for line in caplog.messages if "no memory" in line]
+    assert said.startswith("1 of the devices")
+    assert f"{HOME}d0, may start at 20" in said

@@ -859,6 +859,7 @@ class MicrogridStatus(message.Message):
     SUPERVISION_FIELD_NUMBER: builtins.int
     ANCHORS_PENDING_FIELD_NUMBER: builtins.int
     BACKLOGS_FIELD_NUMBER: builtins.int
+    REFUSING_DEVICES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}"""
     device_count: builtins.int
@@ -867,6 +868,10 @@ class MicrogridStatus(message.Message):
     """Drivers that hold a stream."""
     anchors_pending: builtins.int
     """Header hashes that the chain does not hold yet."""
+    refusing_devices: builtins.int
+    """Devices of which the driver rejected what it was told last, as a guard does that has no start left; the driver's log
+    says why.
+    """
     @builtins.property
     def windows(self) -> containers.RepeatedCompositeFieldContainer[WindowCount]:
         """How many windows are in each state that any is in."""
@@ -899,10 +904,11 @@ class MicrogridStatus(message.Message):
         supervision: abc.Iterable[SupervisionStatus] | None = ...,
         anchors_pending: builtins.int = ...,
         backlogs: abc.Iterable[Backlog] | None = ...,
+        refusing_devices: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["last_clearing", b"last_clearing", "next_window_time", b"next_window_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["anchors_pending", b"anchors_pending", "backlogs", b"backlogs", "connected_drivers", b"connected_drivers", "device_count", b"device_count", "last_clearing", b"last_clearing", "name", b"name", "next_window_time", b"next_window_time", "supervision", b"supervision", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["anchors_pending", b"anchors_pending", "backlogs", b"backlogs", "connected_drivers", b"connected_drivers", "device_count", b"device_count", "last_clearing", b"last_clearing", "name", b"name", "next_window_time", b"next_window_time", "refusing_devices", b"refusing_devices", "supervision", b"supervision", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
