@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from controller import planning, relaxing
-from controller.adjusting import carried_on, keeps_limits, nothing_new
+from controller.adjusting import carried_on, keeps_limits, nothing_new, told_w
 from controller.clock import Clock
 from controller.decider import Decider, Due
 from controller.freezing import LimitsFor, adjusted_of, expected_states
@@ -194,18 +194,18 @@ class Adjuster:
         return source if changed else None
 
     def _stands(self, connection: Connection, frozen: _Frozen) -> bool:
-        window = frozen.window
+        """Whether what the window's clearing decided, or the tail that acts in its place, keeps the limits of now."""
+        window, now = frozen.window, frozen.snapshot
         if window.source == PlanSource.FAILSAFE.value:
             return False
-        plan = window.plan
-        if plan is None:
-            tail = market.last_plan(connection, window.microgrid, before=window.start)
-            plan = None if tail is None else tail.plan
-        if plan is None:
-            return False
-        limits = self.limits(window.microgrid, frozen.row.start, frozen.snapshot.microgrid.end)
-        made = json.loads(plan)
-        return keeps_limits(made["start"], made["power_w"], relaxing.relaxed(replace(frozen.snapshot, limits=limits)))
+        if window.plan is not None:
+            made = json.loads(window.plan)
+            start, power_w = made["start"], made["power_w"]
+        else:
+            # Of a tail only what it told devices was kept: plans that were made since are not what acts.
+            start, power_w = now.window.start, told_w(market.own_setpoints(connection, window.name), now)
+        limits = self.limits(window.microgrid, frozen.row.start, now.microgrid.end)
+        return keeps_limits(start, power_w, relaxing.relaxed(replace(now, limits=limits)))
 
 
 def _read(connection: Connection, due: Pending) -> _Frozen | None:

@@ -11,8 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.flexibility import Generator, Programme, Relay, Storage, Thermostat, Vehicle
-from controller.microgrid import GRID_ACCOUNT, Device, DeviceState, Microgrid, Order, Trade
+from controller.microgrid import (
+    GRID_ACCOUNT,
+    Device,
+    DeviceSetpoint,
+    DeviceState,
+    Microgrid,
+    Order,
+    SetpointKind,
+    Trade,
+)
 from controller.problem import bounds_w, net_of_tail
+from controller.projecting import blank, project
 from controller.snapshot import Snapshot
 
 SWITCHED = (Relay, Programme, Thermostat, Generator)
@@ -182,6 +192,39 @@ def keeps_limits(start: int, power_w: Mapping[str, Sequence[int]], now: Snapshot
         if any(not lower[k] <= net[k] <= upper[k] for k in mtus):
             return False
     return True
+
+
+def told_w(told: Sequence[DeviceSetpoint], now: Snapshot) -> dict[str, tuple[int, ...]]:
+    """W that devices take in a part's MTUs where they do what they were told; those that were told nothing left out.
+
+    Parameters
+    ----------
+    told : each device's by time
+    now : what the adjustment was to be decided on: its plants produce what is forecast now, as far as they may
+    """
+    mtu_s = now.microgrid.mtu_seconds
+    known = {device.id: device for device in now.devices}
+    own: dict[str, dict[int, DeviceSetpoint]] = {}
+    for setpoint in told:
+        if setpoint.device in known and now.window.start <= setpoint.mtu_start < now.window.end:
+            own.setdefault(setpoint.device, {})[setpoint.mtu_start] = setpoint
+    found = {}
+    for id_, setpoints in own.items():
+        device, order = known[id_], now.orders.get(known[id_].member)
+        sun_w = order.production.get(id_, ()) if order else ()
+        state = now.states.get(id_) or blank(id_, now.window.start)
+        powers = []
+        for k, mtu in enumerate(now.window_mtus()):
+            one = setpoints.get(mtu)
+            if one is None:
+                powers.append(0)
+            elif one.kind is SetpointKind.PRODUCTION_LIMIT:
+                powers.append(-min(one.value, sun_w[k] if sun_w else 0))
+            else:
+                state = project(state, device, [one], mtu + mtu_s, mtu_s)
+                powers.append(state.power_w)
+        found[id_] = tuple(powers)
+    return found
 
 
 def carried_on(

@@ -14,7 +14,7 @@ from controller.services.core import require_microgrid, require_window
 from controller.services.mandates import visible_members
 from controller.services.paging import read_page
 from controller.snapshot import microgrid_of
-from controller.store import market, registry
+from controller.store import adjustments, market, registry
 from controller.wire import fields
 from controller.wire.market import trade_message
 from gridpact.v1 import dispatch_pb2 as pb
@@ -117,10 +117,22 @@ def _prices(
         (row,) = found
         first = row.start
         traded = [trade for trade, _ in market.trades(connection, row.name)]
-        decided = microgrid_of(row.snapshot or "")
-        for start in microgrid.mtus(row.start, row.end):
-            if (after is None or start > after) and (within is None or within[0] <= start < within[1]):
-                yield start, _price(decided, start, [trade for trade in traded if trade.mtu_start == start])
+        for begin, end, snapshot in _cleared(connection, row):
+            decided = microgrid_of(snapshot)
+            for start in microgrid.mtus(begin, end):
+                if (after is None or start > after) and (within is None or within[0] <= start < within[1]):
+                    yield start, _price(decided, start, [trade for trade in traded if trade.mtu_start == start])
+
+
+def _cleared(connection: Connection, row: market.WindowRow) -> list[tuple[int, int, str]]:
+    """What of a window was cleared, and on which snapshot: all of it, or where that failed what adjustments traded."""
+    if row.certificate is not None:
+        return [(row.start, row.end, row.snapshot or "")]
+    return [
+        (part.start, part.end, part.snapshot or "")
+        for part in adjustments.adjustments(connection, row.name)
+        if part.certificate is not None
+    ]
 
 
 def _price(microgrid: Microgrid, start: int, traded: list[Trade]) -> pb.Price:

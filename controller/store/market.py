@@ -256,7 +256,7 @@ class WindowFilter:
     after : those that start later than this; None for all
     within : those that overlap ``[start, end)``; None for all
     unfinished : only those that are not settled
-    cleared : only those with a clearing
+    cleared : only those with a clearing, of their own or an adjustment's
     relaxed : only those in which limits could not be kept, by the window's clearing or an adjustment
     limit : as many at most; None for all
     whole : with plan and carry, and snapshots that say nothing of vetoes too: of a hundred homes these texts are long
@@ -281,10 +281,11 @@ def decided_windows(connection: Connection, microgrid_id: str, wanted: WindowFil
         query = query.where(table.c.start > wanted.after)
     if wanted.within is not None:
         query = query.where(table.c.start < wanted.within[1], table.c.end > wanted.within[0])
+    adjusted = schema.adjustments
     if wanted.cleared:
-        query = query.where(table.c.certificate.is_not(None))
+        later = exists().where(adjusted.c.window == table.c.name, adjusted.c.certificate.is_not(None))
+        query = query.where(or_(table.c.certificate.is_not(None), later))
     if wanted.relaxed:
-        adjusted = schema.adjustments
         gave = exists().where(adjusted.c.window == table.c.name, adjusted.c.relaxed.is_not(None))
         query = query.where(or_(table.c.relaxed.is_not(None), gave))
     return [WindowRow(**r._mapping) for r in connection.execute(query.order_by(table.c.start).limit(wanted.limit))]

@@ -27,7 +27,15 @@ from controller.snapshot import Snapshot
 from controller.store import adjustments, evidence, market
 from controller.store.evidence import StoredOutbox
 from controller.wire import fields
-from gridpact.v1 import dispatch_pb2, dso_pb2, dso_pb2_grpc, operator_pb2, operator_pb2_grpc, participant_pb2
+from gridpact.v1 import (
+    dispatch_pb2,
+    dispatch_pb2_grpc,
+    dso_pb2,
+    dso_pb2_grpc,
+    operator_pb2,
+    operator_pb2_grpc,
+    participant_pb2,
+)
 from tests.controller.stand_ins import FAULT
 from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, flexibilities, minutes
 from tests.controller.village_site import Site
@@ -355,6 +363,26 @@ class TestFailure:
         town.site.clock.set(TOWN + MTU_S * 3)
         assert town.site.service._hub.planned("town", "ada/pv") is None
 
+    @pytest.mark.parametrize(("beyond_w", "stands"), [(0, "STANDING"), (-1, "FAILSAFE")])
+    def test_of_an_hour_that_failed_the_tail_that_acts_is_judged(self, town, beyond_w, stands):
+        """Adjustments of the hour before make plans after it failed: nobody follows these in it."""
+        town.live(until=TOWN - HOUR_S)
+        acting = json.loads(town.row().plan)
+        town.site.solver.script.append(FAULT)
+        town.live(until=TOWN)
+        assert (town.row(1).source, town.row(1).failure) == ("TAIL", str(FAULT))
+        town.load_w["bob"][3] = 2500
+        town.order("bob")
+        town.live(until=GATES[7] - 1)
+        later = town.adjusted()[-1]
+        assert later.closes > town.row(1).deadline
+        assert json.loads(later.plan)["net_w"][-1] > acting["net_w"][-1]
+        town.limit(acting["net_w"][-1] + beyond_w, first=7)
+        town.site.solver.script.append(FAULT)
+        town.live(until=GATES[7])
+        failed = town.adjusted(1)[3]
+        assert (failed.state, failed.source) == ("FAILED", stands)
+
     def test_an_hour_that_failed_is_traded_quarter_by_quarter(self, town):
         town.site.solver.script.append(FAULT)
         town.live(until=TOWN + HOUR_S)
@@ -363,6 +391,21 @@ class TestFailure:
         assert net_of_trades(town) == town.positions()
         assert set(town.positions()) == {(m, TOWN + MTU_S * k) for m in MEMBERS for k in range(4)}
         assert town.row().state == "SETTLED"
+
+    def test_of_an_hour_that_failed_the_quarters_that_were_traded_have_prices(self, town):
+        town.site.solver.script += [FAULT, FAULT]
+        town.live(until=GATES[2])
+        assert [a.source for a in town.adjusted()[:3]] == ["FAILSAFE", "CLEARING", "CLEARING"]
+        stub = town.site.stub(dispatch_pb2_grpc.DispatchServiceStub, "operator/op", town.grid)
+        hour = fields.interval_message(TOWN, TOWN + HOUR_S)
+        found, request = [], dispatch_pb2.ListPricesRequest(parent=town.name, interval=hour, page_size=1)
+        while not found or request.page_token:
+            answer = stub.ListPrices(request)
+            found += answer.prices
+            request.page_token = answer.next_page_token
+        assert [price.interval.start_time.seconds for price in found] == [TOWN + MTU_S, TOWN + 2 * MTU_S]
+        among = [t["energy_wh"] for t in town.of_window("trades") if GRID_ACCOUNT not in (t["seller"], t["buyer"])]
+        assert sum(price.neighbour_energy_wh for price in found) == sum(among) > 0
 
     def test_a_restart_keeps_what_was_adjusted_of_an_hour_that_failed(self, town):
         town.site.solver.script.append(FAULT)
