@@ -60,24 +60,48 @@ class Wanted:
     direction: Direction
 
 
-def baselines(connection: Connection, microgrid: Microgrid, wanted: Wanted, now: float) -> Baselines | int:
-    """The baselines of an event as known at this moment; or the first MTU of which nothing is planned."""
+def usual(connection: Connection, microgrid: Microgrid, wanted: Wanted, now: float) -> dict[Place, int]:
+    """What members took at the same times of day before, where that may count: weeks of readings, read beside writers.
+
+    Nothing where all is cleared for good.
+    """
     ids = [member.id for member in wanted.members]
     mtus = microgrid.mtus(wanted.start, wanted.end)
+    cleared, _ = _bound(connection, microgrid, wanted)
+    if all((member, mtu) in cleared for member in ids for mtu in mtus):
+        return {}
+    return _History(connection, microgrid, now).of(ids, mtus, wanted.direction)
+
+
+def _bound(connection: Connection, microgrid: Microgrid, wanted: Wanted) -> tuple[dict[Place, int], dict[Place, int]]:
+    """The positions that are cleared for good, and those that may still be adjusted."""
     positions = market.positions_between(connection, microgrid.id, wanted.start, wanted.end)
     # What may still be adjusted may be given back for what it cost: it binds as little as a forecast.
     parts = adjustments.open_parts(connection, microgrid.id, wanted.start, wanted.end)
-    loose = {mtu for mtu in mtus if any(start <= mtu < end for start, end in parts)}
-    cleared = {place: energy for place, energy in positions.items() if place[1] not in loose}
+    loose = {place for place in positions if any(start <= place[1] < end for start, end in parts)}
+    return (
+        {place: energy for place, energy in positions.items() if place not in loose},
+        {place: energy for place, energy in positions.items() if place in loose},
+    )
+
+
+def baselines(
+    connection: Connection, microgrid: Microgrid, wanted: Wanted, past: Mapping[Place, int]
+) -> Baselines | int:
+    """The baselines of an event as known at this moment; or the first MTU of which nothing is planned.
+
+    ``past`` is what ``usual`` found.
+    """
+    ids = [member.id for member in wanted.members]
+    mtus = microgrid.mtus(wanted.start, wanted.end)
+    cleared, loose = _bound(connection, microgrid, wanted)
     newest = market.last_plan(connection, microgrid.id, before=wanted.end)
     foreseen = {} if newest is None else _planned(newest, ids, microgrid.mtu_seconds)
-    foreseen |= {place: energy for place, energy in positions.items() if place[1] in loose}
+    foreseen |= loose
     known = cleared.keys() | foreseen.keys()
     for mtu in mtus:
         if not any((member, mtu) in known for member in ids):
             return mtu
-    history = _History(connection, microgrid, now)
-    past = {} if all((m, k) in cleared for m in ids for k in mtus) else history.of(ids, mtus, wanted.direction)
     reach = _reach_wh(registry.devices(connection, microgrid.id), wanted, microgrid.mtu_seconds)
     paid, planned = {}, {}
     for member in ids:

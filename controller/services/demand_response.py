@@ -7,12 +7,12 @@ from sqlalchemy import Connection
 
 from controller import demand_limits
 from controller.access import Identity, Role, require_area
-from controller.baseline import Wanted, baselines
+from controller.baseline import Place, Wanted, baselines, usual
 from controller.consent import Scope
 from controller.deliverable import most_deliverable_w
 from controller.demand_response import Delivery, DemandEvent, DemandOffer, EventState, state
 from controller.microgrid import Member, Microgrid
-from controller.refusals import conflict, not_found, not_now, out_of_range
+from controller.refusals import Refusal, conflict, not_found, not_now, out_of_range
 from controller.services.core import Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
@@ -38,7 +38,7 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
 
-        def effect(connection: Connection) -> pb.CreateEventResponse:
+        def ask(connection: Connection) -> tuple[Microgrid, DemandEvent, Wanted]:
             microgrid = require_microgrid(connection, caller, id_, request.parent)
             open_signed(
                 connection,
@@ -49,15 +49,35 @@ class DemandResponseServicer(demand_response_pb2_grpc.DemandResponseServiceServi
                 type_name="gridpact.v1.DemandEvent",
                 field="event",
             )
-            now = self._core.clock.now()
             event = read_event(
-                request.event, microgrid=id_, mtu_seconds=microgrid.mtu_seconds, holder=caller.id, now=now
+                request.event,
+                microgrid=id_,
+                mtu_seconds=microgrid.mtu_seconds,
+                holder=caller.id,
+                now=self._core.clock.now(),
             )
             members = _under(connection, microgrid, event.target)
+            return (
+                microgrid,
+                event,
+                Wanted(members=members, start=event.start, end=event.end, direction=event.direction),
+            )
+
+        def read(connection: Connection) -> dict[Place, int] | None:
+            try:
+                microgrid, _, wanted = ask(connection)
+            except Refusal:
+                return None  # said below, to those who have not been answered before
+            return usual(connection, microgrid, wanted, self._core.clock.now())
+
+        read_before = await self._core.database.read_async(read)
+
+        def effect(connection: Connection) -> pb.CreateEventResponse:
+            microgrid, event, wanted = ask(connection)
             if demand.event(connection, id_, event.id) is not None:
                 raise conflict("ALREADY_EXISTS", f"{request.parent}/events/{event.id}: exists already")
-            wanted = Wanted(members=members, start=event.start, end=event.end, direction=event.direction)
-            found = baselines(connection, microgrid, wanted, now)
+            past = usual(connection, microgrid, wanted, self._core.clock.now()) if read_before is None else read_before
+            found = baselines(connection, microgrid, wanted, past)
             if isinstance(found, int):
                 raise not_now(
                     "NO_BASELINE", f"event.interval: nothing is planned yet for the MTU that starts at {found} s"

@@ -1,11 +1,14 @@
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import sqlalchemy
 from grpc import RpcError, StatusCode
 
 from controller.baseline import Wanted, baselines
+from controller.baseline import usual as usual_of
 from controller.demand_response import Direction
 from controller.store import demand, registry, schema
 from controller.wire import fields
@@ -369,7 +372,8 @@ class TestBaseline:
                 end=site.start + 5400,
                 direction=Direction[direction],
             )
-            return baselines(connection, replace(known, start=site.start - 30 * day), wanted, site.clock.now())
+            long_ago = replace(known, start=site.start - 30 * day)
+            return baselines(connection, long_ago, wanted, usual_of(connection, long_ago, wanted, site.clock.now()))
 
         batch = {
             name: site.rows("meter_readings")[0][name]
@@ -389,6 +393,18 @@ class TestBaseline:
         site.database.run(demand.add_offer, "village", replace(TAKEN, event=gave.id, members=("bob",)))
         second = site.database.run(found)
         assert second.paid["bob"] == tuple(choose(wh, usual + 1) for wh in second.planned["bob"])
+
+    def test_weeks_of_readings_are_not_read_while_all_others_wait_to_write(self, parties):
+        written, read = [], []
+        database = parties.site.database
+        engines = [(database._engine, written), (database._reading_engine, read)]
+        for engine, heard in engines:
+            listen = partial(lambda heard, *args: heard.append(args[2]), heard)
+            sqlalchemy.event.listen(engine, "before_cursor_execute", listen)
+        parties.ask()
+        assert any("FROM meter_readings" in statement for statement in read)
+        assert any("INTO demand_events" in statement for statement in written)
+        assert not any("FROM meter_readings" in statement for statement in written)
 
     def test_of_cleared_windows_it_is_the_position(self, parties):
         site = parties.site
