@@ -116,4 +116,5 @@ def add_reflection(server: grpc.aio.Server) -> None:
     """Let a server describe its services to tools that lack the .proto files."""
     from grpc_reflection.v1alpha import reflection
 
-    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), by_name(server))
+    # The server itself: by its type gRPC tells whether it wants the servicer for asyncio.
+    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)

@@ -166,7 +166,7 @@ def test_what_hinders_a_start_is_one_line(tmp_path, pki, refused, monkeypatch):
     data = tmp_path / "data"
     said = refused("--data", data, "--pki", tmp_path)
     assert said.startswith(f"{tmp_path / 'server.pem'}: cannot be read: No such file or directory")
-    data.mkdir()
+    data.mkdir(mode=0o700)
     (data / "gridpact.sqlite").write_bytes(b"no database" * 1000)
     assert "cannot be opened: file is not a database" in refused("--data", data, "--pki", pki)
     monkeypatch.setenv("GRIDPACT_DATABASE_URL", "postgresql+psycopg://gridpact:hunter2@127.0.0.1:1/none")
