@@ -18,6 +18,7 @@ from pydantic_settings.exceptions import SettingsError
 from controller.errors import InputError
 
 PREFIX = "GRIDPACT_"
+DRIVERS_PREFIX = "GRIDPACT_DRIVER_"
 DELIMITER = "__"
 LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 LAST_PORT = 65_535
@@ -440,6 +441,8 @@ def _check_environment() -> None:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             known |= {variable(name, key) for key in field.annotation.model_fields}
     for name in sorted(os.environ):
+        if name.upper().startswith(DRIVERS_PREFIX):
+            continue  # of `gridpact driver`, which refuses those that it does not know
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             raise InputError(f"environment: unknown key {name}; docs/configuration.md lists all")
 

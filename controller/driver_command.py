@@ -66,7 +66,8 @@ def _drive(arguments: argparse.Namespace) -> int:
             loop.add_signal_handler(number, stopping.set)
         uplink = Uplink(config.controller, config.pki, config.identity, read_credentials)
         driving = Driving(config, uplink)
-        print(f"driving {len(config.devices)} devices for {config.controller}", flush=True)
+        count = len(config.devices)
+        print(f"driving {count} device{'s' * (count != 1)} for {config.controller}", flush=True)
         tending = asyncio.create_task(tend())
         try:
             await driving.run(stopping)

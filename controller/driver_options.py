@@ -16,13 +16,15 @@ def add_driver(commands: "argparse._SubParsersAction[Parser]") -> None:
         "FILE; GRIDPACT_DRIVER_... variables go before it. Exit codes: 0 stopped, 2 bad input.",
         epilog=examples("gridpact driver --config driver.toml", "gridpact driver check simulated://relay"),
         formatter_class=Formatter,
+        usage="%(prog)s [-h] --config FILE [--log-level LEVEL] [--log-format FORMAT]\n"
+        "       %(prog)s check [-h] URL ...",
     )
     driver.add_argument("--config", type=Path, metavar="FILE", help="controller, devices and what they may do (.toml)")
     driver.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="least important line"
     )
     driver.add_argument("--log-format", choices=("text", "json"), default="text", help="for people, or for machines")
-    actions = driver.add_subparsers(dest="action", metavar="ACTION")
+    actions = driver.add_subparsers(dest="action", metavar="ACTION", prog=driver.prog)
     _add_check(actions)
 
 

@@ -1,5 +1,6 @@
 """What a driver is told when it is started: the controller, the devices, and what they may do."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -251,6 +252,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         If the file cannot be read, or a key is unknown, missing or out of its bounds; names each.
     """
     stated = {} if path is None else _read(path)
+    _check_environment()
 
     class Layered(DriverConfig):
         """The settings with the file's as a layer of their own."""
@@ -300,6 +302,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _is_within(place: tuple[int | str, ...], others: Sequence[tuple[int | str, ...]]) -> bool:
     """Whether a part of this place is among the others: a list is counted without what is wrong in it."""
     return any(len(other) > len(place) and other[: len(place)] == place for other in others)
+
+
+def _check_environment() -> None:
+    known = {PREFIX + name.upper() for name in DriverConfig.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise InvalidValueError(f"environment: unknown key {name}; docs/drivers.md lists all")
 
 
 def _complaint(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:

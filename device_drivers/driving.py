@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -116,6 +117,8 @@ class Driving:
             ramp_w_per_10s=config.ramp_w_per_10s,
         )
         self.station = Station(cores, gateway, partial(until_midnight_s, zone))
+        self._mistake: InvalidValueError | None = None
+        self._ended = asyncio.Event()
         self._identities = {limit.group: limit.driver for limit in config.limits}
         self._limits = LimitBook(
             {key_id: read_key(path) for key_id, path in config.dso_keys.items()},
@@ -137,6 +140,7 @@ class Driving:
                     address,
                     device,
                     ClosedTime(config.state / "closed", device.name, self._clock),
+                    self._mistaken,
                 ),
                 memory=memories.get(device.name),
                 clock=self._clock,
@@ -206,7 +210,29 @@ class Driving:
             self._apply_limits()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Serve until told to stop; then every device is told its failsafe, as far as it answers in time."""
+        """Serve until told to stop; then every device is told its failsafe, as far as it answers in time.
+
+        Raises
+        ------
+        InvalidValueError
+            If an address or an option of a device is found to be wrong when it is first connected to.
+        """
+        told = asyncio.create_task(stopping.wait())
+        told.add_done_callback(lambda _: self._ended.set())
+        try:
+            await self._serve()
+        finally:
+            told.cancel()
+        if self._mistake is not None:
+            raise self._mistake
+
+    def _mistaken(self, name: str, err: InvalidValueError) -> None:
+        """End the driver: what is wrong at its start is wrong in its configuration."""
+        if self._mistake is None:
+            self._mistake = InvalidValueError(f"{name}: {err}")
+        self._ended.set()
+
+    async def _serve(self) -> None:
         serving = [asyncio.create_task(device.run(), name=name) for name, device in self.devices.items()]
         linking: list[asyncio.Task[NoReturn]] = [
             asyncio.create_task(link.run(), name=name) for name, link in self.links.items()
@@ -214,7 +240,7 @@ class Driving:
         if self._identities:
             linking.append(asyncio.create_task(self._watch_limits(), name="limits"))
         try:
-            await stopping.wait()
+            await self._ended.wait()
             log.info("stopping: %d devices go to their failsafes", len(serving))
             for device in self.devices.values():
                 device.release()
@@ -234,14 +260,28 @@ class Driving:
 
 
 def _opener(
-    driver: Driver, address: DeviceUrl, device: DeviceSection, closed_time: ClosedTime
+    driver: Driver,
+    address: DeviceUrl,
+    device: DeviceSection,
+    closed_time: ClosedTime,
+    mistaken: Callable[[str, InvalidValueError], None],
 ) -> Callable[[], Awaitable[Connection]]:
-    """What opens a device's connection."""
+    """What opens a device's connection.
+
+    What is wrong at the first attempt is said to `mistaken`; later, one device is no reason to end what serves others.
+    """
+    attempts = count()
     options = MappingProxyType({**address.query, **device.options})
     failsafe = at_rest(device.failsafe.value())
 
     async def open_connection() -> Connection:
-        connection = await driver.open(address, failsafe=failsafe, options=options)
+        first = next(attempts) == 0
+        try:
+            connection = await driver.open(address, failsafe=failsafe, options=options)
+        except InvalidValueError as err:
+            if first:
+                mistaken(device.name, err)
+            raise
         return CountedConnection(connection, closed_time)
 
     return open_connection

@@ -118,3 +118,8 @@ def test_every_key_is_documented_and_the_page_is_fresh():
     for field in ServeConfig.model_fields.values():
         assert field.description or field.annotation.__doc__
     assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == reference()
+
+
+def test_the_drivers_settings_in_the_environment_are_not_the_services(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRIDPACT_DRIVER_CONTROLLER", "127.0.0.1:1")
+    load_config(None, {"data": tmp_path / "data", "pki": tmp_path / "pki"})

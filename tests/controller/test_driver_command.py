@@ -57,6 +57,11 @@ def test_bad_input_is_one_line_that_names_it(capsys, arguments, named):
             'url = "simulated://relay"\nfailsafe = { relay_closed = false }\n',
             "ca.pem: cannot be read",
         ),
+        (
+            'pki = "."\nstate = "STATE"\n[[devices]]\nname = "boiler"\nurl = "simulated://relay"\n'
+            "failsafe = { relay_closed = false }\n",
+            "devices[1].name: got 'boiler', String should match pattern",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_line(tmp_path, capsys, text, complaint):
@@ -68,6 +73,23 @@ def test_a_wrong_configuration_is_one_line(tmp_path, capsys, text, complaint):
     assert said.startswith("gridpact driver: ")
     assert said.count("\n") == 1
     assert complaint in said
+    assert "at least 1 item" not in said
+
+
+def test_a_setting_in_the_environment_that_nobody_knows_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GRIDPACT_DRIVER_FOO", "1")
+    path = tmp_path / "driver.toml"
+    path.write_text("")
+    assert main(["driver", "--config", str(path)]) == 2
+    assert "unknown key GRIDPACT_DRIVER_FOO" in capsys.readouterr().err
+
+
+def test_the_help_says_that_an_action_is_another_use(capsys):
+    with pytest.raises(SystemExit):
+        main(["driver", "--help"])
+    usage = capsys.readouterr().out.split("\n\n")[0]
+    assert "[--log-format FORMAT]\n" in usage
+    assert "gridpact driver check [-h] URL" in usage
 
 
 def test_a_driver_wants_a_configuration_or_an_action(capsys):

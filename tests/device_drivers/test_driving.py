@@ -154,10 +154,10 @@ def test_a_device_that_hangs_delays_no_other_and_all_go_to_their_failsafe_at_the
 def test_a_lease_that_ends_is_told_though_the_device_hangs_in_between(tmp_path):
     async def scenario():
         controller, drivers = Commanding(ttl_s=1), Recorded()
-        config = configured(tmp_path, "simulated://plant", "simulated://relay?timer=no")
+        config = configured(tmp_path, "simulated://relay?fault=mute", "simulated://relay?timer=no")
         async with driving(config, controller, drivers):
             await until(lambda: len(drivers.opened) >= 1 and controller.reports.get("d1"))
-            relay = next(one for one in drivers.opened if one.capabilities.targets == {RelayState})
+            relay = next(one for one in drivers.opened if one.capabilities.timer is None)
             assert relay.device.read().relay_closed
             relay.fail(Fault.MUTE, for_s=0.3)
             await until(lambda: not relay.device._setting)
@@ -313,3 +313,14 @@ def test_a_guard_that_remembers_nothing_yet_is_said_at_the_start(tmp_path, caplo
     (said,) = [line for line in caplog.messages if "no memory" in line]
     assert said.startswith("1 of the devices")
     assert f"{HOME}d0, may start at 20" in said
+
+
+def test_a_wrong_option_ends_the_driver_at_its_start(tmp_path):
+    async def scenario():
+        config = configured(tmp_path, "simulated://relay", "simulated://relay?nope=1")
+        async with served(ScriptedController()) as (_, channel):
+            one = Driving(config, PlainUplink(channel), drivers=lambda scheme: Recorded())
+            await one.run(asyncio.Event())
+
+    with pytest.raises(InvalidValueError, match=f"{HOME}d1: .*nope"):
+        asyncio.run(asyncio.wait_for(scenario(), 30))
