@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,6 +45,10 @@ log = logging.getLogger(__name__)
 
 MOST_REPORTS = 100
 """Reports that wait for a link; of more the oldest go."""
+REPEAT_S = 600.0
+"""s after which it is said again why the controller is lost, where that has not changed."""
+
+_DIGITS = re.compile(r"[\d.]+")
 
 
 class DeviceLink:
@@ -112,15 +117,20 @@ class DeviceLink:
     async def run(self) -> NoReturn:
         """Hold the stream until cancelled, and connect again whenever it is lost."""
         failures = 0
+        said, said_at = "", -REPEAT_S
         while True:
             try:
                 await self._hold()
             except LinkLost as err:
                 failures = 1 if self._answered else failures + 1
                 wait_s = err.after_s
-                # Said once: a driver has thousands of links, and each tries again and again.
+                # Said now and then: a driver has thousands of links, and each tries again and again.
+                why, now = _DIGITS.sub("", str(err)), self._clock.now()
+                news = failures == 1 or why != said or now >= said_at + REPEAT_S
+                if news:
+                    said, said_at = why, now
                 log.log(
-                    logging.WARNING if failures == 1 else logging.DEBUG,
+                    logging.WARNING if news else logging.DEBUG,
                     "%s: the controller is lost: %s",
                     self._name,
                     err,
@@ -154,7 +164,8 @@ class DeviceLink:
         except TimeoutError as err:
             raise LinkLost(f"the controller took nothing for {self._patience_s:g} s") from err
         except grpc.aio.AioRpcError as err:
-            raise _refused(err) from err
+            # What a write that fails says is not the call's own status.
+            raise await _ended(call) from err
         except asyncio.InvalidStateError as err:
             raise await _ended(call) from err
         finally:

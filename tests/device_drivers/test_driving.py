@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -324,3 +325,26 @@ def test_a_wrong_option_ends_the_driver_at_its_start(tmp_path):
 
     with pytest.raises(InvalidValueError, match=f"{HOME}d1: .*nope"):
         asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+class Refusing(ScriptedController):
+    """Refuses each stream after its first heartbeat, as the script says."""
+
+    async def Connect(self, request_iterator, context):  # noqa: N802
+        code = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        self.streams_ended += 1
+        await context.abort(code, "no")
+        yield self.greeting
+
+
+def test_why_the_controller_is_lost_is_said_when_it_changes(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("device_drivers.link.delay_s", lambda failures, randomness: 0.01)
+
+    async def scenario():
+        controller = Refusing(*[grpc.StatusCode.NOT_FOUND] * 3, grpc.StatusCode.UNAUTHENTICATED)
+        async with driving(configured(tmp_path, "simulated://relay"), controller, Recorded()):
+            await until(lambda: controller.streams_ended > 5)
+
+    asyncio.run(scenario())
+    lost = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.rpartition("lost: ")[2] for line in lost if "lost" in line] == ["NOT_FOUND: no", "UNAUTHENTICATED: no"]
