@@ -1,6 +1,7 @@
 """For drivers: one stream for each device, leased setpoints out, heartbeats, telemetry and reports in."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from math import floor
@@ -29,6 +30,8 @@ from controller.wire.group_limits import group_limits_message
 from gridpact.v1 import driver_pb2 as pb
 from gridpact.v1 import driver_pb2_grpc
 
+log = logging.getLogger(__name__)
+
 GREETING_S = 10.0
 """How long a driver may take to say what its device is."""
 
@@ -52,7 +55,13 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
         """Serve one device until its driver leaves: what is heard and what is said run independently."""
         hub = self._core.hub
         requests = aiter(request_iterator)
-        stream = await self._greet(caller_of(context), requests)
+        caller = caller_of(context)
+        try:
+            stream = await self._greet(caller, requests)
+        except Refusal as err:
+            if err.retry_s is None:  # those who come too many at once are many
+                log.info("driver %s: its stream is refused: %s: %s", caller.id, err.code.name, err)
+            raise
         listening = asyncio.create_task(self._listen(stream, requests))
         try:
             yield self._welcome()
@@ -152,6 +161,9 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                     if not stream.heard:
                         break
                     self._hear(stream, request)
+            except Refusal as err:
+                log.info("%s/%s: its stream is ended: %s: %s", stream.microgrid, stream.device, err.code.name, err)
+                stream.end(Ending(error=err))
             except Exception as err:  # whoever waits for the stream has to learn of it, whatever it is
                 stream.end(Ending(error=err))
             else:

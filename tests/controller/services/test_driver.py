@@ -115,11 +115,13 @@ class TestGreeting:
         ],
         ids=["heartbeat", "telemetry", "report", "nothing"],
     )
-    def test_it_comes_first(self, site, refusal_of, message):
+    def test_it_comes_first(self, site, refusal_of, message, caplog):
+        caplog.set_level("INFO")
         stream = Stream(site, "bob/boiler")
         stream.say(**message)
         answer = stream.refused(refusal_of)
         assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("message",))
+        assert "driver bob/boiler: its stream is refused: INVALID_ARGUMENT: message: got" in caplog.text
 
     def test_it_comes_once(self, connect, refusal_of):
         stream = connect("bob/boiler")
