@@ -1,6 +1,7 @@
 """What holds for all tests: campaigns run only when they are asked for, PostgreSQL where there is one."""
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 
@@ -42,6 +43,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     from tests.spread import make_scheduler
 
     return make_scheduler(config, log)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands that a test calls set up logging for a process of their own, with a stream that ends with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
+    root.handlers.extend(handler for handler in handlers if handler not in root.handlers)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

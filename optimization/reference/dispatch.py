@@ -199,6 +199,8 @@ def _bounds(model: Any, envelope: Envelope, t: int) -> Any:
 def _solve(model: Any, *, gap: float, time_limit: float | None, node_limit: int | None = None) -> Any:
     """HiGHS' results, or None when it proved that there is no solution."""
     solver = Highs()
+    # What HiGHS prints is not logged: a handler that fails would write to what pyomo captures, and wait for itself.
+    solver.config.log_level = 0
     solver.config.load_solution = False
     solver.config.time_limit = time_limit
     solver.highs_options = {
