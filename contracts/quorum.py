@@ -134,7 +134,7 @@ def sign(private_key: bytes, digest: bytes) -> bytes:
     from eth_keys.datatypes import PrivateKey
 
     signature = PrivateKey(private_key).sign_msg_hash(digest)
-    return signature.r.to_bytes(32) + signature.s.to_bytes(32) + bytes([27 + signature.v])
+    return int(signature.r).to_bytes(32) + int(signature.s).to_bytes(32) + bytes([27 + signature.v])
 
 
 def recover(digest: bytes, signature: bytes) -> Address:
@@ -146,7 +146,8 @@ def recover(digest: bytes, signature: bytes) -> Address:
         If it is not 65 bytes, has s in the upper half or v other than 27 and 28, or belongs to nobody.
     """
     from eth_keys.datatypes import Signature
-    from eth_keys.exceptions import BadSignature, ValidationError
+    from eth_keys.exceptions import BadSignature
+    from eth_utils.exceptions import ValidationError
 
     if len(signature) != SIGNATURE_BYTES:
         raise SignatureRefusedError(f"signature: got {len(signature)} bytes, wanted {SIGNATURE_BYTES}")
