@@ -10,28 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from itertools import count
 from typing import Protocol
 
 from contracts.chain import Chain, check_chain_id
 from contracts.errors import AnchorConflictError, ChainUnavailableError, WrongChainError
 from contracts.hashing import ZERO_HASH, to_hex
+from contracts.outbox import AnchorState
 from contracts.registry import Registry, parse_anchor_data
 from contracts.transactions import FeePolicy, SignedTransaction, Signer, decode_signed
-
-
-class AnchorState(Enum):
-    """How far a row has come."""
-
-    PENDING = "pending"
-    """Nothing was signed."""
-    SENT = "sent"
-    """A signed transaction is stored, and was sent unless a crash came between."""
-    INCLUDED = "included"
-    """The contract holds the hash."""
-    FINAL = "final"
-    """No reorganisation of the chain can undo it; each chain has its own rule for when that is so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from contracts.anchoring import AnchorState
 from contracts.chain import Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
+from contracts.outbox import AnchorState
 from contracts.registry import Deployment
 from controller.closing import inputs_of
 from controller.demo.conductor import Diary

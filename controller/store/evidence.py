@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select, update
 
-from contracts.anchoring import AnchorRow, AnchorState
+from contracts.anchoring import AnchorRow
 from contracts.header import WindowHeader
+from contracts.outbox import AnchorState
 from controller.microgrid import MeterReading
 from controller.settlement import Posting
 from controller.store import market, schema

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from contracts.anchoring import AnchorState
+from contracts.outbox import AnchorState
 from controller.store import registry, schema
 
 DECIDED = ("CLEARED", "DELIVERING", "METERED", "SETTLED", "ANCHORED", "FAILED")

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts.anchoring import Anchorer, AnchorRow, AnchorState
+from contracts.anchoring import Anchorer, AnchorRow
 from contracts.books import WindowBooks
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
 from contracts.header import GENESIS_PREVIOUS, WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
+from contracts.outbox import AnchorState
 from contracts.registry import Deployment, deploy
 from contracts.transactions import LocalSigner
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from contracts.anchoring import AnchorState
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import AnchorError, ChainUnavailableError
+from contracts.outbox import AnchorState
 from contracts.registry import sign_deployment
 from contracts.transactions import FeePolicy, LocalSigner
 from controller import anchoring

@@ -6,7 +6,7 @@ from collections import defaultdict
 import pytest
 from grpc import RpcError
 
-from contracts.anchoring import AnchorState
+from contracts.outbox import AnchorState
 
 KEPT = ("trades", "positions", "setpoints", "readings", "postings", "headers", "windows", "anchors")
 """The tables in which a window's life ends up."""
