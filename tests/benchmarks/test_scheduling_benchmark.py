@@ -100,7 +100,7 @@ def test_the_selfish_exceed_a_transformer_that_binds() -> None:
     assert told["gap_of_earned"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_homes_alone_cost_no_less_than_together_and_no_more_than_the_selfish() -> None:
     community = sample_community(6, 1, 24, mtu_minutes=60, transformer="none")
     together = schedule(community)
@@ -129,7 +129,7 @@ def test_the_whole_model_gets_ten_times_as_long_up_to_a_limit() -> None:
     assert monolith_of(job(), line(seconds=70.0), 600.0).limit_s == 600.0
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_trial_tells_what_its_schedule_is_worth_and_the_whole_model_agrees() -> None:
     ours = tried(job())
     assert ours["status"] == "scheduled", ours

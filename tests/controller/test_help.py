@@ -24,7 +24,15 @@ def examples(capsys: pytest.CaptureFixture[str], *command: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [(), ("sample",), ("plan",), ("explain",), ("schema",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(pytest.param(command, marks=pytest.mark.campaign) for command in ((), ("sample",), ("plan",))),
+        ("explain",),
+        ("schema",),
+    ],
+    ids=" ".join,
+)
 def test_the_examples_of_a_help_work_when_pasted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

@@ -15,6 +15,7 @@ from optimization.scheduling import ScheduleOptions, schedule
 from tests.controller.day_promises import check, check_pump
 from tests.controller.replanned_day import Day, bare, full, silent
 from tests.controller.village_night import DEVICES
+from tests.scale import seeds
 
 SCALE = float(os.environ.get("GRIDPACT_CAMPAIGN", "1"))
 APPLIANCES = ("ada/washer", "ada/dryer", "bob/pump", "bob/boiler")
@@ -71,7 +72,7 @@ class TestAppliances:
     def test_whatever_telemetry_says_nothing_is_done_twice_or_broken(self, live, answer, tell):
         check(live(answer, devices=few(*APPLIANCES), tell=tell, seed=1))
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", seeds(range(1), campaign=range(1, 3)))
     def test_not_even_a_solver_that_changes_its_mind_breaks_anything(self, live, seed):
         day = live(Restless(seed), devices=few(*APPLIANCES, "eve/generator"), window_minutes=30, seed=seed)
         check(day)

@@ -461,7 +461,7 @@ def test_any_spoiled_energy_is_found(communities: Any, data: Any) -> None:
     assert_any_spoiled_number_is_found(data.draw(communities(appliances=True)), data)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_spoiled_energy_is_found_in_larger_communities(communities: Any, data: Any) -> None:

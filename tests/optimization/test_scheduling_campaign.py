@@ -43,7 +43,7 @@ def test_two_hundred_small_communities_are_scheduled_as_well_as_by_highs() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [4, pytest.param(10, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("count", [2, pytest.param(10, marks=pytest.mark.campaign)])
 def test_smaller_communities_are_scheduled_as_well_as_by_highs(count: int) -> None:
     found = []
     for seed in range(1000, 1000 + count):

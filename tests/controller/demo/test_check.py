@@ -91,6 +91,7 @@ def test_a_real_days_files_pass_every_check(finished_day: Path) -> None:
     assert [check for check in checks if not check["passed"]] == []
 
 
+@pytest.mark.campaign
 def test_another_process_makes_the_same_bytes_of_the_day(finished_day: Path, tmp_path: Path) -> None:
     files = finished_day.parent
     done = subprocess.run(

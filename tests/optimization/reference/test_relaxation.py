@@ -237,7 +237,7 @@ def test_no_schedule_costs_less_than_the_relaxation(data: Any, make_community: A
     assert_bounded(data.draw(homes(make_community, make_envelope)))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @settings(QUIET, max_examples=30)
 @given(data=st.data())
 def test_no_schedule_costs_less_than_the_relaxation_over_half_a_day(
