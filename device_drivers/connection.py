@@ -9,7 +9,7 @@ stand that.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from device_drivers.address import DeviceUrl
 from device_drivers.device import Reading
@@ -132,3 +132,11 @@ class Driver(Protocol):
         DeviceError
             If the device cannot be reached: whoever calls tries again.
         """
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A driver to which devices connect, instead of the other way round."""
+
+    def listens(self, address: DeviceUrl) -> bool:
+        """Whether the address says where the driver is, and the device dials it."""

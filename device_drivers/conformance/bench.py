@@ -1,5 +1,6 @@
 """What is checked: a device, how it is opened, and the ways in which it can be troubled."""
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -7,8 +8,8 @@ from typing import Any, Protocol
 
 from device_drivers.address import DeviceUrl
 from device_drivers.conformance.link import FaultyLink, Trouble
-from device_drivers.connection import Connection, Driver
-from device_drivers.errors import InvalidValueError
+from device_drivers.connection import Connection, Driver, Listening
+from device_drivers.errors import DeviceError, InvalidValueError
 from device_drivers.schemes import driver_for
 from device_drivers.setpoint import Power, ProductionLimit, RelayState, Target
 from device_drivers.simulated.driver import SimulatedConnection
@@ -118,30 +119,51 @@ async def open_bench(
         If the device cannot be reached.
     """
     driver = driver_for(address.scheme) if driver is None else driver
-    failsafe, other = await _kind(driver, address, power_w)
+    random = Random(1) if randomness is None else randomness
+    link, through = await _link(driver, address, random, delay_s=1.5 * limit_s)
+    try:
+        failsafe, other = await _kind(driver, through, power_w)
+    except BaseException:
+        if link is not None:
+            await link.aclose()
+        raise
     bench = Bench(
         driver=driver,
-        address=address,
+        address=through,
         options=address.query,
         failsafe=failsafe,
         other=other,
-        troubles=None,
-        possible=frozenset(),
+        troubles=link,
+        possible=frozenset() if link is None else frozenset(Trouble),
         power_cycle=power_cycle,
         limit_s=limit_s,
         settle_s=settle_s,
     )
     if address.scheme == "simulated":
-        troubles = _SimulatedTroubles()
-        return replace(bench, troubles=troubles, possible=frozenset({Trouble.SILENT}), lasting=False)
+        return replace(bench, troubles=_SimulatedTroubles(), possible=frozenset({Trouble.SILENT}), lasting=False)
+    return bench
+
+
+async def _link(
+    driver: Driver, address: DeviceUrl, randomness: Random, *, delay_s: float
+) -> tuple[FaultyLink | None, DeviceUrl]:
+    """What stands between driver and device, and the address at which the driver finds it; None where nothing can."""
     port = address.port or getattr(driver, "default_port", None)
-    if port is None:
-        return bench
-    link = FaultyLink(
-        address.host, port, randomness=Random(1) if randomness is None else randomness, delay_s=1.5 * limit_s
-    )
-    through = replace(address, host="127.0.0.1", port=await link.start())
-    return replace(bench, address=through, troubles=link, possible=frozenset(Trouble))
+    if port is None or address.scheme == "simulated":
+        return None, address
+    if not isinstance(driver, Listening) or not driver.listens(address):
+        link = FaultyLink(address.host, port, randomness=randomness, delay_s=delay_s)
+        return link, replace(address, host="127.0.0.1", port=await link.start())
+    # Devices go on dialling what the URL says; the driver is told a port that nobody else knows.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = free.getsockname()[1]
+    at = (address.host, port)
+    link = FaultyLink("127.0.0.1", own, randomness=randomness, delay_s=delay_s, at=at, device_dials=True)
+    try:
+        await link.start()
+    except OSError as err:
+        raise DeviceError(f"{address}: cannot be listened on: {err.strerror or err}") from err
+    return link, replace(address, host="127.0.0.1", port=own)
 
 
 async def _kind(driver: Driver, address: DeviceUrl, power_w: int) -> tuple[Target, Target]:

@@ -28,28 +28,42 @@ class Trouble(Enum):
 
 
 class FaultyLink:
-    """Stands between a driver and a device, on a port of its own of the loopback.
+    """Stands between a driver and a device, on a port of its own of the loopback unless told otherwise.
 
     Parameters
     ----------
     host : str
-        Where the device is.
+        Where it connects to.
     port : int
-        Its TCP port.
+        The TCP port there.
     randomness : Random
         Makes garbage.
     delay_s : float
         s that slow answers take.
+    at : (str, int)
+        Host and TCP port on which it listens; port 0 is any that is free.
+    device_dials : bool
+        Whether it is the device that connects to the driver, and what it says comes the other way.
     """
 
-    def __init__(self, host: str, port: int, *, randomness: Random, delay_s: float) -> None:
-        self._device = (host, port)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        randomness: Random,
+        delay_s: float,
+        at: tuple[str, int] = ("127.0.0.1", 0),
+        device_dials: bool = False,
+    ) -> None:
+        self._far_end = (host, port)
         self._randomness = randomness
         self._delay_s = delay_s
+        self._device_dials = device_dials
         self._trouble: Trouble | None = None
         self._changed = asyncio.Event()
         self._listener: socket.socket | None = None
-        self._port = 0
+        self._host, self._port = at
         self._accepting: asyncio.Task[None] | None = None
         self._pairs: set[asyncio.Task[None]] = set()
 
@@ -75,9 +89,9 @@ class FaultyLink:
         await self._end_pairs()
 
     def _listen(self) -> None:
-        listener = socket.socket()
+        listener = socket.socket(_family(self._host))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
+        listener.bind((self._host, self._port))
         listener.listen()
         listener.setblocking(False)
         self._listener, self._port = listener, listener.getsockname()[1]
@@ -109,16 +123,16 @@ class FaultyLink:
 
     async def _serve(self, near: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        far = socket.socket(socket.AF_INET6 if ":" in self._device[0] else socket.AF_INET)
+        far = socket.socket(_family(self._far_end[0]))
         directions: set[asyncio.Task[None]] = set()
         try:
             near.setblocking(False)
             far.setblocking(False)
             with suppress(OSError):
-                await loop.sock_connect(far, self._device)
+                await loop.sock_connect(far, self._far_end)
                 directions = {
-                    asyncio.create_task(self._carry(near, far, answers=False)),
-                    asyncio.create_task(self._carry(far, near, answers=True)),
+                    asyncio.create_task(self._carry(near, far, answers=self._device_dials)),
+                    asyncio.create_task(self._carry(far, near, answers=not self._device_dials)),
                 }
                 await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -179,3 +193,7 @@ class FaultyLink:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), self._delay_s)
         return piece
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
