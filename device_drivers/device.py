@@ -7,6 +7,8 @@ from device_drivers.setpoint import Power, ProductionLimit, RelayState, Target
 
 ROUNDING_W = 1
 """W by which a device that obeys may differ from its target: both it and its meter round."""
+EXCESS_SHARE, EXCESS_W = 0.1, 50
+"""Of a limit, and beside it, what may be taken above it: it is kept as a current, at a voltage that varies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,9 @@ class Reading:
         s for which it has been on, or off, without a break, rounded down; None when it does not know.
     starts_today : int or None
         How often it was switched on since midnight in the microgrid's time zone; None when it does not know.
+    limit_w : int or None
+        W that it says it may take at most, of a device whose power is such a limit, as a charging station's is: what
+        a car takes of it is the car's. None where a power is held.
     """
 
     power_w: int | None
@@ -39,6 +44,7 @@ class Reading:
     temperature_milli_c: int | None = None
     held_s: int | None = None
     starts_today: int | None = None
+    limit_w: int | None = None
 
 
 class Device(Protocol):
@@ -69,8 +75,16 @@ def obeys(reading: Reading, target: Target) -> bool | None:
         case RelayState(closed=closed):
             return None if reading.relay_closed is None else reading.relay_closed is closed
         case Power(power_w=power_w):
+            if reading.limit_w is not None:
+                return _keeps(reading, reading.limit_w, power_w)
             return None if reading.power_w is None else abs(reading.power_w - power_w) <= ROUNDING_W
         case ProductionLimit(limit_w=limit_w):
             return None if reading.power_w is None else reading.power_w >= -limit_w - ROUNDING_W
         case never:
             assert_never(never)
+
+
+def _keeps(reading: Reading, limit_w: int, power_w: int) -> bool:
+    if abs(limit_w - power_w) > ROUNDING_W:
+        return False
+    return reading.power_w is None or reading.power_w <= power_w + EXCESS_SHARE * abs(power_w) + EXCESS_W
