@@ -2,24 +2,22 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from controller.adjusting import priced_as, traded_before
+from controller.counted_orders import GivenFor, counted_order
 from controller.counting import counted
 from controller.flexibility import Generator, Programme, Relay, Vehicle
 from controller.microgrid import PAST_S, Device, DeviceSetpoint, DeviceState, Member, Microgrid, Order, Slot, Window
 from controller.past import Past
-from controller.snapshot import Limit, Snapshot, continued
+from controller.snapshot import Limit, Snapshot
 from controller.store import market, overrides, registry, reputations, vetoes
 from controller.store.market import PlanRow, WindowOutline, WindowRow
 from controller.uplifts import from_json
-from controller.wire.calendar import MAX_MTUS
-from controller.wire.market import read_order
 from controller.wishes import Decided, obeyed
 
-DAY_S = 86_400
 COMMITTED = (Relay, Programme, Vehicle, Generator)
 """Kinds of devices whose owners count on the plan: it changes them only where that is worth a price."""
 
@@ -173,7 +171,6 @@ def _orders(
 ) -> tuple[dict[str, Order], dict[str, str], dict[str, tuple[str, ...]]]:
     """Each member's newest order from the window's start on, its digest, and what was done to it."""
     view, window, starts = wanted.view, wanted.window, wanted.begins
-    mtus = len(view.mtus(window.start, view.end))
     newest = market.newest_orders(connection, list(starts), counting=wanted.counting)
     orders: dict[str, Order] = {}
     digests: dict[str, str] = {}
@@ -181,42 +178,18 @@ def _orders(
     for member in members:
         if (stored := newest.get(member.id)) is None:
             continue
-        offset = (window.start - starts[stored.window]) // view.mtu_seconds
-        order = read_order(
+        order, notes = counted_order(
             stored.payload,
-            mtus=MAX_MTUS if view.rolling else offset + mtus,
-            least=1 if view.rolling else None,
-            window=stored.window,
-            member=member.id,
+            of=GivenFor(name=stored.window, start=starts[stored.window], own=stored.window == wanted.counting[0]),
+            view=view,
+            window=window,
+            member=member,
+            devices=devices,
         )
-        own = frozenset(device.id for device in devices if device.member == member.id)
-        offers = order.offers[offset:] if stored.window == wanted.counting[0] else ()
-        order, filled = continued(_without(order, own), offset=offset, mtus=mtus, day=DAY_S // view.mtu_seconds)
-        order = replace(order, offers=offers[: len(view.mtus(window.start, window.end))])
-        order, lowered = _within(order, member)
         orders[member.id], digests[member.id] = order, stored.digest.hex()
-        if notes := (*filled, *lowered):
+        if notes:
             amended[member.id] = notes
     return dict(sorted(orders.items())), dict(sorted(digests.items())), amended
-
-
-def _within(order: Order, member: Member) -> tuple[Order, tuple[str, ...]]:
-    """An order cut to what its member can take, so that nobody's impossible forecast stops the others."""
-    most = member.connection_w
-    if most is None or max(order.load_w, default=0) <= most:
-        return order, ()
-    over = sum(load > most for load in order.load_w)
-    note = f"load_w: got up to {max(order.load_w)} W in {over} MTUs, cut to the connection's {most} W"
-    return replace(order, load_w=tuple(min(load, most) for load in order.load_w)), (note,)
-
-
-def _without(order: Order, own: frozenset[str]) -> Order:
-    """An order without what it says of devices that its member has no more."""
-    return replace(
-        order,
-        production={device: series for device, series in order.production.items() if device in own},
-        thermal={device: forecast for device, forecast in order.thermal.items() if device in own},
-    )
 
 
 def _uplifts(row: WindowRow | None) -> dict[str, tuple[int, int]]:
