@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 APPEND_ONLY = (
     "accesses",
     "attestations",
+    "batch_signatures",
+    "batches",
     "consent_revocations",
     "consents",
     "demand_deliveries",
@@ -19,8 +21,11 @@ APPEND_ONLY = (
     "override_ends",
     "overrides",
     "performances",
+    "outbox_attempts",
     "positions",
     "postings",
+    "quorum_signatures",
+    "quorums",
     "reading_batches",
     "readings",
     "reports",
@@ -29,7 +34,7 @@ APPEND_ONLY = (
 )
 """Tables whose rows stay as they were written: a correction is a row of its own."""
 
-KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "vetoes", "windows")
+KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "outbox", "vetoes", "windows")
 """Tables whose rows change and are never removed."""
 
 REMEMBERED = ("requests",)

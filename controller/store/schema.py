@@ -612,6 +612,114 @@ anchors = _table(
 )
 """The outbox of the chain, written with the ledger."""
 
+batches = _table(
+    "batches",
+    _text("microgrid"),
+    _wide("number"),
+    _wide("first"),
+    _wide("count"),
+    _bytes("previous"),
+    _bytes("windows_root"),
+    _bytes("hash"),
+    _wide("created"),
+    PrimaryKeyConstraint("microgrid", "number"),
+    UniqueConstraint("microgrid", "first"),
+    ForeignKeyConstraint(["microgrid", "first"], ["headers.microgrid", "headers.number"]),
+    CheckConstraint('number >= 0 AND first >= 0 AND "count" BETWEEN 1 AND 4096', name="range"),
+    CheckConstraint("length(previous) = 32 AND length(windows_root) = 32 AND length(hash) = 32", name="hashes"),
+)
+"""The microgrids' headers as they are anchored, ``count`` of them from position ``first`` on. Append-only."""
+
+batching = _table(
+    "batching",
+    _text("microgrid"),
+    _wide("since"),
+    PrimaryKeyConstraint("microgrid"),
+)
+"""Since when headers of a microgrid wait for their batch; no row where none do."""
+
+batch_signatures = _table(
+    "batch_signatures",
+    _text("microgrid"),
+    _wide("number"),
+    _text("validator"),
+    _bytes("signature"),
+    _text("submitted_by"),
+    _wide("created"),
+    PrimaryKeyConstraint("microgrid", "number", "validator"),
+    ForeignKeyConstraint(["microgrid", "number"], ["batches.microgrid", "batches.number"]),
+    CheckConstraint("length(validator) = 42 AND length(signature) = 65", name="lengths"),
+)
+"""What validators, known by their addresses, signed under batches, and who handed it in. Append-only."""
+
+quorums = _table(
+    "quorums",
+    _wide("epoch"),
+    _wide("threshold"),
+    _text("validators"),
+    _text("proposed_by"),
+    _wide("created"),
+    PrimaryKeyConstraint("epoch"),
+    CheckConstraint("epoch >= 1 AND threshold BETWEEN 1 AND 32", name="range"),
+)
+"""Sets of validators that follow the one that the registry was deployed with; addresses as a JSON list. Append-only."""
+
+quorum_signatures = _table(
+    "quorum_signatures",
+    _wide("epoch"),
+    _text("validator"),
+    _bytes("signature"),
+    _text("submitted_by"),
+    _wide("created"),
+    PrimaryKeyConstraint("epoch", "validator"),
+    ForeignKeyConstraint(["epoch"], ["quorums.epoch"]),
+    CheckConstraint("length(validator) = 42 AND length(signature) = 65", name="lengths"),
+)
+"""What validators signed under the sets that shall follow theirs. Append-only."""
+
+outbox = _table(
+    "outbox",
+    _text("kind"),
+    _text("microgrid"),
+    _wide("number"),
+    _text("state"),
+    _wide("block_number", nullable=True),
+    _bytes("block_hash", nullable=True),
+    _bytes("transaction_hash", nullable=True),
+    _wide("gas_used", nullable=True),
+    PrimaryKeyConstraint("kind", "microgrid", "number"),
+    Index("ix_outbox_state", "state"),
+    CheckConstraint("kind IN ('BATCH','QUORUM') AND (kind = 'BATCH') = (microgrid <> '')", name="kind"),
+    CheckConstraint("state IN ('PENDING','SENT','INCLUDED','FINAL')", name="state"),
+    CheckConstraint(
+        "(block_number IS NULL) = (state IN ('PENDING','SENT')) AND (block_hash IS NULL) = (block_number IS NULL)",
+        name="block",
+    ),
+)
+"""How far batches, and sets of validators (by epoch, of no microgrid), have come on their way to the registry."""
+
+outbox_attempts = _table(
+    "outbox_attempts",
+    _text("kind"),
+    _text("microgrid"),
+    _wide("number"),
+    _wide("place"),
+    _bytes("raw"),
+    _wide("created_us"),
+    PrimaryKeyConstraint("kind", "microgrid", "number", "place"),
+    ForeignKeyConstraint(["kind", "microgrid", "number"], ["outbox.kind", "outbox.microgrid", "outbox.number"]),
+)
+"""The signed transactions of each row, as they were stored before they were sent. Append-only."""
+
+leases = _table(
+    "leases",
+    _text("sender"),
+    _text("holder"),
+    _wide("until_us"),
+    PrimaryKeyConstraint("sender"),
+)
+"""Who alone may send from an account, and until when."""
+
 attestations = _table(
     "attestations",
     _text("window"),

@@ -6,7 +6,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
+from contracts.quorum import Quorum
+from contracts.transactions import Address
 from controller.access_journal import Access
+from controller.batching import BatchPolicy
 from controller.consent import Scope
 from controller.demand_response import delivery
 from controller.errors import StoreError
@@ -15,6 +18,7 @@ from controller.reputation import Performance
 from controller.settlement import Posting
 from controller.store import (
     accesses,
+    batches,
     calls,
     consents,
     demand,
@@ -23,6 +27,7 @@ from controller.store import (
     market,
     meters,
     overrides,
+    quorums,
     reputations,
     schema,
     vetoes,
@@ -34,6 +39,7 @@ from tests.controller.test_demand_response import EVENT, OFFER
 
 WINDOW = "microgrids/village/windows/20260302T060000Z"
 START = 1772431200
+ONE = Address("0x" + "01" * 20)
 GAIN = Posting(account="ada", kind="TRADE", reference="0", amount_micro=5)
 LOSS = Posting(account="bob", kind="TRADE", reference="0", amount_micro=-5)
 
@@ -94,6 +100,13 @@ def filled(village_store):
                 number=0, microgrid="village", window=WINDOW, run=0, hash=bytes(32), header="{}"
             )
         )
+        batches.form(connection, "village", BatchPolicy(), now=1)
+        signed_by = {"submitted_by": "val", "now": 1}
+        batches.sign(connection, "village", 0, ONE, bytes(65), **signed_by)
+        quorums.propose(connection, Quorum(epoch=1, threshold=1, validators=(ONE,)), proposed_by="op", now=1)
+        quorums.sign(connection, 1, ONE, bytes(65), **signed_by)
+        attempt = {"kind": "BATCH", "microgrid": "village", "number": 0, "place": 0}
+        connection.execute(schema.outbox_attempts.insert().values(**attempt, raw=b"r", created_us=1))
 
     village_store.run(fill)
     return village_store
