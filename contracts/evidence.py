@@ -10,7 +10,7 @@ file                holds
 ``chain.json``      the embedded chain's genesis, the contract, and the signed transactions that replay it
 ==================  =========================================================================================
 
-A directory holds one header for each window, from the microgrid's first window on.
+A directory holds one header for each run of each window, from the microgrid's first window on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from contracts.header import WindowHeader
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
 from contracts.merkle import MerkleTree
 from contracts.records import read_object
+from contracts.runs import KINDS, records_by_run, runs_by_window
 from contracts.strict_json import read_lines, read_value, write_lines
 
 HEADERS_FILE = "headers.jsonl"
@@ -133,7 +134,7 @@ def export_directory(
     directory : Path
         Made where it is missing.
     headers : sequence of WindowHeader
-        In the order of their chain, one for each window.
+        In the order of their chain, one for each run of each window.
     trades, readings, postings : iterable of leaves
         In any order.
     chain : ChainEvidence
@@ -142,25 +143,36 @@ def export_directory(
     Raises
     ------
     EvidenceError
-        If a window has two headers, a record has none, or a header does not commit to its records.
+        If a run of a window has two headers, a record has none, or a header does not commit to its records.
     """
-    order = {header.window: number for number, header in enumerate(headers)}
-    if len(order) != len(headers):
-        raise EvidenceError("one header for each window", got=[header.window for header in headers])
-    by_window: dict[str, WindowBooks] = {}
+    if len({(header.window, header.run) for header in headers}) != len(headers):
+        raise EvidenceError("one header for each run of a window", got=[header.window for header in headers])
+    windows = runs_by_window(headers)
+    by_run: dict[tuple[str, int], WindowBooks] = {}
     grouped = (_by_window(trades), _by_window(readings), _by_window(postings))
-    for window in set().union(*grouped) | set(order):
-        if window not in order:
+    for window in set().union(*grouped) | set(windows):
+        if window not in windows:
             raise EvidenceError("records of windows that have a header", got=window)
-        by_window[window] = WindowBooks(
-            trades=tuple(grouped[0][window]),
-            readings=tuple(grouped[1][window]),
-            postings=tuple(grouped[2][window]),
+        runs = windows[window]
+        parts = zip(
+            records_by_run(runs, grouped[0][window], TradeLeaf),
+            records_by_run(runs, grouped[1][window], ReadingLeaf),
+            records_by_run(runs, grouped[2][window], PostingLeaf),
+            strict=True,
         )
+        for run, (own_trades, own_readings, own_postings) in zip(runs, parts, strict=True):
+            by_run[window, run.header.run] = WindowBooks(
+                trades=own_trades, readings=own_readings, postings=own_postings
+            )
+        for kind, count in zip(KINDS, (len(group[window]) for group in grouped), strict=True):
+            wanted = runs[-1].span(kind).stop
+            if count != wanted:
+                got = f"{count} {kind.kind_name}s of window {window}"
+                raise EvidenceError(f"{wanted}, as the headers count", got=got)
     directory.mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[object]] = {file_of(kind): [] for kind in (TradeLeaf, ReadingLeaf, PostingLeaf)}
     for header in headers:
-        _add_lines(lines, header, by_window[header.window])
+        _add_lines(lines, header, by_run[header.window, header.run])
     for file, values in lines.items():
         write_lines(directory / file, values)
     write_lines(directory / HEADERS_FILE, ({**header.to_json(), "hash": to_hex(header.hash)} for header in headers))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Self
 
 from contracts.chain_evidence import read_address
-from contracts.checks import KINDS
 from contracts.errors import EvidenceError
 from contracts.evidence import Evidence, StatedHeader, StatedRecord, read_proof
 from contracts.hashing import to_hex
 from contracts.leaves import Leaf
 from contracts.records import read_object
 from contracts.registry import Registry
+from contracts.runs import KINDS, run_of, runs_by_window
 from contracts.strict_json import read_value, write_lines
 
 
@@ -95,8 +95,9 @@ def prove(evidence: Evidence, registry: Registry, kind: type[Leaf], *, window: s
             break
     else:
         raise EvidenceError(f"a {kind.kind_name} of the evidence", got=f"{index} of window {window}")
+    run = run_of(runs_by_window(stated.header for stated in evidence.headers).get(window, ()), stated.record)
     for place, header in enumerate(evidence.headers):
-        if header.header.window == window:
+        if run is not None and header.header == run.header:
             return SingleProof(stated=stated, headers=evidence.headers[place:], registry=registry)
     raise EvidenceError("a window that has a header", got=window)
 

@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from contracts.checks import KINDS
 from contracts.errors import EvidenceError
 from contracts.evidence import Evidence, file_of
 from contracts.leaves import Leaf
 from contracts.report import Check
+from contracts.runs import KINDS
 
 DATABASE = Path("run", "gridpact.sqlite")
 """Where the database is, when there is one, below the evidence's directory."""

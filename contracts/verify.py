@@ -26,7 +26,6 @@ from contracts.checks import (
     check_leaves,
     check_proofs,
     check_root,
-    headers_by_window,
 )
 from contracts.errors import ContractsError, EvidenceError
 from contracts.evidence import read_directory
@@ -81,7 +80,7 @@ def verify_directory(
     headers, records = evidence.headers, evidence.records()
     checks = [
         check_leaves(records),
-        check_proofs(records, headers_by_window(headers)),
+        check_proofs(records, headers),
         check_complete(evidence),
         check_books(evidence),
         check_headers(headers),
@@ -110,9 +109,8 @@ def verify_proof_file(
     """What checking the proof of a single record found; arguments and errors as for `verify_path`."""
     _check_trust(root, rpc)
     proof = read_proof_file(path)
-    own = {proof.headers[0].header.window: proof.headers[0].header}
     checks = [
-        check_proofs([proof.stated], own),
+        check_proofs([proof.stated], proof.headers[:1]),
         _check_index(proof),
         check_headers(proof.headers),
     ]
@@ -130,9 +128,11 @@ def verify_proof_file(
 
 
 def _check_index(proof: SingleProof) -> Check:
-    record = proof.stated.record
-    count = committed_count(proof.headers[0].header, type(record))
-    failures = () if record.index < count else (f"{record.name}: the header counts only {count}",)
+    record, header = proof.stated.record, proof.headers[0].header
+    count = committed_count(header, type(record))
+    # The indices of a correction go on from those of the runs before it, of which the proof says nothing.
+    counted = count > 0 if header.run else record.index < count
+    failures = () if counted else (f"{record.name}: the header counts only {count}",)
     return Check(name="the record is one of those that the header counts", failures=failures)
 
 

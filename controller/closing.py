@@ -1,23 +1,25 @@
 """Closes the books of a window: postings, sealed readings, header and anchor, in one transaction.
 
-A window is settled at the prices that it was decided on, whatever the tariff says since.
+A window is settled at the prices that it was decided on, whatever the tariff says since. Where readings change after
+that, a correction is a run of its own: it takes back what it changes, and seals what it rests on.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
 from controller import uplifts
 from controller.adjusting import inputs_text
-from controller.demand_response import delivery
+from controller.corrections import correct
+from controller.demand_response import Delivery, delivery
 from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
 from controller.reputation import performances
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
-from controller.settlement import Payment, settle
+from controller.settlement import Payment, Posting, settle
 from controller.snapshot import Snapshot
 from controller.store import adjustments, demand, evidence, market, meters, registry, reputations
 from controller.store.market import WindowRow
@@ -42,8 +44,68 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     microgrid = _priced(connection, snapshot)
     if microgrid is None or not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
         return False
-    name, members = window.name, _members(snapshot)
-    trades = market.trades(connection, name)
+    settled = _settle(connection, row, snapshot, microgrid)
+    trades = market.trades(connection, window.name)
+    reputations.add(connection, window.name, performances([trade for trade, _ in trades], settled.metered))
+    demand.add_deliveries(connection, microgrid.id, settled.deliveries)
+    sealed = _unsealed(connection, row, settled.readings)
+    _seal(connection, row, microgrid, sealed, settled.postings, salts, run=0)
+    return True
+
+
+def correct_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bool:
+    """Append a run to a settled window where readings changed what it comes to; False where they did not.
+
+    Trades, uplifts and reputations stay as they were decided.
+    """
+    snapshot = Snapshot.from_json(row.snapshot or "")
+    microgrid = _priced(connection, snapshot)
+    runs = evidence.runs(connection, [row.name]).get(row.name, 0)
+    if microgrid is None or runs == 0:
+        return False
+    settled = _settle(connection, row, snapshot, microgrid)
+    ledger = {
+        posted.ix: Posting(
+            account=posted.account, kind=posted.kind, reference=posted.reference, amount_micro=posted.amount_micro
+        )
+        for posted in evidence.postings(connection, row.name)
+    }
+    postings = correct(ledger, settled.postings)
+    known = {
+        one
+        for id_ in {delivered.event for delivered in settled.deliveries}
+        for one in demand.deliveries(connection, microgrid.id, id_)
+    }
+    delivered = [one for one in settled.deliveries if one not in known]
+    if not postings and not delivered:
+        return False
+    demand.add_deliveries(connection, microgrid.id, delivered, run=runs)
+    sealed = _unsealed(connection, row, settled.readings)
+    _seal(connection, row, microgrid, sealed, postings, salts, run=runs)
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settled:
+    """What a window comes to, from what is known now.
+
+    Attributes
+    ----------
+    readings : of its members at its instants, in order
+    metered : Wh that each member took, by member and MTU
+    deliveries : of demand response
+    postings : they sum to zero
+    """
+
+    readings: Sequence[MeterReading]
+    metered: Mapping[tuple[str, int], int]
+    deliveries: Sequence[Delivery]
+    postings: Sequence[Posting]
+
+
+def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgrid: Microgrid) -> _Settled:
+    """Settle a window whose every reading is known; nothing is written."""
+    window, members = snapshot.window, _members(snapshot)
     readings = [
         reading
         for reading in meters.meter_readings(connection, row.microgrid, window.start, window.end)
@@ -54,35 +116,51 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
         for place, energy in metered_wh(readings, members, _instants(snapshot)).items()
         if energy is not None
     }
+    trades = [trade for trade, _ in market.trades(connection, window.name)]
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
-    payments = _demand(connection, microgrid, window, metered)
-    postings = settle(microgrid, [trade for trade, _ in trades], metered, committed, payments)
-    reputations.add(connection, name, performances([trade for trade, _ in trades], metered))
-    sealed = _unsealed(connection, window, row.microgrid, readings)
-    reading_salts = [salts(name, "reading", ix) for ix in range(len(sealed))]
-    posting_salts = [salts(name, "posting", ix) for ix in range(len(postings))]
-    evidence.add_readings(connection, name, sealed, reading_salts)
-    evidence.add_postings(connection, name, postings, posting_salts)
+    deliveries, payments = _demand(connection, microgrid, window, metered)
+    postings = settle(microgrid, trades, metered, committed, payments)
+    return _Settled(readings=readings, metered=metered, deliveries=deliveries, postings=postings)
+
+
+def _seal(
+    connection: Connection,
+    row: WindowRow,
+    microgrid: Microgrid,
+    sealed: Sequence[MeterReading],
+    postings: Sequence[Posting],
+    salts: SaltSource,
+    *,
+    run: int,
+) -> None:
+    """Keep the records of a run, and the header that commits to them."""
+    name = row.name
+    trades = market.trades(connection, name) if run == 0 else []
+    first_reading, first_posting = len(evidence.readings(connection, name)), len(evidence.postings(connection, name))
+    reading_salts = [salts(name, "reading", first_reading + k) for k in range(len(sealed))]
+    posting_salts = [salts(name, "posting", first_posting + k) for k in range(len(postings))]
+    evidence.add_readings(connection, name, sealed, reading_salts, run=run, first=first_reading)
+    evidence.add_postings(connection, name, postings, posting_salts, run=run, first=first_posting)
     records = WindowBooks(
         trades=tuple(trade_leaf(name, ix, trade, salt) for ix, (trade, salt) in enumerate(trades)),
         readings=tuple(
             reading_leaf(name, ix, reading, salt)
-            for ix, (reading, salt) in enumerate(zip(sealed, reading_salts, strict=True))
+            for ix, (reading, salt) in enumerate(zip(sealed, reading_salts, strict=True), start=first_reading)
         ),
         postings=tuple(
             posting_leaf(name, ix, posting, salt)
-            for ix, (posting, salt) in enumerate(zip(postings, posting_salts, strict=True))
+            for ix, (posting, salt) in enumerate(zip(postings, posting_salts, strict=True), start=first_posting)
         ),
     )
     header = seal(
         microgrid,
-        window,
+        Window(name=name, start=row.start, end=row.end),
         records,
         previous=evidence.newest_header_hash(connection, row.microgrid),
         inputs_digest=hashlib.sha256(inputs_of(connection, row).encode()).digest(),
+        run=run,
     )
     evidence.add_header(connection, row.microgrid, header)
-    return True
 
 
 def inputs_of(connection: Connection, row: WindowRow) -> str:
@@ -94,8 +172,9 @@ def inputs_of(connection: Connection, row: WindowRow) -> str:
 
 def _demand(
     connection: Connection, microgrid: Microgrid, window: Window, metered: Mapping[tuple[str, int], int]
-) -> list[Payment]:
-    """What accepted offers of demand response delivered in a window: kept, and to be paid."""
+) -> tuple[list[Delivery], list[Payment]]:
+    """What accepted offers of demand response delivered in a window, and what is to be paid for it."""
+    deliveries: list[Delivery] = []
     payments: list[Payment] = []
     for event in demand.events_between(connection, microgrid.id, window.start, window.end):
         offers = [offer for offer in demand.offers(connection, microgrid.id, event.id) if offer.accepted_w]
@@ -110,7 +189,7 @@ def _demand(
                 )
                 for mtu in microgrid.mtus(max(event.start, window.start), min(event.end, window.end))
             ]
-            demand.add_deliveries(connection, microgrid.id, found)
+            deliveries += found
             payments += [
                 Payment(
                     dso=event.holder,
@@ -120,7 +199,7 @@ def _demand(
                 )
                 for one in found
             ]
-    return payments
+    return deliveries, payments
 
 
 def _members(snapshot: Snapshot) -> list[str]:
@@ -143,10 +222,9 @@ def _priced(connection: Connection, snapshot: Snapshot) -> Microgrid | None:
     return microgrid if microgrid.priced_until(window.start) >= window.end else None
 
 
-def _unsealed(
-    connection: Connection, window: Window, microgrid_id: str, readings: list[MeterReading]
-) -> list[MeterReading]:
-    """The readings without those that were sealed with the window before: at this one's start, of its members."""
-    before = market.window_ending_at(connection, microgrid_id, window.start)
-    known = set() if before is None else set(_members(Snapshot.from_json(before.snapshot or "")))
-    return [r for r in readings if r.instant > window.start or r.member not in known]
+def _unsealed(connection: Connection, row: WindowRow, readings: Sequence[MeterReading]) -> list[MeterReading]:
+    """The readings without those that headers have already as they are: at its start, of the window before."""
+    before = market.window_ending_at(connection, row.microgrid, row.start)
+    names = [row.name] if before is None else [before.name, row.name]
+    known = evidence.sealed_registers(connection, row.microgrid, names)
+    return [r for r in readings if known.get((r.member, r.instant)) != (r.import_wh, r.export_wh, r.quality)]

@@ -78,8 +78,9 @@ def seal(
     *,
     previous: bytes | None,
     inputs_digest: bytes,
+    run: int = 0,
 ) -> WindowHeader:
-    """The header of a settled window.
+    """The header of a run of a settled window.
 
     Parameters
     ----------
@@ -87,13 +88,14 @@ def seal(
     settled : everything that the header commits to
     previous : hash of the header before; None at the start of the chain
     inputs_digest : digest of the snapshot that the window was decided on
+    run : 0 for its first settlement, then one more for each correction
     """
     return settled.header(
         microgrid=microgrid.name,
         window=window.name,
         window_start=window.start,
         window_end=window.end,
-        run=0,
+        run=run,
         previous=ZERO_HASH if previous is None else previous,
         inputs_digest=inputs_digest,
     )

@@ -7,6 +7,8 @@ from controller.decider import NO_ANSWER, PAST_DEADLINE, TOO_LATE
 from controller.microgrid import WindowState
 from controller.store.market import WindowRow
 
+CORRECT = "correct"
+"""What a correction of a settled window is called: no step of its state."""
 DONE = "done"
 LATE = "late"
 TIMEOUT = "timeout"
@@ -29,7 +31,7 @@ class StepTaken:
     Attributes
     ----------
     window : its resource name
-    step : close, clear, deliver, meter or settle
+    step : close, clear, deliver, meter, settle or correct
     seconds : that it took
     outcome : ``done``; of a clearing whose fallback acts ``late``, ``timeout`` or ``undecided``; of one that broke the
         name of the exception's class: it is tried again

@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from controller import planning, relaxing, uplifts
 from controller.adjuster import Adjuster, Tell
 from controller.clock import Clock
-from controller.closing import close_books, complete
+from controller.closing import close_books, complete, correct_books
 from controller.decider import Decider, Due
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
@@ -33,8 +33,8 @@ from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, 
 from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
 from controller.solving import Solver
-from controller.stepping import STEPS, StepTaken, Told, outcome_of
-from controller.store import adjustments, market, meters, registry
+from controller.stepping import CORRECT, DONE, STEPS, StepTaken, Told, outcome_of
+from controller.store import adjustments, evidence, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
 
@@ -174,6 +174,8 @@ class WindowEngine:
                 for outline in await self._database.run_async(market.unfinished, microgrid_id):
                     if _is_due(outline, self._clock.now()):
                         taken += await self._advance_window(microgrid, outline.name)
+                for name in await self._database.run_async(evidence.corrections_due, microgrid_id):
+                    taken += await self._correct(name)
             except Exception:
                 log.exception("microgrid %s", microgrid_id)
                 raise
@@ -195,6 +197,17 @@ class WindowEngine:
             row = await self._database.run_async(market.window, name)
             self._tell(before, seconds, outcome_of(before, row))
         return taken
+
+    async def _correct(self, name: str) -> bool:
+        """Look at a settled window whose readings may have changed, and append a correction where they did."""
+        row = await self._database.run_async(market.window, name)
+        if row is None:
+            return False
+        began = perf_counter()
+        done = await self._database.run_async(_correct, row, self._salts)
+        if done and self._on_step is not None:
+            self._on_step(StepTaken(window=name, step=CORRECT, seconds=perf_counter() - began, outcome=DONE))
+        return done
 
     def _tell(self, row: WindowRow, seconds: float, outcome: str) -> None:
         if self._on_step is not None:
@@ -349,6 +362,12 @@ def _is_due(window: WindowOutline, now: float) -> bool:
             return now >= window.settles
         case WindowState.SETTLED | WindowState.ANCHORED:
             return False
+
+
+def _correct(connection: Connection, row: WindowRow, salts: SaltSource) -> bool:
+    done = correct_books(connection, row, salts)
+    evidence.corrected(connection, row.microgrid, row.name)
+    return done
 
 
 def _begin(connection: Connection, name: str) -> bool:

@@ -32,8 +32,8 @@ def export_evidence(
     connection: Connection, directory: Path, scenario: Scenario, genesis: Genesis, deployment: Deployment
 ) -> None:
     """The files that ``gridpact verify`` checks."""
-    rows = market.windows(connection, scenario.microgrid.id)
-    records = [records_of(connection, row.name) for row in rows]
+    headers = evidence.headers(connection, scenario.microgrid.id)
+    records = [records_of(connection, header.window, header.run) for header in headers]
     transactions = [ChainTransaction(purpose=Purpose.DEPLOY, window=None, raw=deployment.raw_transaction)]
     transactions += [
         ChainTransaction(purpose=Purpose.ANCHOR, window=row.window, raw=row.raw_transaction)
@@ -42,7 +42,7 @@ def export_evidence(
     ]
     export_directory(
         directory,
-        headers=evidence.headers(connection, scenario.microgrid.id),
+        headers=headers,
         trades=[leaf for record in records for leaf in record.trades],
         readings=[leaf for record in records for leaf in record.readings],
         postings=[leaf for record in records for leaf in record.postings],

@@ -16,6 +16,7 @@ from controller.wire import fields
 from gridpact.v1 import audit_pb2 as pb
 from gridpact.v1 import audit_pb2_grpc, types_pb2
 
+MAX_RUN = 2**31 - 1
 RECORD = re.compile(r"(microgrids/[a-z0-9-]+/windows/\d{8}T\d{6}Z)/(trades|readings|postings)/(\d{1,9})")
 
 
@@ -41,16 +42,18 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         return await self._core.database.read_async(read)
 
     async def GetHeader(self, request: pb.GetHeaderRequest, context: Context) -> pb.GetHeaderResponse:
-        """The header of a settled window."""
+        """The header of a settled window, or of a correction of it."""
         caller = caller_of(context)
+        run = fields.number("run", request.run, upper=MAX_RUN)
 
         def read(connection: Connection) -> pb.GetHeaderResponse:
             row = require_window(connection, caller, request.window, "window")
             return pb.GetHeaderResponse(
-                header=header_message(settled_header(connection, row.name)),
+                header=header_message(settled_header(connection, row.name, run)),
                 attestations=[
                     types_pb2.Signed(payload=r.payload, signature=r.signature, key_id=r.key_id)
                     for r in evidence.attestations(connection, row.name)
+                    if r.run == run
                 ],
             )
 

@@ -18,7 +18,7 @@ from controller.services.mandates import Sight, may_know, sight, telling_section
 from controller.services.paging import read_page
 from controller.services.plans import Asked, Planner
 from controller.services.watching import R, Subjects, Watcher
-from controller.store import adjustments, calls, events, market, registry
+from controller.store import adjustments, calls, events, evidence, market, registry
 from controller.wire import fields
 from controller.wire.adjustment import adjustment_messages
 from controller.wire.market import certificate_message, uplift_messages
@@ -210,4 +210,5 @@ def clearing_message(connection: Connection, row: market.WindowRow, seen: Sight)
         quality=pb.PLAN_QUALITY_UNSPECIFIED if row.quality is None else QUALITIES[Quality(row.quality)],
         limit_relaxations=relaxation_messages(relaxing.from_json(row.relaxed), seen.limits),
         adjustments=adjustment_messages(adjustments.outlines(connection, row.name), counts, seen.limits),
+        runs=evidence.runs(connection, [row.name]).get(row.name, 0),
     )

@@ -16,7 +16,7 @@ from controller.services.mandates import sight
 from controller.services.masks import read_mask
 from controller.services.paging import read_page
 from controller.snapshot import Snapshot
-from controller.store import adjustments, market, registry
+from controller.store import adjustments, evidence, market, registry
 from controller.store.market import WindowRow
 from controller.wire import calendar, community, fields
 from controller.wire.adjustment import adjustment_messages
@@ -97,6 +97,7 @@ class CalendarMethods:
             tariff = registry.tariff(connection, microgrid.id, start=row.start, end=row.end)
             message = calendar.window_message(row, replace(microgrid, tariff=tuple(tariff)))
             message.amendments.extend(_amendments(row, caller))
+            message.runs = evidence.runs(connection, [row.name]).get(row.name, 0)
             seen = sight(connection, caller, row.microgrid, self._core.clock.now())
             counts = market.counts_by_clearing(connection, row.name)
             parts = adjustments.outlines(connection, row.name)

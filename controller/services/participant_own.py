@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from contracts.runs import reversed_index
 from controller.access import require_area
 from controller.consent import Scope
 from controller.microgrid import ENDLESS, PAST_S
@@ -114,6 +115,10 @@ class OwnMethods:
                         kind=row.kind,
                         reference=row.reference,
                         amount_micro=row.amount_micro,
+                        run=row.run,
+                        reverses=""
+                        if (back := reversed_index(row.reference)) is None
+                        else f"{row.window}/postings/{back}",
                     )
                     for row in found
                 ],
@@ -133,3 +138,9 @@ def _partners(connection: Connection, microgrid: str, member: str, now: int) -> 
         for holder, order in orders.items()
     }
     return {other for other in named.get(member, ()) if member in named.get(other, ())}
+
+
+def _reversed(window: str, reference: str) -> str:
+    """The name of the line that a line with this reference takes back; empty where it takes back none."""
+    index = reversed_index(reference)
+    return "" if index is None else f"{window}/postings/{index}"

@@ -7,18 +7,17 @@ from sqlalchemy import Connection
 from contracts.books import WindowBooks
 from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
-from controller.refusals import not_found, not_now
+from controller.refusals import not_found, not_now, out_of_range
 from controller.sealing import trade_leaf
 from controller.store import evidence, market
 from gridpact.v1 import audit_pb2 as pb
 
 
-def records_of(connection: Connection, window: str) -> WindowBooks:
-    """All sealed records of a settled window."""
+def records_of(connection: Connection, window: str, run: int = 0) -> WindowBooks:
+    """All sealed records of a run of a settled window; corrections trade nothing."""
+    trades = market.trades(connection, window) if run == 0 else []
     return WindowBooks(
-        trades=tuple(
-            trade_leaf(window, ix, trade, salt) for ix, (trade, salt) in enumerate(market.trades(connection, window))
-        ),
+        trades=tuple(trade_leaf(window, ix, trade, salt) for ix, (trade, salt) in enumerate(trades)),
         readings=tuple(
             ReadingLeaf(
                 window=window,
@@ -30,7 +29,7 @@ def records_of(connection: Connection, window: str) -> WindowBooks:
                 quality=r.quality,
                 salt=r.salt,
             )
-            for r in evidence.readings(connection, window)
+            for r in evidence.readings(connection, window, run)
         ),
         postings=tuple(
             PostingLeaf(
@@ -42,7 +41,7 @@ def records_of(connection: Connection, window: str) -> WindowBooks:
                 amount_micro=r.amount_micro,
                 salt=r.salt,
             )
-            for r in evidence.postings(connection, window)
+            for r in evidence.postings(connection, window, run)
         ),
     )
 
@@ -69,11 +68,14 @@ def header_message(header: WindowHeader) -> pb.Header:
     )
 
 
-def settled_header(connection: Connection, window: str) -> WindowHeader:
-    """The header of a window, or the refusal that it is not settled yet."""
-    header = evidence.header(connection, window)
+def settled_header(connection: Connection, window: str, run: int = 0) -> WindowHeader:
+    """The header of a run of a window, or the refusal that it is not settled yet, or not so often."""
+    header = evidence.header(connection, window, run)
     if header is None:
-        raise not_now("NOT_SETTLED", f"{window}: not settled yet")
+        known = evidence.runs(connection, [window]).get(window, 0)
+        if known == 0:
+            raise not_now("NOT_SETTLED", f"{window}: not settled yet")
+        raise out_of_range("run", got=str(run), wanted=f"0 to {known - 1}: the window was corrected {known - 1} times")
     return header
 
 
@@ -84,21 +86,24 @@ def trade_proof(connection: Connection, window: str, index: int, name: str) -> p
 
 def proof(connection: Connection, window: str, collection: str, index: int, name: str) -> pb.Proof:
     """The proof of a record: ``collection`` is trades, readings or postings."""
-    header = settled_header(connection, window)
-    records = records_of(connection, window)
+    run = evidence.run_of(connection, window, collection, index)
+    header = settled_header(connection, window, 0 if run is None else run)
+    if run is None:
+        raise not_found(name)
+    records = records_of(connection, window, run)
     leaves: tuple[TradeLeaf, ...] | tuple[ReadingLeaf, ...] | tuple[PostingLeaf, ...]
     match collection:
         case "trades":
-            leaves, tree, place = records.trades, records.trades_tree(), index
+            leaves, tree, before = records.trades, records.trades_tree(), 0
         case "readings":
-            leaves, tree, place = records.readings, records.settlement_tree(), index
+            leaves, tree, before = records.readings, records.settlement_tree(), 0
         case _:
-            leaves, tree, place = records.postings, records.settlement_tree(), len(records.readings) + index
-    if index >= len(leaves):
-        raise not_found(name)
+            leaves, tree, before = records.postings, records.settlement_tree(), len(records.readings)
+    # The indices of a correction go on from those of the runs before it.
+    place = index - leaves[0].index
     return pb.Proof(
         kind=collection.removesuffix("s"),
-        record_json=json.dumps(leaves[index].to_json(), sort_keys=True),
-        path=list(tree.proof(place)),
+        record_json=json.dumps(leaves[place].to_json(), sort_keys=True),
+        path=list(tree.proof(before + place)),
         header=header_message(header),
     )

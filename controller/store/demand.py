@@ -86,21 +86,23 @@ def offers(connection: Connection, microgrid: str, event_id: str) -> list[Demand
     return [_offer(row) for row in rows]
 
 
-def add_deliveries(connection: Connection, microgrid: str, found: Sequence[Delivery]) -> None:
-    """Keep what was delivered, once."""
-    insert(connection, schema.demand_deliveries, [{"microgrid": microgrid, **asdict(one)} for one in found])
+def add_deliveries(connection: Connection, microgrid: str, found: Sequence[Delivery], *, run: int = 0) -> None:
+    """Keep what was delivered as a run of its window has it, once."""
+    rows = [{"microgrid": microgrid, "run": run, **asdict(one)} for one in found]
+    insert(connection, schema.demand_deliveries, rows)
 
 
 def deliveries(connection: Connection, microgrid: str, event_id: str) -> list[Delivery]:
-    """What an event's offers delivered, by offer and time."""
+    """What an event's offers delivered, by offer and time, as it was corrected last."""
     table = schema.demand_deliveries
     rows = connection.execute(
         select(table)
         .where(table.c.microgrid == microgrid, table.c.event == event_id)
-        .order_by(table.c.offer, table.c.mtu_start)
+        .order_by(table.c.offer, table.c.mtu_start, table.c.run)
     )
     names = Delivery.__slots__
-    return [Delivery(**{name: row._mapping[name] for name in names}) for row in rows]
+    newest = {(row.offer, row.mtu_start): row for row in rows}
+    return [Delivery(**{name: row._mapping[name] for name in names}) for row in newest.values()]
 
 
 def settled_until(connection: Connection, microgrid: str, event_id: str) -> int | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, select, update
 
 from contracts.anchoring import AnchorRow
 from contracts.header import WindowHeader
@@ -13,11 +13,19 @@ from controller.microgrid import MeterReading
 from controller.settlement import Posting
 from controller.store import market, schema
 from controller.store.database import Database
-from controller.store.rows import insert
+from controller.store.rows import insert, insert_new
 
 
-def add_readings(connection: Connection, window: str, readings: Sequence[MeterReading], salts: Sequence[bytes]) -> None:
-    """Seal the readings that a window is settled with."""
+def add_readings(
+    connection: Connection,
+    window: str,
+    readings: Sequence[MeterReading],
+    salts: Sequence[bytes],
+    *,
+    run: int = 0,
+    first: int = 0,
+) -> None:
+    """Seal the readings that a run of a window is settled with; indices count from ``first`` on."""
     rows = [
         {
             "window": window,
@@ -28,20 +36,42 @@ def add_readings(connection: Connection, window: str, readings: Sequence[MeterRe
             "export_wh": reading.export_wh,
             "quality": reading.quality,
             "salt": salt,
+            "run": run,
         }
-        for ix, (reading, salt) in enumerate(zip(readings, salts, strict=True))
+        for ix, (reading, salt) in enumerate(zip(readings, salts, strict=True), start=first)
     ]
     insert(connection, schema.readings, rows)
 
 
-def readings(connection: Connection, window: str) -> list[Row[Any]]:
-    """The sealed readings of a window by index."""
-    table = schema.readings
-    return list(connection.execute(select(table).where(table.c.window == window).order_by(table.c.ix)))
+def readings(connection: Connection, window: str, run: int | None = None) -> list[Row[Any]]:
+    """The sealed readings of a window by index; of one run or, where it is None, of all."""
+    return _of_run(connection, schema.readings, window, run)
 
 
-def add_postings(connection: Connection, window: str, postings: Sequence[Posting], salts: Sequence[bytes]) -> None:
-    """Enter the postings of a window into the ledger."""
+def sealed_registers(
+    connection: Connection, microgrid: str, windows: Sequence[str]
+) -> dict[tuple[str, int], tuple[int, int, str]]:
+    """What the headers up to now say of registers: import, export and quality by meter and instant, the newest said."""
+    table, header = schema.readings, schema.headers
+    rows = connection.execute(
+        select(table)
+        .join(header, (header.c.window == table.c.window) & (header.c.run == table.c.run))
+        .where(header.c.microgrid == microgrid, table.c.window.in_(windows))
+        .order_by(header.c.number, table.c.ix)
+    )
+    return {(r.meter, r.instant): (r.import_wh, r.export_wh, r.quality) for r in rows}
+
+
+def add_postings(
+    connection: Connection,
+    window: str,
+    postings: Sequence[Posting],
+    salts: Sequence[bytes],
+    *,
+    run: int = 0,
+    first: int = 0,
+) -> None:
+    """Enter the postings of a run of a window into the ledger; indices count from ``first`` on."""
     rows = [
         {
             "window": window,
@@ -51,16 +81,40 @@ def add_postings(connection: Connection, window: str, postings: Sequence[Posting
             "reference": posting.reference,
             "amount_micro": posting.amount_micro,
             "salt": salt,
+            "run": run,
         }
-        for ix, (posting, salt) in enumerate(zip(postings, salts, strict=True))
+        for ix, (posting, salt) in enumerate(zip(postings, salts, strict=True), start=first)
     ]
     insert(connection, schema.postings, rows)
 
 
-def postings(connection: Connection, window: str) -> list[Row[Any]]:
-    """The ledger of a window by index."""
-    table = schema.postings
-    return list(connection.execute(select(table).where(table.c.window == window).order_by(table.c.ix)))
+def postings(connection: Connection, window: str, run: int | None = None) -> list[Row[Any]]:
+    """The ledger of a window by index; of one run or, where it is None, of all."""
+    return _of_run(connection, schema.postings, window, run)
+
+
+def _of_run(connection: Connection, table: Any, window: str, run: int | None) -> list[Row[Any]]:
+    statement = select(table).where(table.c.window == window)
+    if run is not None:
+        statement = statement.where(table.c.run == run)
+    return list(connection.execute(statement.order_by(table.c.ix)))
+
+
+def run_of(connection: Connection, window: str, collection: str, index: int) -> int | None:
+    """Which run of a window has a record of that index: ``collection`` is trades, readings or postings."""
+    if collection == "trades":
+        return 0 if index < market.count_trades(connection, window) else None
+    table = schema.readings if collection == "readings" else schema.postings
+    return connection.execute(select(table.c.run).where(table.c.window == window, table.c.ix == index)).scalar()
+
+
+def runs(connection: Connection, windows: Sequence[str]) -> dict[str, int]:
+    """How often each of these windows was settled, corrections counted; windows that were not are left out."""
+    table = schema.headers
+    rows = connection.execute(
+        select(table.c.window, func.count().label("runs")).where(table.c.window.in_(windows)).group_by(table.c.window)
+    )
+    return {r.window: r.runs for r in rows}
 
 
 def postings_page(
@@ -97,6 +151,25 @@ def _postings_of(statement: Select[Any], microgrid: str, account: str, start: in
         windows.c.start < end,
         table.c.account == account,
     )
+
+
+def ask_for_corrections(connection: Connection, microgrid: str, windows: Sequence[str]) -> None:
+    """Let settled windows be looked at again."""
+    rows = [{"microgrid": microgrid, "window": window} for window in windows]
+    insert_new(connection, schema.corrections_due, rows)
+
+
+def corrections_due(connection: Connection, microgrid: str) -> list[str]:
+    """The windows that are to be looked at again, in order of time."""
+    table = schema.corrections_due
+    found = select(table.c.window).where(table.c.microgrid == microgrid).order_by(table.c.window)
+    return list(connection.execute(found).scalars())
+
+
+def corrected(connection: Connection, microgrid: str, window: str) -> None:
+    """Note that a window was looked at."""
+    table = schema.corrections_due
+    connection.execute(delete(table).where(table.c.microgrid == microgrid, table.c.window == window))
 
 
 def add_header(connection: Connection, microgrid: str, header: WindowHeader) -> None:
@@ -154,10 +227,10 @@ def newest_header_hash(connection: Connection, microgrid: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def header(connection: Connection, window: str) -> WindowHeader | None:
-    """The header of a window's first run."""
+def header(connection: Connection, window: str, run: int = 0) -> WindowHeader | None:
+    """The header of a run of a window: its first settlement, or a correction."""
     table = schema.headers
-    text = connection.execute(select(table.c.header).where(table.c.window == window, table.c.run == 0)).scalar()
+    text = connection.execute(select(table.c.header).where(table.c.window == window, table.c.run == run)).scalar()
     return None if text is None else WindowHeader.from_json(json.loads(text))
 
 

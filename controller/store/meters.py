@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, exists, func, select
 
 from controller.microgrid import MeterReading
 from controller.store import schema
@@ -65,7 +65,7 @@ def last_reading(
     query = select(table).where(table.c.microgrid == microgrid_id, table.c.member == member)
     if until is not None:
         query = query.where(table.c.instant <= until)
-    found = connection.execute(query.order_by(table.c.instant.desc()).limit(1)).first()
+    found = connection.execute(query.order_by(table.c.instant.desc(), table.c.revision.desc()).limit(1)).first()
     return None if found is None else _reading(found)
 
 
@@ -75,7 +75,7 @@ def next_reading(connection: Connection, microgrid_id: str, member: str, *, afte
     found = connection.execute(
         select(table)
         .where(table.c.microgrid == microgrid_id, table.c.member == member, table.c.instant > after)
-        .order_by(table.c.instant)
+        .order_by(table.c.instant, table.c.revision.desc())
         .limit(1)
     ).first()
     return None if found is None else _reading(found)
@@ -103,6 +103,7 @@ def readings_page(
         table.c.instant >= start,
         table.c.instant < end,
         table.c.instant > after,
+        _counts(table),
     )
     if gateway is not None:
         statement = statement.where(table.c.gateway == gateway)
@@ -124,9 +125,34 @@ def meter_readings(connection: Connection, microgrid_id: str, start: int, end: i
     rows = connection.execute(
         select(table)
         .where(table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end)
-        .order_by(table.c.instant, table.c.member)
+        .order_by(table.c.instant, table.c.member, table.c.revision)
     )
-    return [_reading(r) for r in rows]
+    # Of an instant the highest revision counts.
+    newest = {(r.instant, r.member): r for r in rows}
+    return [_reading(r) for r in newest.values()]
+
+
+def add_revision(connection: Connection, microgrid_id: str, reading: MeterReading, *, by: str) -> None:
+    """Let a reading count in the place of the one that there is of its meter and instant, if there is one."""
+    table = schema.meter_readings
+    known = connection.execute(
+        select(func.max(table.c.revision)).where(
+            table.c.microgrid == microgrid_id, table.c.member == reading.member, table.c.instant == reading.instant
+        )
+    ).scalar()
+    revision = 0 if known is None else known + 1
+    insert(
+        connection,
+        table,
+        [{"microgrid": microgrid_id, "gateway": by, "sequence": 0, "revision": revision, **asdict(reading)}],
+    )
+
+
+def _counts(table: Table) -> ColumnElement[bool]:
+    """Whether a row is the highest revision of its meter and instant."""
+    later = table.alias()
+    same = [later.c[name] == table.c[name] for name in ("microgrid", "member", "instant")]
+    return ~exists().where(*same, later.c.revision > table.c.revision)
 
 
 def _reading(r: Row[Any]) -> MeterReading:

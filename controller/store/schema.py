@@ -511,13 +511,14 @@ meter_readings = _table(
     _text("quality"),
     _text("gateway"),
     _wide("sequence"),
-    PrimaryKeyConstraint("microgrid", "member", "instant"),
+    _given("revision", "0"),
+    PrimaryKeyConstraint("microgrid", "member", "instant", "revision"),
     Index("ix_meter_readings_instant", "microgrid", "instant"),
     ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
     CheckConstraint("import_wh >= 0 AND export_wh >= 0", name="registers"),
     CheckConstraint("import_wh <= 1000000000000 AND export_wh <= 1000000000000", name="range"),
 )
-"""Registers as the gateways reported them. Append-only."""
+"""Registers as the gateways reported them. Append-only; of an instant the highest revision counts."""
 
 reading_batches = _table(
     "reading_batches",
@@ -540,14 +541,18 @@ readings = _table(
     _wide("export_wh"),
     _text("quality"),
     _bytes("salt"),
+    _given("run", "0"),
     PrimaryKeyConstraint("window", "ix"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
-    UniqueConstraint("window", "meter", "instant"),
+    UniqueConstraint("window", "run", "meter", "instant"),
     CheckConstraint(
         "ix >= 0 AND import_wh BETWEEN 0 AND 1000000000000 AND export_wh BETWEEN 0 AND 1000000000000", name="range"
     ),
 )
-"""The readings that a window was settled with, as its header commits to them. Append-only."""
+"""The readings that a window was settled with, as the header of the run commits to them. Append-only.
+
+``ix`` counts through over the runs of a window.
+"""
 
 postings = _table(
     "postings",
@@ -558,11 +563,12 @@ postings = _table(
     _text("reference"),
     _wide("amount_micro"),
     _bytes("salt"),
+    _given("run", "0"),
     PrimaryKeyConstraint("window", "ix"),
     ForeignKeyConstraint(["window"], ["windows.name"]),
     CheckConstraint("ix >= 0 AND abs(amount_micro) <= 1000000000000000000", name="range"),
 )
-"""The ledger. Append-only; each window's sums to zero."""
+"""The ledger. Append-only; each run of each window sums to zero. ``ix`` counts through over the runs of a window."""
 
 balanced = _table(
     "balanced",
@@ -863,11 +869,20 @@ demand_deliveries = _table(
     _wide("delivered_wh"),
     _wide("paid_wh"),
     _wide("amount_micro"),
-    PrimaryKeyConstraint("microgrid", "event", "offer", "mtu_start"),
+    _given("run", "0"),
+    PrimaryKeyConstraint("microgrid", "event", "offer", "mtu_start", "run"),
     ForeignKeyConstraint(
         ["microgrid", "event", "offer"],
         ["demand_offers.microgrid", "demand_offers.event", "demand_offers.id"],
     ),
     CheckConstraint("paid_wh BETWEEN 0 AND delivered_wh", name="paid"),
 )
-"""What offers delivered, written with the postings that pay for it. Append-only."""
+"""What offers delivered, written with the postings that pay for it. Append-only; of each the highest run counts."""
+
+corrections_due = _table(
+    "corrections_due",
+    _text("microgrid"),
+    _text("window"),
+    PrimaryKeyConstraint("microgrid", "window"),
+)
+"""Settled windows whose readings may have changed since: looked at, and then removed from here."""

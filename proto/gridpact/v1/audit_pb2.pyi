@@ -169,16 +169,20 @@ class GetHeaderRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     WINDOW_FIELD_NUMBER: builtins.int
+    RUN_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
+    run: builtins.int
+    """Which settlement: 0 for the first, then one more for each correction."""
     def __init__(
         self,
         *,
         window: builtins.str = ...,
+        run: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["run", b"run", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -373,6 +373,7 @@ class Clearing(message.Message):
     QUALITY_FIELD_NUMBER: builtins.int
     LIMIT_RELAXATIONS_FIELD_NUMBER: builtins.int
     ADJUSTMENTS_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
     window: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: WindowState.ValueType
@@ -382,6 +383,8 @@ class Clearing(message.Message):
     """Empty unless the window failed."""
     quality: PlanQuality.ValueType
     """What the clearing is worth; UNSPECIFIED where there is none, and for those made before there were labels."""
+    runs: builtins.int
+    """How often the window was settled, corrections counted: 0 before it is."""
     @builtins.property
     def interval(self) -> types_pb2.Interval: ...
     @builtins.property
@@ -422,10 +425,11 @@ class Clearing(message.Message):
         quality: PlanQuality.ValueType = ...,
         limit_relaxations: abc.Iterable[types_pb2.LimitRelaxation] | None = ...,
         adjustments: abc.Iterable[Adjustment] | None = ...,
+        runs: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "quality", b"quality", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "certificate", b"certificate", "failure", b"failure", "input_digest", b"input_digest", "interval", b"interval", "limit_relaxations", b"limit_relaxations", "quality", b"quality", "runs", b"runs", "state", b"state", "trade_count", b"trade_count", "uplifts", b"uplifts", "vetoes", b"vetoes", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

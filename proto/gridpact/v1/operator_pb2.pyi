@@ -1006,6 +1006,7 @@ class Window(message.Message):
     TARIFF_KNOWN_FIELD_NUMBER: builtins.int
     AMENDMENTS_FIELD_NUMBER: builtins.int
     ADJUSTMENTS_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/windows/{window}"""
     state: dispatch_pb2.WindowState.ValueType
@@ -1016,6 +1017,8 @@ class Window(message.Message):
     """Which plan acts: NONE so far, CLEARING, the TAIL of the last plan, or the devices' FAILSAFE."""
     tariff_known: builtins.bool
     """Whether the tariff covers it. A window without prices at gate closure fails."""
+    runs: builtins.int
+    """How often it was settled, corrections counted: 0 before it is."""
     @builtins.property
     def interval(self) -> types_pb2.Interval:
         """What is traded and dispatched."""
@@ -1059,10 +1062,11 @@ class Window(message.Message):
         tariff_known: builtins.bool = ...,
         amendments: abc.Iterable[OrderAmendment] | None = ...,
         adjustments: abc.Iterable[dispatch_pb2.Adjustment] | None = ...,
+        runs: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["decision_deadline", b"decision_deadline", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "settlement_time", b"settlement_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "amendments", b"amendments", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "name", b"name", "settlement_time", b"settlement_time", "source", b"source", "state", b"state", "tariff_known", b"tariff_known"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustments", b"adjustments", "amendments", b"amendments", "decision_deadline", b"decision_deadline", "failure", b"failure", "gate_close_time", b"gate_close_time", "gate_open_time", b"gate_open_time", "interval", b"interval", "name", b"name", "runs", b"runs", "settlement_time", b"settlement_time", "source", b"source", "state", b"state", "tariff_known", b"tariff_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1099,6 +1099,8 @@ class OwnPosting(message.Message):
     KIND_FIELD_NUMBER: builtins.int
     REFERENCE_FIELD_NUMBER: builtins.int
     AMOUNT_MICRO_FIELD_NUMBER: builtins.int
+    RUN_FIELD_NUMBER: builtins.int
+    REVERSES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}/windows/{window}/postings/{index}"""
     kind: builtins.str
@@ -1107,6 +1109,10 @@ class OwnPosting(message.Message):
     """What it is about: a trade's index, or member and MTU."""
     amount_micro: builtins.int
     """Negative where the caller pays."""
+    run: builtins.int
+    """Which settlement of the window: 0 for the first, then one more for each correction."""
+    reverses: builtins.str
+    """Of a correction's line that takes back another whole: that one's name. Its kind and account are the other's."""
     @builtins.property
     def interval(self) -> types_pb2.Interval:
         """Of the window."""
@@ -1119,10 +1125,12 @@ class OwnPosting(message.Message):
         kind: builtins.str = ...,
         reference: builtins.str = ...,
         amount_micro: builtins.int = ...,
+        run: builtins.int = ...,
+        reverses: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_micro", b"amount_micro", "interval", b"interval", "kind", b"kind", "name", b"name", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_micro", b"amount_micro", "interval", b"interval", "kind", b"kind", "name", b"name", "reference", b"reference", "reverses", b"reverses", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
