@@ -1,19 +1,17 @@
-"""A chain as the rest of the package sees it, and the two that there are: embedded, and behind a URL."""
+"""A chain as the rest of the package sees it, and the one that lives in this process's memory."""
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-from contracts.errors import ChainUnavailableError, EvidenceError, WrongChainError
-from contracts.hashing import parse_hex
+from contracts.errors import CallRevertedError, ChainUnavailableError, EvidenceError, WrongChainError
+from contracts.hashing import parse_hex, to_hex
 from contracts.records import read_object
 from contracts.transactions import Address, SignedTransaction, decode_signed
-
-if TYPE_CHECKING:
-    from web3 import Web3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +24,92 @@ class Receipt:
         Gas.
     succeeded : bool
         False when it was reverted.
+    block_number : int
+        Of the block that includes it.
+    block_hash : bytes
+        Of that block, 32 bytes.
     """
 
     gas_used: int
     succeeded: bool
+    block_number: int
+    block_hash: bytes
 
 
-class Chain(Protocol):
-    """What anchoring and checking need of a chain.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A block as far as anchoring needs it.
+
+    Attributes
+    ----------
+    number : int
+        Its height; the genesis has 0.
+    hash : bytes
+        32 bytes.
+    base_fee : int
+        Wei per gas that a transaction in it paid at least; 0 where the chain knows no base fee.
+    """
+
+    number: int
+    hash: bytes
+    base_fee: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What a contract said in a transaction.
+
+    Attributes
+    ----------
+    topics : tuple of bytes
+        The event and its indexed arguments, 32 bytes each.
+    data : bytes
+        Its other arguments.
+    block_number : int
+        Of the block.
+    block_hash : bytes
+        Of the block, 32 bytes.
+    transaction_hash : bytes
+        Of the transaction, 32 bytes.
+    index : int
+        Place among all logs of the block.
+    """
+
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    block_hash: bytes
+    transaction_hash: bytes
+    index: int
+
+
+class ChainState(Protocol):
+    """What holds after some block.
+
+    Every method raises `ChainUnavailableError` where the chain cannot answer.
+    """
+
+    def nonce(self, address: Address) -> int:
+        """How many transactions of an account are included."""
+
+    def balance(self, address: Address) -> int:
+        """Wei of an account."""
+
+    def code(self, address: Address) -> bytes:
+        """Deployed code, empty where there is none."""
+
+    def call(self, to: Address, data: bytes) -> bytes:
+        """Answer of a contract to a call that changes nothing.
+
+        Raises
+        ------
+        CallRevertedError
+            If the contract refuses it.
+        """
+
+
+class Chain(ChainState, Protocol):
+    """What anchoring and checking need of a chain; what it says without a block is of the newest.
 
     Every method raises `ChainUnavailableError` where the chain cannot answer.
     """
@@ -41,20 +117,29 @@ class Chain(Protocol):
     def chain_id(self) -> int:
         """The chain's number."""
 
-    def nonce(self, address: Address) -> int:
-        """How many transactions of an account are included."""
+    def head(self) -> Block:
+        """The newest block."""
 
-    def code(self, address: Address) -> bytes:
-        """Deployed code, empty where there is none."""
+    def block_hash(self, number: int) -> bytes | None:
+        """Hash of the block of a number; None where there is none yet."""
 
-    def call(self, to: Address, data: bytes) -> bytes:
-        """Answer of a contract to a call that changes nothing."""
+    def final_number(self) -> int:
+        """Number of the newest block that no reorganisation can undo; negative where there is none yet."""
+
+    def at(self, number: int) -> ChainState:
+        """What held after a block."""
 
     def send_raw(self, raw: bytes) -> bytes:
         """Hash of a signed transaction that was handed over; it may be included later, or never."""
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """What became of a transaction; None while no block includes it."""
+
+    def logs(self, address: Address, first: int, last: int) -> tuple[Log, ...]:
+        """What a contract said in the blocks from `first` to `last`, both included.
+
+        A node refuses a range that is too wide for it: `contracts.backfill` asks in ranges that it grants.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +248,7 @@ class EmbeddedChain:
             },
         )
         self._receipts: dict[bytes, Receipt] = {}
+        self._logs: list[tuple[Address, Log]] = []
         for raw in transactions:
             self.send_raw(raw)
 
@@ -170,10 +256,44 @@ class EmbeddedChain:
         """The genesis's number."""
         return self._genesis.chain_id
 
+    def head(self) -> Block:
+        """The newest block."""
+        return self._block("latest")
+
+    def block_hash(self, number: int) -> bytes | None:
+        """Hash of the block of a number; None where there is none yet."""
+        return None if number > self.head().number else self._block(number).hash
+
+    def final_number(self) -> int:
+        """Number of the newest block: nobody reorganises a chain in this process's memory."""
+        return self.head().number
+
+    def at(self, number: int) -> ChainState:
+        """What held after a block, which must be the newest: of older ones the chain keeps no state.
+
+        Raises
+        ------
+        ChainUnavailableError
+            If it is another.
+        """
+        if number != (newest := self.head().number):
+            raise ChainUnavailableError(f"embedded chain: got block {number}, wanted the newest, {newest}")
+        return self
+
+    def _block(self, number: int | str) -> Block:
+        with _embedded_errors():
+            found = self._backend.get_block_by_number(number, False)
+        return Block(number=int(found["number"]), hash=bytes(found["hash"]), base_fee=int(found["base_fee_per_gas"]))
+
     def nonce(self, address: Address) -> int:
         """How many transactions of an account are included."""
         with _embedded_errors():
             return int(self._backend.get_nonce(_canonical(address)))
+
+    def balance(self, address: Address) -> int:
+        """Wei of an account."""
+        with _embedded_errors():
+            return int(self._backend.get_balance(_canonical(address)))
 
     def code(self, address: Address) -> bytes:
         """Deployed code, empty where there is none."""
@@ -194,12 +314,44 @@ class EmbeddedChain:
                 self._backend.send_raw_transaction(raw)
                 self._backend.mine_blocks(1)
                 found = self._backend.get_transaction_receipt(signed.hash)
-            self._receipts[signed.hash] = Receipt(gas_used=int(found["gas_used"]), succeeded=found["status"] == 1)
+            receipt = Receipt(
+                gas_used=int(found["gas_used"]),
+                succeeded=found["status"] == 1,
+                block_number=int(found["block_number"]),
+                block_hash=self._block(int(found["block_number"])).hash,
+            )
+            self._receipts[signed.hash] = receipt
+            self._logs += [_log(entry, receipt, signed.hash) for entry in found["logs"]]
         return signed.hash
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """What became of a transaction; None when it was never sent."""
         return self._receipts.get(transaction_hash)
+
+    def logs(self, address: Address, first: int, last: int) -> tuple[Log, ...]:
+        """What a contract said in the blocks from `first` to `last`, both included."""
+        return tuple(log for said_by, log in self._logs if said_by == address and first <= log.block_number <= last)
+
+
+def _log(entry: Mapping[str, Any], receipt: Receipt, transaction_hash: bytes) -> tuple[Address, Log]:
+    """Who said it, and what."""
+    return Address(to_hex(bytes(entry["address"]))), Log(
+        topics=tuple(topic if isinstance(topic, bytes) else int(topic).to_bytes(32) for topic in entry["topics"]),
+        data=bytes(entry["data"]),
+        block_number=receipt.block_number,
+        block_hash=receipt.block_hash,
+        transaction_hash=transaction_hash,
+        index=int(entry["log_index"]),
+    )
+
+
+def _reason(err: Exception) -> bytes:
+    """Why a call was reverted: eth-tester hands the bytes on as text that spells them in Python."""
+    try:
+        spelled = literal_eval(str(err))
+    except (ValueError, SyntaxError):
+        return b""
+    return spelled if isinstance(spelled, bytes) else b""
 
 
 def _canonical(address: Address) -> bytes:
@@ -215,79 +367,7 @@ def _embedded_errors() -> Iterator[None]:
 
     try:
         yield
-    except (PyEVMError, BlockNotFound, TransactionFailed, TesterValidationError, ValidationError) as err:
+    except TransactionFailed as err:
+        raise CallRevertedError(f"embedded chain: got {err!r}, wanted an answer", data=_reason(err)) from err
+    except (PyEVMError, BlockNotFound, TesterValidationError, ValidationError) as err:
         raise ChainUnavailableError(f"embedded chain: got {err!r}, wanted an answer") from err
-
-
-class RpcChain:
-    """A chain behind an Ethereum JSON-RPC URL.
-
-    Parameters
-    ----------
-    url : str
-        http or https.
-    timeout_s : float
-        Longest wait for one answer, seconds.
-    """
-
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        from web3 import HTTPProvider, Web3
-
-        self._url = url
-        # Retries are off: web3 would repeat eth_sendRawTransaction, and a repetition is ours to decide.
-        self._web3: Web3 = Web3(
-            HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
-        )
-
-    def chain_id(self) -> int:
-        """The chain's number."""
-        with self._errors():
-            return int(self._web3.eth.chain_id)
-
-    def nonce(self, address: Address) -> int:
-        """How many transactions of an account are included."""
-        with self._errors():
-            return int(self._web3.eth.get_transaction_count(_checksum(address)))
-
-    def code(self, address: Address) -> bytes:
-        """Deployed code, empty where there is none."""
-        with self._errors():
-            return bytes(self._web3.eth.get_code(_checksum(address)))
-
-    def call(self, to: Address, data: bytes) -> bytes:
-        """Answer of a contract to a call that changes nothing."""
-        with self._errors():
-            return bytes(self._web3.eth.call({"to": _checksum(to), "data": data}))
-
-    def send_raw(self, raw: bytes) -> bytes:
-        """Hash of a signed transaction that the node took."""
-        check_chain_id(self, decode_signed(raw))
-        with self._errors():
-            return bytes(self._web3.eth.send_raw_transaction(raw))
-
-    def receipt(self, transaction_hash: bytes) -> Receipt | None:
-        """What became of a transaction; None while no block includes it."""
-        from web3.exceptions import TransactionNotFound
-
-        with self._errors():
-            try:
-                found = self._web3.eth.get_transaction_receipt(transaction_hash)  # type: ignore[arg-type]
-            except TransactionNotFound:
-                return None
-        return Receipt(gas_used=int(found["gasUsed"]), succeeded=found["status"] == 1)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from requests import RequestException
-        from web3.exceptions import Web3Exception
-
-        try:
-            yield
-        except (Web3Exception, RequestException, OSError, ValueError, KeyError) as err:
-            raise ChainUnavailableError(f"{self._url}: got {err!r}, wanted an answer") from err
-
-
-def _checksum(address: Address) -> Any:  # web3's own address type, known only once web3 is loaded
-    from eth_utils.address import to_checksum_address
-
-    return to_checksum_address(address)

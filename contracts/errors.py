@@ -62,6 +62,34 @@ class ChainUnavailableError(AnchorError):
     """The chain cannot be reached, or refused what it was asked."""
 
 
+class CallRevertedError(ChainUnavailableError):
+    """A contract refused a call.
+
+    Parameters
+    ----------
+    message : str
+        Who was asked, and what came.
+    data : bytes
+        The reason as the contract encoded it: a selector of four bytes and its arguments; empty where none came.
+    """
+
+    def __init__(self, message: str, *, data: bytes) -> None:
+        self.data = data
+        super().__init__(message)
+
+
+class StaleHeadError(ChainUnavailableError):
+    """A node answers from an older block than one that was seen before."""
+
+
+class OutOfFundsError(AnchorError):
+    """The sending account cannot pay for the next transaction."""
+
+
+class SignerUnavailableError(AnchorError):
+    """Whoever holds the sending account's key does not sign."""
+
+
 class WrongChainError(AnchorError):
     """The chain, the contract or a transaction is another one than was meant."""
 

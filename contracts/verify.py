@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.books import committed_count
-from contracts.chain import RpcChain
 from contracts.chain_checks import check_anchored, check_replay, read_transactions
 from contracts.chain_evidence import read_address
 from contracts.checks import (
@@ -32,6 +31,7 @@ from contracts.evidence import read_directory
 from contracts.hashing import parse_hash
 from contracts.proof_file import SingleProof, read_proof_file
 from contracts.report import Check, Report
+from contracts.rpc_chain import RpcChain
 from contracts.sqlite_books import DATABASE, check_database
 from contracts.transactions import Address
 

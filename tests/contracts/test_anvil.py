@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import pytest
 
 from contracts.anchoring import Anchorer
-from contracts.chain import Receipt, RpcChain
+from contracts.chain import Receipt
 from contracts.errors import ChainUnavailableError
 from contracts.evidence import read_directory
 from contracts.leaves import TradeLeaf
 from contracts.proof_file import prove, write_proof
+from contracts.rpc_chain import RpcChain
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory, verify_path
 

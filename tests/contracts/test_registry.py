@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.chain import EmbeddedChain, Genesis, RpcChain
+from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import ChainUnavailableError, EvidenceError, WrongChainError
 from contracts.hashing import ZERO_HASH, keccak
 from contracts.registry import Deployment, Registry, deploy
+from contracts.rpc_chain import RpcChain
 from contracts.transactions import FeePolicy, LocalSigner, Signer, Transaction, decode_signed
 
 KEY, HASH, OTHER = b"\x0a" * 32, b"\x0b" * 32, b"\x0c" * 32
