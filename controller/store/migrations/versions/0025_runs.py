@@ -5,8 +5,8 @@ readings that take the place of others.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 
 WIDE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
