@@ -16,8 +16,8 @@ from typing import Protocol
 from contracts.chain import Chain, check_chain_id
 from contracts.errors import AnchorConflictError, ChainUnavailableError, WrongChainError
 from contracts.hashing import ZERO_HASH, to_hex
+from contracts.operator_registry import Registry, parse_anchor_data
 from contracts.outbox import AnchorState
-from contracts.registry import Registry, parse_anchor_data
 from contracts.transactions import FeePolicy, SignedTransaction, Signer, decode_signed
 
 

@@ -247,6 +247,8 @@ class EmbeddedChain:
                 for address, wei in [*genesis.balances.items(), (_READER, _READER_WEI)]
             },
         )
+        # Its contracts see this number, which goes into what validators sign; eth-tester has one of its own.
+        self._backend.chain.chain_id = genesis.chain_id
         self._receipts: dict[bytes, Receipt] = {}
         self._logs: list[tuple[Address, Log]] = []
         for raw in transactions:

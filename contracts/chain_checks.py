@@ -11,7 +11,7 @@ from contracts.errors import AnchorError, WrongChainError
 from contracts.evidence import StatedHeader
 from contracts.hashing import ZERO_HASH, to_hex
 from contracts.header import WindowHeader
-from contracts.registry import Registry, operator_of_deployment, parse_anchor_data
+from contracts.operator_registry import Registry, operator_of_deployment, parse_anchor_data
 from contracts.report import Check
 from contracts.transactions import SignedTransaction, created_address, decode_signed
 

@@ -11,8 +11,8 @@ from contracts.errors import EvidenceError
 from contracts.evidence import Evidence, StatedHeader, StatedRecord, read_proof
 from contracts.hashing import to_hex
 from contracts.leaves import Leaf
+from contracts.operator_registry import Registry
 from contracts.records import read_object
-from contracts.registry import Registry
 from contracts.runs import KINDS, run_of, runs_by_window
 from contracts.strict_json import read_value, write_lines
 

@@ -26,7 +26,7 @@ class SignatureRefusedError(ContractsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """For which registry a signature counts.
+    """For which contract a signature counts.
 
     Attributes
     ----------
@@ -34,10 +34,14 @@ class Domain:
         Of its chain.
     contract : Address
         Where it stands.
+    name, version : str
+        Which contract it is; the registry, unless told otherwise.
     """
 
     chain_id: int
     contract: Address
+    name: str = DOMAIN_NAME
+    version: str = DOMAIN_VERSION
 
     @property
     def separator(self) -> bytes:
@@ -46,8 +50,8 @@ class Domain:
             ("bytes32", "bytes32", "bytes32", "uint256", "address"),
             (
                 keccak(_DOMAIN_TYPE),
-                keccak(DOMAIN_NAME.encode()),
-                keccak(DOMAIN_VERSION.encode()),
+                keccak(self.name.encode()),
+                keccak(self.version.encode()),
                 self.chain_id,
                 self.contract,
             ),

@@ -1,75 +1,84 @@
-"""The contract `GridpactRegistry`: its committed artefact, its deployment, its calls."""
+"""The contract `GridpactRegistry`: where it stands, what it holds, the transactions that change it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 
+from contracts.artefact import domain_immutables, load_artefact, selector
+from contracts.batch import Batch, microgrid_key
 from contracts.chain import Chain
-from contracts.errors import AnchorError, WrongChainError
+from contracts.errors import AnchorError, ContractsError, WrongChainError
 from contracts.hashing import keccak, to_hex
+from contracts.quorum import SIGNATURE_BYTES, Domain, Quorum
 from contracts.transactions import Address, FeePolicy, Signer, Transaction, created_address
 
-DEPLOY_GAS = 300_000
-"""Most gas of a deployment; it uses about 177,000."""
+CONTRACT = "GridpactRegistry"
+"""Name of its artefact."""
 
-ANCHOR_GAS = 60_000
-"""Most gas of an anchor; it uses about 46,000."""
-
-_ANCHOR = keccak(b"anchor(bytes32,bytes32)")[:4]
-_HEADER_HASH = keccak(b"headerHash(bytes32)")[:4]
+_ANCHOR_TYPES = ("bytes32", "uint64", "bytes32", "bytes32", "bytes")
+_ROTATE_TYPES = ("address[]", "uint64", "bytes")
+_DEPLOY_TYPES = ("address[]", "uint64")
+_ANCHOR = selector(f"anchor({','.join(_ANCHOR_TYPES)})")
+_ROTATE = selector(f"rotate({','.join(_ROTATE_TYPES)})")
+_BATCH_HASH = selector("batchHash(bytes32,uint64)")
+_EPOCH, _THRESHOLD, _VALIDATORS = selector("epoch()"), selector("threshold()"), selector("validators()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Artefact:
-    """What the compiler made of the contract.
+class AnchorCall:
+    """What a call of the registry anchors.
 
     Attributes
     ----------
-    creation_code : bytes
-        Code that a deployment runs, before its argument.
-    runtime_code : bytes
-        Code that stays, with zeros where the operator's address goes.
-    immutable_starts : tuple of int
-        Where in the runtime code the operator's address goes, each 32 bytes long.
+    microgrid : bytes
+        `contracts.batch.microgrid_key` of the microgrid, 32 bytes.
+    number : int
+        Place of the batch among the microgrid's.
+    previous, windows_root : bytes
+        Hash of the batch before and root of the batch's windows, 32 bytes each.
+    signatures : bytes
+        As `Quorum.pack` puts them together.
     """
 
-    creation_code: bytes
-    runtime_code: bytes
-    immutable_starts: tuple[int, ...]
+    microgrid: bytes
+    number: int
+    previous: bytes
+    windows_root: bytes
+    signatures: bytes
 
-    def code_for(self, operator: Address) -> bytes:
-        """Code of the contract that was deployed for `operator`."""
-        code = bytearray(self.runtime_code)
-        for start in self.immutable_starts:
-            code[start : start + 32] = _word(operator)
-        return bytes(code)
-
-
-@cache
-def load_artefact() -> Artefact:
-    """The committed artefact."""
-    text = files("contracts").joinpath("solidity", "GridpactRegistry.json").read_text("utf-8")
-    stated: dict[str, Any] = json.loads(text)
-    return Artefact(
-        creation_code=bytes.fromhex(stated["bytecode"][2:]),
-        runtime_code=bytes.fromhex(stated["deployedBytecode"][2:]),
-        immutable_starts=tuple(reference["start"] for reference in stated["immutableReferences"]),
-    )
+    @property
+    def data(self) -> bytes:
+        """The call's data."""
+        values = (self.microgrid, self.number, self.previous, self.windows_root, self.signatures)
+        return _ANCHOR + encode(_ANCHOR_TYPES, values)
 
 
-def _word(address: Address) -> bytes:
-    return bytes.fromhex(address[2:]).rjust(32, b"\0")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateCall:
+    """Which validators a call of the registry appoints.
 
+    Attributes
+    ----------
+    validators : tuple of Address
+        Who may sign.
+    threshold : int
+        How many of them must.
+    signatures : bytes
+        Of the validators before, as `Quorum.pack` puts them together.
+    """
 
-def deployment_data(operator: Address) -> bytes:
-    """Call data of the transaction that deploys the contract for `operator`."""
-    return load_artefact().creation_code + _word(operator)
+    validators: tuple[Address, ...]
+    threshold: int
+    signatures: bytes
+
+    @property
+    def data(self) -> bytes:
+        """The call's data."""
+        return _ROTATE + encode(_ROTATE_TYPES, (self.validators, self.threshold, self.signatures))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +91,20 @@ class Registry:
         The chain on which it stands.
     address : Address
         Where it stands.
-    operator : Address
-        The only account that may anchor.
     """
 
     chain_id: int
     address: Address
-    operator: Address
+
+    @property
+    def domain(self) -> Domain:
+        """For what validators sign."""
+        return Domain(chain_id=self.chain_id, contract=self.address)
 
     @property
     def code_hash(self) -> bytes:
         """Keccak-256 of the code that the contract must have."""
-        return keccak(load_artefact().code_for(self.operator))
+        return keccak(load_artefact(CONTRACT).code_with(domain_immutables(self.domain)))
 
     def check(self, chain: Chain) -> None:
         """Refuse a chain that is not the registry's, or that has other code at its address.
@@ -110,35 +121,150 @@ class Registry:
                 f"contract {self.address}: got code hash {to_hex(code_hash)}, wanted {to_hex(self.code_hash)}"
             )
 
-    def stored(self, chain: Chain, key: bytes) -> bytes:
-        """Header hash that the contract holds for `key`; 32 zero bytes where it holds none."""
-        answer = chain.call(self.address, _HEADER_HASH + encode(("bytes32",), (key,)))
-        if len(answer) != 32:
-            raise WrongChainError(f"contract {self.address}: got an answer of {len(answer)} bytes, wanted 32")
-        return answer
+    def held(self, chain: Chain, microgrid: str, number: int) -> bytes:
+        """Hash that the contract holds for a batch; 32 zero bytes where it holds none."""
+        data = _BATCH_HASH + encode(("bytes32", "uint64"), (microgrid_key(microgrid), number))
+        (held,) = self._ask(chain, data, ("bytes32",))
+        if not isinstance(held, bytes):
+            raise WrongChainError(f"contract {self.address}: got {held!r} for a hash, wanted 32 bytes")
+        return held
 
-    def anchor_transaction(self, key: bytes, header_hash: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
-        """The transaction, not yet signed, that writes `header_hash` under `key`."""
-        return Transaction(
-            chain_id=self.chain_id,
-            nonce=nonce,
-            to=self.address,
-            data=anchor_data(key, header_hash),
-            gas=ANCHOR_GAS,
-            fees=fees,
-        )
+    def quorum(self, chain: Chain) -> Quorum:
+        """Who may sign now, and how many of them must.
+
+        Raises
+        ------
+        WrongChainError
+            If the contract answers with what no quorum can be.
+        """
+        (epoch,) = self._ask(chain, _EPOCH, ("uint64",))
+        (threshold,) = self._ask(chain, _THRESHOLD, ("uint64",))
+        (validators,) = self._ask(chain, _VALIDATORS, ("address[]",))
+        try:
+            return _quorum(epoch, threshold, validators)
+        except (ContractsError, TypeError) as err:
+            raise WrongChainError(f"contract {self.address}: {err}") from err
+
+    def anchor_transaction(self, batch: Batch, packed: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
+        """The transaction, not yet signed, that anchors a batch with the validators' packed signatures."""
+        return self._transaction(anchor_data(batch, packed), anchor_gas(_count(packed)), nonce, fees)
+
+    def rotate_transaction(self, quorum: Quorum, packed: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
+        """The transaction, not yet signed, that appoints validators with signatures of those before."""
+        gas = anchor_gas(_count(packed)) + _appointment_gas(quorum)
+        return self._transaction(rotate_data(quorum, packed), gas, nonce, fees)
+
+    def _transaction(self, data: bytes, gas: int, nonce: int, fees: FeePolicy) -> Transaction:
+        return Transaction(chain_id=self.chain_id, nonce=nonce, to=self.address, data=data, gas=gas, fees=fees)
+
+    def _ask(self, chain: Chain, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
+        answer = chain.call(self.address, data)
+        try:
+            return tuple(decode(types, answer))
+        except DecodingError as err:
+            wanted = ", ".join(types)
+            raise WrongChainError(
+                f"contract {self.address}: got an answer of {len(answer)} bytes, wanted {wanted}"
+            ) from err
 
 
-def anchor_data(key: bytes, header_hash: bytes) -> bytes:
-    """Call data that writes `header_hash` under `key`."""
-    return _ANCHOR + encode(("bytes32", "bytes32"), (key, header_hash))
+def anchor_gas(signatures: int) -> int:
+    """Most gas of an anchor with so many signatures; three of them use about 73,000."""
+    return 60_000 + 8_000 * signatures
 
 
-def parse_anchor_data(data: bytes) -> tuple[bytes, bytes] | None:
-    """Key and header hash that call data writes; None when it does anything else."""
-    if len(data) != 68 or data[:4] != _ANCHOR:
+def deployment_gas(quorum: Quorum) -> int:
+    """Most gas of a deployment."""
+    return 2_000_000 + _appointment_gas(quorum)
+
+
+def _appointment_gas(quorum: Quorum) -> int:
+    # Two slots each, one in the list and one that says that it may sign; and the slots of the set itself.
+    return 100_000 + 50_000 * len(quorum.validators)
+
+
+def _count(packed: bytes) -> int:
+    return len(packed) // SIGNATURE_BYTES
+
+
+def _quorum(epoch: object, threshold: object, validators: object) -> Quorum:
+    if not (isinstance(epoch, int) and isinstance(threshold, int) and isinstance(validators, (list, tuple))):
+        raise TypeError(f"got epoch {epoch!r}, threshold {threshold!r} and validators {validators!r}, wanted a quorum")
+    return Quorum(epoch=epoch, threshold=threshold, validators=tuple(Address(str(each)) for each in validators))
+
+
+def deployment_data(quorum: Quorum) -> bytes:
+    """Call data of the transaction that deploys the contract with its first validators.
+
+    Raises
+    ------
+    ContractsError
+        If the quorum's epoch is not 0.
+    """
+    if quorum.epoch != 0:
+        raise ContractsError(f"epoch: got {quorum.epoch}, wanted 0 in a deployment")
+    return load_artefact(CONTRACT).creation_code + encode(_DEPLOY_TYPES, (quorum.validators, quorum.threshold))
+
+
+def anchor_data(batch: Batch, packed: bytes) -> bytes:
+    """Call data that anchors a batch with the validators' packed signatures."""
+    call = AnchorCall(
+        microgrid=microgrid_key(batch.microgrid),
+        number=batch.number,
+        previous=batch.previous,
+        windows_root=batch.windows_root,
+        signatures=packed,
+    )
+    return call.data
+
+
+def rotate_data(quorum: Quorum, packed: bytes) -> bytes:
+    """Call data that appoints validators with packed signatures of those before over `quorum.rotation_hash`."""
+    return RotateCall(validators=quorum.validators, threshold=quorum.threshold, signatures=packed).data
+
+
+def parse_anchor_data(data: bytes) -> AnchorCall | None:
+    """What call data anchors; None when it does anything else, or spells it in an odd way."""
+    values = _parse(_ANCHOR, _ANCHOR_TYPES, data)
+    if values is None:
         return None
-    return data[4:36], data[36:]
+    microgrid, number, previous, windows_root, signatures = values
+    call = AnchorCall(
+        microgrid=microgrid, number=number, previous=previous, windows_root=windows_root, signatures=signatures
+    )
+    return call if call.data == data else None
+
+
+def parse_rotate_data(data: bytes) -> RotateCall | None:
+    """Whom call data appoints; None when it does anything else, or spells it in an odd way."""
+    values = _parse(_ROTATE, _ROTATE_TYPES, data)
+    if values is None:
+        return None
+    validators, threshold, signatures = values
+    call = RotateCall(validators=tuple(map(Address, validators)), threshold=threshold, signatures=signatures)
+    return call if call.data == data else None
+
+
+def quorum_of_deployment(transaction: Transaction) -> Quorum | None:
+    """First validators with whom a transaction deploys the committed contract; None when it does anything else."""
+    creation = load_artefact(CONTRACT).creation_code
+    if transaction.to is not None or not transaction.data.startswith(creation):
+        return None
+    try:
+        validators, threshold = decode(_DEPLOY_TYPES, transaction.data[len(creation) :])
+        quorum = _quorum(0, threshold, validators)
+    except (DecodingError, ContractsError):
+        return None
+    return quorum if deployment_data(quorum) == transaction.data else None
+
+
+def _parse(name: bytes, types: tuple[str, ...], data: bytes) -> tuple[Any, ...] | None:
+    if data[:4] != name:
+        return None
+    try:
+        return tuple(decode(types, data[4:]))
+    except DecodingError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +275,8 @@ class Deployment:
     ----------
     registry : Registry
         The contract.
+    quorum : Quorum
+        Its first validators.
     raw_transaction : bytes
         The signed transaction that deployed it: part of the evidence.
     gas_used : int
@@ -156,28 +284,30 @@ class Deployment:
     """
 
     registry: Registry
+    quorum: Quorum
     raw_transaction: bytes
     gas_used: int
 
 
-def sign_deployment(signer: Signer, *, chain_id: int, nonce: int, fees: FeePolicy) -> tuple[bytes, Registry]:
-    """The signed transaction that deploys the contract for `signer`, and the registry that comes of it."""
+def sign_deployment(
+    signer: Signer, quorum: Quorum, *, chain_id: int, nonce: int, fees: FeePolicy
+) -> tuple[bytes, Registry]:
+    """The signed transaction that deploys the contract with its first validators, and the registry that comes of it."""
     raw = signer.sign(
         Transaction(
             chain_id=chain_id,
             nonce=nonce,
             to=None,
-            data=deployment_data(signer.address),
-            gas=DEPLOY_GAS,
+            data=deployment_data(quorum),
+            gas=deployment_gas(quorum),
             fees=fees,
         )
     )
-    address = created_address(signer.address, nonce)
-    return raw, Registry(chain_id=chain_id, address=address, operator=signer.address)
+    return raw, Registry(chain_id=chain_id, address=created_address(signer.address, nonce))
 
 
-def deploy(chain: Chain, signer: Signer, *, fees: FeePolicy | None = None) -> Deployment:
-    """The contract, deployed by `signer` as its operator on a chain that includes transactions at once.
+def deploy(chain: Chain, signer: Signer, quorum: Quorum, *, fees: FeePolicy | None = None) -> Deployment:
+    """The contract, deployed by anybody on a chain that includes transactions at once.
 
     Raises
     ------
@@ -186,6 +316,7 @@ def deploy(chain: Chain, signer: Signer, *, fees: FeePolicy | None = None) -> De
     """
     raw, registry = sign_deployment(
         signer,
+        quorum,
         chain_id=chain.chain_id(),
         nonce=chain.nonce(signer.address),
         fees=FeePolicy() if fees is None else fees,
@@ -194,15 +325,4 @@ def deploy(chain: Chain, signer: Signer, *, fees: FeePolicy | None = None) -> De
     if receipt is None or not receipt.succeeded:
         raise AnchorError(f"deployment: got {receipt}, wanted a transaction that is included and succeeded")
     registry.check(chain)
-    return Deployment(registry=registry, raw_transaction=raw, gas_used=receipt.gas_used)
-
-
-def operator_of_deployment(transaction: Transaction) -> Address | None:
-    """Operator for whom a transaction deploys the committed contract; None when it does anything else."""
-    creation = load_artefact().creation_code
-    argument = transaction.data[len(creation) :]
-    if transaction.to is not None or not transaction.data.startswith(creation):
-        return None
-    if len(argument) != 32 or any(argument[:12]):
-        return None
-    return Address(to_hex(argument[12:]))
+    return Deployment(registry=registry, quorum=quorum, raw_transaction=raw, gas_used=receipt.gas_used)

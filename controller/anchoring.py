@@ -16,7 +16,7 @@ from contracts.anchoring import Anchorer, AnchorProgress
 from contracts.chain import Chain, EmbeddedChain, Genesis
 from contracts.errors import AnchorError, ChainUnavailableError
 from contracts.hashing import keccak
-from contracts.registry import Registry, sign_deployment
+from contracts.operator_registry import Registry, sign_deployment
 from contracts.rpc_chain import RpcChain
 from contracts.transactions import FeePolicy, LocalSigner, Signer, created_address, decode_signed
 from controller.data_folder import keep

@@ -15,7 +15,7 @@ from typing import Any
 from contracts.anchoring import Anchorer
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.hashing import keccak
-from contracts.registry import Deployment, deploy
+from contracts.operator_registry import Deployment, deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
 from controller.app import Service, Settings

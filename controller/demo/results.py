@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from contracts.chain import Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
+from contracts.operator_registry import Deployment
 from contracts.outbox import AnchorState
-from contracts.registry import Deployment
 from controller.closing import inputs_of
 from controller.demo.conductor import Diary
 from controller.demo.outcome import Outcome

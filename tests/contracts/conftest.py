@@ -20,8 +20,8 @@ from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
 from contracts.header import GENESIS_PREVIOUS, WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
+from contracts.operator_registry import Deployment, deploy
 from contracts.outbox import AnchorState
-from contracts.registry import Deployment, deploy
 from contracts.transactions import LocalSigner
 
 START = 1476849600

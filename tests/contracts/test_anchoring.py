@@ -8,8 +8,8 @@ import pytest
 from contracts.anchoring import Anchorer, AnchorProgress
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import AnchorConflictError, AnchorError, ChainUnavailableError, WrongChainError
+from contracts.operator_registry import Deployment, deploy
 from contracts.outbox import AnchorState
-from contracts.registry import Deployment, deploy
 from contracts.transactions import FeePolicy, Signer, Transaction, decode_signed
 
 

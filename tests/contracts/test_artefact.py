@@ -13,21 +13,29 @@ from typing import Any
 
 import pytest
 
+from contracts.artefact import explain_refusal, load_artefact
 from contracts.hashing import keccak, to_hex
-from contracts.registry import anchor_data, load_artefact
 
 FOLDER = files("contracts").joinpath("solidity")
 CBOR_IPFS = bytes.fromhex("a264697066735822")  # a map of two, key "ipfs", 34 bytes follow
 
 
-@pytest.fixture(scope="module")
-def artefact() -> dict[str, Any]:
-    return json.loads(FOLDER.joinpath("GridpactRegistry.json").read_text())
+CONTRACTS = ("GridpactRegistry",)
+
+
+@pytest.fixture(scope="module", params=CONTRACTS)
+def artefact(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return json.loads(FOLDER.joinpath(f"{request.param}.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def metadata(artefact: dict[str, Any]) -> dict[str, Any]:
     return json.loads(artefact["metadata"])
+
+
+@pytest.fixture(scope="module")
+def standard() -> dict[str, Any]:
+    return json.loads(FOLDER.joinpath("standard-input.json").read_text())
 
 
 def varint(number: int) -> bytes:
@@ -50,18 +58,23 @@ def test_ipfs_hash_is_that_of_a_known_file() -> None:
     assert ipfs_hash(b"hello world\n").hex() == known
 
 
-def test_sources_are_those_that_were_compiled(metadata: dict[str, Any]) -> None:
+def test_sources_are_those_that_were_compiled(metadata: dict[str, Any], standard: dict[str, Any]) -> None:
     assert metadata["sources"]
     for path, source in metadata["sources"].items():
-        assert to_hex(keccak(FOLDER.joinpath(path).read_bytes())) == source["keccak256"]
+        assert to_hex(keccak(standard["sources"][path]["content"].encode())) == source["keccak256"]
 
 
-def test_standard_input_holds_the_source_and_the_settings(metadata: dict[str, Any]) -> None:
-    standard = json.loads(FOLDER.joinpath("standard-input.json").read_text())
-    for path, source in standard["sources"].items():
-        assert source["content"] == FOLDER.joinpath(path).read_text()
-    assert standard["settings"]["evmVersion"] == metadata["settings"]["evmVersion"] == "cancun"
-    assert standard["settings"]["optimizer"] == metadata["settings"]["optimizer"]
+def test_standard_input_holds_our_sources_as_they_stand(standard: dict[str, Any]) -> None:
+    own = {f"src/{file.name}": file.read_text() for file in FOLDER.joinpath("src").iterdir()}
+    held = {path: source["content"] for path, source in standard["sources"].items()}
+    assert {path: content for path, content in held.items() if path.startswith("src/")} == own
+    assert all(path.startswith(("src/", "@openzeppelin/contracts/")) for path in held)
+
+
+def test_settings_are_those_that_were_compiled_with(metadata: dict[str, Any], standard: dict[str, Any]) -> None:
+    for name in ("evmVersion", "optimizer", "viaIR"):
+        assert standard["settings"][name] == metadata["settings"][name]
+    assert standard["settings"]["evmVersion"] == "cancun"
 
 
 def test_bytecode_ends_with_the_hash_of_its_metadata(artefact: dict[str, Any]) -> None:
@@ -72,30 +85,65 @@ def test_bytecode_ends_with_the_hash_of_its_metadata(artefact: dict[str, Any]) -
         assert trailer[len(CBOR_IPFS) :][:34] == ipfs_hash(artefact["metadata"].encode())
 
 
-def test_compiler_is_the_one_that_is_pinned(metadata: dict[str, Any]) -> None:
-    package = json.loads(FOLDER.joinpath("package.json").read_text())
-    version = package["devDependencies"]["solc"]
-    assert metadata["compiler"]["version"].startswith(f"{version}+")
-    source = FOLDER.joinpath("src", "GridpactRegistry.sol").read_text()
-    assert f"pragma solidity {version};" in source
+def test_compiler_and_library_are_those_that_are_pinned(metadata: dict[str, Any], standard: dict[str, Any]) -> None:
+    pinned = json.loads(FOLDER.joinpath("package.json").read_text())["devDependencies"]
+    locked = json.loads(FOLDER.joinpath("package-lock.json").read_text())["packages"]
+    assert metadata["compiler"]["version"].startswith(f"{pinned['solc']}+")
+    for name, version in pinned.items():
+        assert locked[f"node_modules/{name}"]["version"] == version
+    for path, source in standard["sources"].items():
+        if path.startswith("src/"):
+            assert f"pragma solidity {pinned['solc']};" in source["content"]
 
 
 def test_lock_file_names_no_registry() -> None:
     assert "resolved" not in FOLDER.joinpath("package-lock.json").read_text()
 
 
-def test_abi_has_the_calls_that_are_encoded(artefact: dict[str, Any]) -> None:
-    signatures = {
-        f"{entry['name']}({','.join(argument['type'] for argument in entry['inputs'])})"
-        for entry in artefact["abi"]
-        if entry["type"] == "function"
+def test_calls_and_events_are_those_that_are_documented() -> None:
+    """Whoever encodes a call elsewhere relies on these."""
+    abi = json.loads(FOLDER.joinpath("GridpactRegistry.json").read_text())["abi"]
+    said = {
+        kind: {
+            f"{entry['name']}({','.join(argument['type'] for argument in entry['inputs'])})"
+            for entry in abi
+            if entry["type"] == kind
+        }
+        for kind in ("function", "event")
     }
-    assert signatures == {"anchor(bytes32,bytes32)", "headerHash(bytes32)", "operator()"}
-    assert anchor_data(bytes(32), bytes(32))[:4] == keccak(b"anchor(bytes32,bytes32)")[:4]
+    assert said["function"] == {
+        "MAX_VALIDATORS()",
+        "anchor(bytes32,uint64,bytes32,bytes32,bytes)",
+        "batchHash(bytes32,uint64)",
+        "eip712Domain()",
+        "epoch()",
+        "isValidator(address)",
+        "requireQuorum(bytes32,bytes)",
+        "rotate(address[],uint64,bytes)",
+        "threshold()",
+        "validators()",
+        "verifyTrade(tuple,bytes32[],tuple,tuple)",
+        "verifyWindow(tuple,bytes32)",
+    }
+    assert said["event"] == {
+        "Anchored(bytes32,uint64,bytes32)",
+        "EIP712DomainChanged()",
+        "Rotated(uint64,uint64,address[])",
+    }
 
 
-def test_immutables_are_the_operator_alone() -> None:
-    artefact = load_artefact()
-    assert artefact.immutable_starts
-    for start in artefact.immutable_starts:
-        assert artefact.runtime_code[start : start + 32] == bytes(32)
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_immutables_are_zeros_in_the_artefact(contract: str) -> None:
+    artefact = load_artefact(contract)
+    assert artefact.immutables
+    for starts in artefact.immutables.values():
+        for start in starts:
+            assert artefact.runtime_code[start : start + 32] == bytes(32)
+
+
+def test_a_refusal_is_explained_and_nothing_else_is() -> None:
+    artefact = load_artefact("GridpactRegistry")
+    few = keccak(b"TooFewSignatures(uint256,uint256)")[:4]
+    assert explain_refusal(artefact, few + (2).to_bytes(32) + (3).to_bytes(32)) == "TooFewSignatures: got 2, wanted 3"
+    assert str(explain_refusal(artefact, few)).startswith("TooFewSignatures with arguments that are none")
+    assert explain_refusal(artefact, b"") is explain_refusal(artefact, b"\0" * 36) is None

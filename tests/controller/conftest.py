@@ -12,7 +12,7 @@ import pytest
 
 from contracts.anchoring import Anchorer
 from contracts.chain import EmbeddedChain, Genesis
-from contracts.registry import deploy
+from contracts.operator_registry import deploy
 from contracts.transactions import LocalSigner
 from controller.pki import Authority
 from controller.store.database import Database

@@ -7,7 +7,7 @@ import pytest
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import AnchorError, ChainUnavailableError
 from contracts.outbox import AnchorState
-from contracts.registry import sign_deployment
+from contracts.operator_registry import sign_deployment
 from contracts.transactions import FeePolicy, LocalSigner
 from controller import anchoring
 from controller.anchoring import Beginning, ChainAnchors, embedded, read_key

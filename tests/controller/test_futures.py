@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from contracts.anchoring import Anchorer
 from contracts.chain import EmbeddedChain, Genesis
-from contracts.registry import deploy
+from contracts.operator_registry import deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
 from controller import freezing, relaxing
