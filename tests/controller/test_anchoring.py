@@ -6,8 +6,8 @@ import pytest
 
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.errors import AnchorError, ChainUnavailableError
-from contracts.outbox import AnchorState
 from contracts.operator_registry import sign_deployment
+from contracts.outbox import AnchorState
 from contracts.transactions import FeePolicy, LocalSigner
 from controller import anchoring
 from controller.anchoring import Beginning, ChainAnchors, embedded, read_key
