@@ -21,7 +21,7 @@ from controller.freezing import LimitsFor, adjusted_of, expected_states
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Slot, Window
 from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
-from controller.store import adjustments, market, registry
+from controller.store import adjustments, clearings, market, registry
 from controller.store.adjustments import AdjustmentRow, Pending
 from controller.store.database import Database
 
@@ -165,6 +165,7 @@ class Adjuster:
             connection, name, {place: net for place, net in added.items() if net}, adjustment=row.number
         )
         market.add_setpoints(connection, name, decision.setpoints, adjustment=row.number)
+        clearings.add(connection, name, row.number, decision.witness)
         return True
 
     async def _fail(self, frozen: _Frozen, reason: str) -> bool:

@@ -42,7 +42,7 @@ from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
 from controller.status import StatusBoard
 from controller.stepping import Told
-from controller.store import accesses, calls, denied
+from controller.store import accesses, calls, clearings, denied
 from controller.store.database import Database
 from controller.window import WindowEngine
 
@@ -426,6 +426,12 @@ class Service:
         before = int(self._clock.now() - older_s)
         if forgotten := await self._core.database.run_async(calls.forget, before):
             log.info("forgot the answers to %d calls", forgotten)
+
+    async def forget_clearings(self, *, older_s: float) -> None:
+        """Let go of what solvers answered about windows that ended longer ago and are in a registry."""
+        before = int(self._clock.now() - older_s)
+        if forgotten := await self._core.database.run_async(clearings.forget, before):
+            log.info("let go of what solvers answered about %d windows and adjustments", forgotten)
 
     async def start_due(self) -> None:
         """Put limits and what drivers said on disk, and begin every step of windows that is due: none waits."""

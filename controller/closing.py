@@ -19,6 +19,7 @@ from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
 from controller.reputation import performances
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
+from controller.settled_on import SettledOn
 from controller.settlement import Payment, Posting, settle
 from controller.snapshot import Snapshot
 from controller.store import adjustments, demand, evidence, market, meters, registry, reputations
@@ -50,6 +51,7 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     demand.add_deliveries(connection, microgrid.id, settled.deliveries)
     sealed = _unsealed(connection, row, settled.readings)
     _seal(connection, row, microgrid, sealed, settled.postings, salts, run=0)
+    evidence.add_settlement(connection, row.name, 0, _rested_on(snapshot, microgrid, settled, sealed).to_json())
     return True
 
 
@@ -82,6 +84,7 @@ def correct_books(connection: Connection, row: WindowRow, salts: SaltSource) -> 
     demand.add_deliveries(connection, microgrid.id, delivered, run=runs)
     sealed = _unsealed(connection, row, settled.readings)
     _seal(connection, row, microgrid, sealed, postings, salts, run=runs)
+    evidence.add_settlement(connection, row.name, runs, _rested_on(snapshot, microgrid, settled, sealed).to_json())
     return True
 
 
@@ -94,12 +97,14 @@ class _Settled:
     readings : of its members at its instants, in order
     metered : Wh that each member took, by member and MTU
     deliveries : of demand response
+    payments : for them
     postings : they sum to zero
     """
 
     readings: Sequence[MeterReading]
     metered: Mapping[tuple[str, int], int]
     deliveries: Sequence[Delivery]
+    payments: Sequence[Payment]
     postings: Sequence[Posting]
 
 
@@ -120,7 +125,19 @@ def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgri
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
     deliveries, payments = _demand(connection, microgrid, window, metered)
     postings = settle(microgrid, trades, metered, committed, payments)
-    return _Settled(readings=readings, metered=metered, deliveries=deliveries, postings=postings)
+    return _Settled(readings=readings, metered=metered, deliveries=deliveries, payments=payments, postings=postings)
+
+
+def _rested_on(
+    snapshot: Snapshot, microgrid: Microgrid, settled: _Settled, sealed: Sequence[MeterReading]
+) -> SettledOn:
+    """What a run rested on beside what its header commits to."""
+    own = {(reading.member, reading.instant) for reading in sealed}
+    return SettledOn(
+        tariff=None if microgrid.tariff == snapshot.microgrid.tariff else microgrid.tariff,
+        demand=tuple(settled.payments),
+        registers=tuple(each for each in settled.readings if (each.member, each.instant) not in own),
+    )
 
 
 def _seal(

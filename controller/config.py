@@ -160,6 +160,15 @@ class Anchoring(Section):
     period_s: Annotated[float, Field(ge=0.1, le=3600, description="s between two looks at the outbox of anchors.")] = (
         10.0
     )
+    keep_clearings_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3650,
+            description="Days for which what solvers answered is kept after a window that is anchored, for validators "
+            "that come later. Of a window that is not anchored it stays.",
+        ),
+    ] = 30
 
     @field_validator("url")
     @classmethod

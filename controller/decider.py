@@ -9,6 +9,7 @@ from controller.clock import Clock
 from controller.deciding import solve_relaxed
 from controller.snapshot import Snapshot
 from controller.solving import Punctual, Solver, Weigher
+from controller.witness import Witness, pack
 from optimization.clearing import Clearing, Infeasible, Outcome
 from optimization.community import Community
 from optimization.errors import OptimizationError
@@ -90,7 +91,7 @@ class Decider:
                 community, outcome = solved.community, solved.outcome
                 if isinstance(outcome, Infeasible):
                     return outcome.reason
-                decision = await asyncio.to_thread(planning.decide, solved.snapshot, community, outcome)
+                decision = await asyncio.to_thread(_decided, solved.snapshot, community, outcome)
         except OptimizationError as err:
             return str(err)
         except Exception as err:  # whatever it is, the fallback acts and the others go on
@@ -126,3 +127,9 @@ class Decider:
         except Exception:  # whatever it is, the clearing acts all the same
             log.exception("uplifts of %s", snapshot.window.name)
             return ()
+
+
+def _decided(snapshot: Snapshot, community: Community, clearing: Clearing) -> planning.Decision:
+    """What follows from a clearing, with what it takes to compute that again."""
+    decision = planning.decide(snapshot, community, clearing)
+    return replace(decision, witness=pack(Witness(clearing=clearing, relaxed=snapshot.relaxed)))

@@ -91,6 +91,7 @@ class Decision:
     carry : remainders of rounding for the next window
     uplifts : of all members, or none where none were computed
     relaxations : limits that nobody could keep in the window's MTUs
+    witness : what the solver answered, packed as by ``witness``; empty where nobody computes it again
     """
 
     certificate: Certificate
@@ -101,6 +102,7 @@ class Decision:
     carry: Mapping[str, int]
     uplifts: tuple[Uplift, ...] = ()
     relaxations: tuple[Relaxation, ...] = ()
+    witness: bytes = b""
 
 
 def quality(decision: Decision) -> Quality:

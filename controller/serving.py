@@ -205,6 +205,7 @@ async def serve(config: ServeConfig, parts: Parts) -> None:
 
     async def forget() -> None:
         await service.forget_calls(older_s=config.keep_answers_days * DAY_S)
+        await service.forget_clearings(older_s=config.anchoring.keep_clearings_days * DAY_S)
 
     timers = [
         Timer("windows", service.start_due, period_s=config.tick_s, on_round=told),

@@ -34,7 +34,7 @@ from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
 from controller.solving import Solver
 from controller.stepping import CORRECT, DONE, STEPS, StepTaken, Told, outcome_of
-from controller.store import adjustments, evidence, market, meters, registry
+from controller.store import adjustments, clearings, evidence, market, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
 
@@ -276,6 +276,7 @@ class WindowEngine:
         market.add_trades(connection, window.name, decision.trades, salts)
         market.add_positions(connection, window.name, decision.positions)
         market.add_setpoints(connection, window.name, decision.setpoints)
+        clearings.add(connection, window.name, 0, decision.witness)
         return True
 
     async def _fail(self, snapshot: Snapshot, reason: str) -> bool:

@@ -249,6 +249,18 @@ def anchors(connection: Connection, states: Collection[AnchorState] | None = Non
     return list(connection.execute(query))
 
 
+def add_settlement(connection: Connection, window: str, run: int, facts: str) -> None:
+    """Keep what a run rested on beside what its header commits to."""
+    connection.execute(schema.settlements.insert().values(window=window, run=run, facts=facts))
+
+
+def settlement(connection: Connection, window: str, run: int) -> str | None:
+    """What a run rested on; None of one that an earlier version settled."""
+    table = schema.settlements
+    found = connection.execute(select(table.c.facts).where(table.c.window == window, table.c.run == run)).scalar()
+    return None if found is None else str(found)
+
+
 def attest(
     connection: Connection, window: str, run: int, validator: str, *, key_id: str, payload: bytes, signature: bytes
 ) -> int:

@@ -30,6 +30,7 @@ APPEND_ONLY = (
     "readings",
     "reports",
     "setpoints",
+    "settlements",
     "trades",
 )
 """Tables whose rows stay as they were written: a correction is a row of its own."""
@@ -37,7 +38,7 @@ APPEND_ONLY = (
 KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "outbox", "vetoes", "windows")
 """Tables whose rows change and are never removed."""
 
-REMEMBERED = ("requests",)
+REMEMBERED = ("clearings", "requests")
 """Tables whose rows never change, and are removed when they are old."""
 
 

@@ -461,6 +461,16 @@ trades = _table(
 grid has a price of its own.
 """
 
+clearings = _table(
+    "clearings",
+    _text("window"),
+    _wide("adjustment"),
+    _bytes("witness"),
+    PrimaryKeyConstraint("window", "adjustment"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""What solvers answered, for validators; never changed, let go when it is old."""
+
 positions = _table(
     "positions",
     _text("window"),
@@ -587,6 +597,16 @@ balances = _table(
 )
 """What the postings of each window sum to, kept by a trigger. The key is checked at the commit, in SQLite and in
 PostgreSQL alike: no transaction ends in which a window's postings do not sum to zero."""
+
+settlements = _table(
+    "settlements",
+    _text("window"),
+    _wide("run"),
+    _text("facts"),
+    PrimaryKeyConstraint("window", "run"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""What each run rested on beside trades, sealed readings and what was decided on, as JSON. Append-only."""
 
 headers = _table(
     "headers",

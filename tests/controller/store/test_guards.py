@@ -20,6 +20,7 @@ from controller.store import (
     accesses,
     batches,
     calls,
+    clearings,
     consents,
     demand,
     evidence,
@@ -78,6 +79,8 @@ def filled(village_store):
         evidence.add_readings(connection, WINDOW, [reading], [bytes(32)])
         evidence.add_postings(connection, WINDOW, [GAIN, LOSS], [bytes(32)] * 2)
         evidence.attest(connection, WINDOW, 0, "val", **signed)
+        evidence.add_settlement(connection, WINDOW, 0, "{}")
+        clearings.add(connection, WINDOW, 0, b"w")
         consents.add(connection, "village", "ada", grantee="dso/x", scope=Scope.TRADES, granted=1, expires=2)
         consents.revoke(connection, "village", "ada", 1, 1)
         step = Step(start=1, end=2, kind=SetpointKind.POWER, value=0, power_w=0)

@@ -1,0 +1,50 @@
+"""What a settlement rests on beside trades, readings and what the window was decided on. Pure.
+
+Canonical JSON, for whoever computes the settlement again: the prices, where they came after the decision, what demand
+response pays, and the readings that earlier headers commit to.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from controller.microgrid import MeterReading, TariffPeriod
+from controller.settlement import Payment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledOn:
+    """What else a settlement rests on.
+
+    Attributes
+    ----------
+    tariff : the prices, where the window was decided before they were known; None where it knew them
+    demand : what DSOs pay for demand response
+    registers : readings that earlier headers have, such as those of the window's start
+    """
+
+    tariff: tuple[TariffPeriod, ...] | None = None
+    demand: tuple[Payment, ...] = ()
+    registers: tuple[MeterReading, ...] = ()
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal facts give equal text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SettledOn":
+        """What ``to_json`` wrote.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it is none.
+        """
+        values: dict[str, Any] = json.loads(text)
+        tariff: Sequence[dict[str, Any]] | None = values["tariff"]
+        return cls(
+            tariff=None if tariff is None else tuple(TariffPeriod(**period) for period in tariff),
+            demand=tuple(Payment(**payment) for payment in values["demand"]),
+            registers=tuple(MeterReading(**reading) for reading in values["registers"]),
+        )

@@ -1,0 +1,22 @@
+import pytest
+
+from controller.microgrid import MeterReading, TariffPeriod
+from controller.settled_on import SettledOn
+from controller.settlement import Payment
+
+FULL = SettledOn(
+    tariff=(TariffPeriod(start=0, end=900, import_price_micro_per_kwh=2, export_price_micro_per_kwh=1),),
+    demand=(Payment(dso="wires", aggregator="agg", reference="e o 0", amount_micro=-3),),
+    registers=(MeterReading(member="ada", instant=0, import_wh=1, export_wh=2, quality="MEASURED"),),
+)
+
+
+@pytest.mark.parametrize("facts", [SettledOn(), FULL])
+def test_it_reads_back(facts):
+    assert SettledOn.from_json(facts.to_json()) == facts
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"tariff": null, "demand": [{}], "registers": []}', "null"])
+def test_what_is_none_is_refused(text):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        SettledOn.from_json(text)
