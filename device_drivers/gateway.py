@@ -51,7 +51,8 @@ class Gateway:
     trusted_s : float
         s for which a device that was seen off, and does not answer since, still counts as off in an interlock.
     ramp_w_per_10s : int or None
-        W by which the whole may change within any 10 s; None where that does not matter.
+        W by which the whole may change within any 10 s, of which none is left at the start; None where that does not
+        matter.
 
     Raises
     ------
@@ -93,6 +94,7 @@ class Gateway:
         self._ramp_w = ramp_w_per_10s
         self._steps: deque[tuple[float, int]] = deque()
         self._stepped_w = 0
+        self._started = False
 
     # What is known of the devices.
 
@@ -169,6 +171,10 @@ class Gateway:
         """W by which the whole may still change at this instant; None for any."""
         if self._ramp_w is None:
             return None
+        if not self._started:
+            # Whoever drove these devices before may just have used up all of it.
+            self._started = True
+            self.stepped(self._ramp_w, now)
         while self._steps and self._steps[0][0] + WINDOW_S <= now:
             self._stepped_w -= self._steps.popleft()[1]
         return max(0, self._ramp_w - self._stepped_w)

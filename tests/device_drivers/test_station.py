@@ -236,6 +236,15 @@ def test_the_ramp_of_the_whole_holds_whoever_asks():
     assert bench.power == {"a": 1000, "b": 2000}
 
 
+def test_the_ramp_counts_as_used_up_at_the_start():
+    bench = Bench("a", failsafe=Fixed(target=Power(power_w=0)), ramp_w_per_10s=1500)
+    bench.tell("a", Power(power_w=1000), ttl_s=3600.0)
+    bench.tick(9)
+    assert bench.power == {"a": 0}
+    bench.tick(1)
+    assert bench.power == {"a": 1000}
+
+
 def test_a_limit_and_the_failsafe_do_not_wait_for_the_ramp_and_their_return_does(caplog):
     bench = Bench("ab", failsafe=Fixed(target=Power(power_w=0)), ramp_w_per_10s=2000)
     bench.tick(10)
