@@ -23,7 +23,8 @@ SETTLED_S = 30.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what is asked; returns the exit code."""
-    # What libraries log arrives as an error of the device, which is said in one line.
+    # What libraries write arrives as an error, which is said in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for library in ("pymodbus", "mqtt"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     try:
@@ -40,8 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _drive(arguments: argparse.Namespace) -> int:
     if arguments.config is None:
         raise InvalidValueError("got neither --config FILE nor an action, wanted one; see gridpact driver --help")
-    # What gRPC itself would write arrives as an error, which is said in one line.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from controller.logs import configure
     from controller.pauses import ALL_S, collect_all, shorten_pauses
     from device_drivers.config import load_config
@@ -91,6 +90,8 @@ async def _check(arguments: argparse.Namespace) -> int:
         limit_s=arguments.limit,
         settle_s=arguments.settle,
     )
+    # That controllers are lost is part of what is checked.
+    logging.getLogger("device_drivers").addHandler(logging.NullHandler())
     results = []
     async for result in run_suite(bench):
         results.append(result)

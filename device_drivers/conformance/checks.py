@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from device_drivers.conformance.bench import Bench
+from device_drivers.conformance.controlled import follows_one_of_two, survives_its_controller
 from device_drivers.conformance.link import Trouble
+from device_drivers.conformance.result import NotAsked, NotShown
 from device_drivers.connection import Connection, Timer
 from device_drivers.device import Reading, obeys
 from device_drivers.errors import DeviceError, InvalidValueError
@@ -22,14 +24,6 @@ _T = TypeVar("_T")
 _KINDS = frozenset[type]((RelayState, Power, ProductionLimit))
 
 _POLL_S = 0.05
-
-
-class NotShown(Exception):  # noqa: N818 - what became of a check
-    """The driver does not do what it has to; the message says what was got and wanted."""
-
-
-class NotAsked(Exception):  # noqa: N818 - what became of a check
-    """The check does not apply; the message says why."""
 
 
 async def describes(bench: Bench) -> str:
@@ -227,6 +221,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("garbage", loses(Trouble.GARBAGE)),
     ("half frames", loses(Trouble.HALF)),
     ("cancel", survives_cancelling),
+    ("restart controller", survives_its_controller),
+    ("two controllers", follows_one_of_two),
     ("lose power", loses_power),
     ("close", lets_go),
 )

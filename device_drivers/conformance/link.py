@@ -67,6 +67,11 @@ class FaultyLink:
         self._accepting: asyncio.Task[None] | None = None
         self._pairs: set[asyncio.Task[None]] = set()
 
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before it does."""
+        return self._port
+
     async def start(self) -> int:
         """Listen; returns the port."""
         self._listen()
@@ -182,6 +187,8 @@ class FaultyLink:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # nobody waits for it any more where the connection itself is ended
 
     async def _spoil(self, piece: bytes) -> bytes:
         match self._trouble:

@@ -15,6 +15,14 @@ class Verdict(Enum):
     """It does not apply, or cannot be had here; the detail says why."""
 
 
+class NotShown(Exception):  # noqa: N818 - what became of a check
+    """The driver does not do what it has to; the message says what was got and wanted."""
+
+
+class NotAsked(Exception):  # noqa: N818 - what became of a check
+    """The check does not apply; the message says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What became of one check.
@@ -37,4 +45,4 @@ class Result:
     took_s: float
 
     def __str__(self) -> str:
-        return f"{self.verdict.value:5}{self.check:16}{self.took_s:6.2f} s  {self.detail}".rstrip()
+        return f"{self.verdict.value:5}{self.check:19}{self.took_s:6.2f} s  {self.detail}".rstrip()

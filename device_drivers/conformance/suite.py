@@ -4,8 +4,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from device_drivers.conformance.bench import Bench
-from device_drivers.conformance.checks import CHECKS, Check, NotAsked, NotShown
-from device_drivers.conformance.result import Result, Verdict
+from device_drivers.conformance.checks import CHECKS, Check
+from device_drivers.conformance.result import NotAsked, NotShown, Result, Verdict
 from device_drivers.errors import DriverError
 
 

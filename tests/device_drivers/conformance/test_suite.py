@@ -7,9 +7,11 @@ import pytest
 from device_drivers.address import DeviceUrl
 from device_drivers.conformance.bench import Bench, open_bench
 from device_drivers.conformance.checks import CHECKS
+from device_drivers.conformance.controlled import follows_one_of_two, survives_its_controller
 from device_drivers.conformance.link import Trouble
-from device_drivers.conformance.result import Verdict
+from device_drivers.conformance.result import NotShown, Verdict
 from device_drivers.conformance.suite import run
+from device_drivers.lease import Granted, LeaseFence
 from device_drivers.setpoint import RelayState
 from tests.device_drivers.conformance.faulty_driver import FaultyDriver
 
@@ -79,6 +81,27 @@ def test_a_driver_that_is_wrong_fails_the_check_for_it(results, fault):
     result = results[fault][FOUND_BY[fault]]
     assert result.verdict is Verdict.FAILED
     assert "wanted" in result.detail
+
+
+@pytest.mark.slow
+def test_a_runtime_that_follows_an_old_controller_fails_both_checks_for_it(monkeypatch):
+    def accept(fence, command, now):
+        return Granted(expires_at=now + command.ttl_s)
+
+    monkeypatch.setattr(LeaseFence, "accept", accept)
+
+    async def outcomes():
+        bench = bench_of(FaultyDriver(""))
+        return await asyncio.gather(*(_error(check(bench)) for check in (survives_its_controller, follows_one_of_two)))
+
+    async def _error(call):
+        try:
+            return await call
+        except NotShown as err:
+            return str(err)
+
+    for seen in asyncio.run(outcomes()):
+        assert "wanted a command of the old epoch 1 rejected" in seen
 
 
 @pytest.mark.slow
