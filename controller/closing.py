@@ -15,12 +15,13 @@ from controller import uplifts
 from controller.adjusting import inputs_text
 from controller.corrections import correct
 from controller.demand_response import Delivery, delivery
+from controller.ledger import Posting
 from controller.metering import metered_wh, missing
 from controller.microgrid import MeterReading, Microgrid, Window
 from controller.reputation import performances
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settled_on import SettledOn
-from controller.settlement import Payment, Posting, settle
+from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
 from controller.store import adjustments, demand, evidence, market, meters, registry, reputations
 from controller.store.market import WindowRow
@@ -124,7 +125,7 @@ def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgri
     trades = [trade for trade, _ in market.trades(connection, window.name)]
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
     deliveries, payments = _demand(connection, microgrid, window, metered)
-    postings = settle(microgrid, trades, metered, committed, payments)
+    postings = settle(microgrid, trades, metered, committed, payments, window=window.name)
     return _Settled(readings=readings, metered=metered, deliveries=deliveries, payments=payments, postings=postings)
 
 

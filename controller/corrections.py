@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from contracts.runs import reversal, reversed_index
-from controller.settlement import Posting
+from controller.ledger import Posting
 
 
 def standing(ledger: Mapping[int, Posting]) -> dict[int, Posting]:

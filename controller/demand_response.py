@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from controller.ledger import amount_micro
 from controller.microgrid import Bounds
-from controller.settlement import amount_micro
 
 SECONDS_PER_HOUR = 3600
 

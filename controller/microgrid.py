@@ -68,6 +68,31 @@ class WindowTiming:
     adjustment_lead_minutes: int = 0
 
 
+class SettlementRule(Enum):
+    """What a buyer pays for: CONTRACT is all that was traded; RECEIVED what the seller gave, the rest refunded."""
+
+    CONTRACT = "CONTRACT"
+    RECEIVED = "RECEIVED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementTerms:
+    """How windows are settled beside tariff and network charge; see docs/settlement.md.
+
+    Attributes
+    ----------
+    rule : what a buyer pays for
+    fee_micro_per_kwh : what members pay the community's operator for each kWh that they take, as metered
+    fee_micro_per_month : what each member pays it for a month, when the month begins in the microgrid's time zone
+    tax_ppm : parts per million of what a member pays for energy, network and fees
+    """
+
+    rule: SettlementRule = SettlementRule.CONTRACT
+    fee_micro_per_kwh: int = 0
+    fee_micro_per_month: int = 0
+    tax_ppm: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowTimes:
     """The instants of a window in Unix seconds: orders are taken from ``opens`` until ``closes``.
@@ -128,6 +153,7 @@ class Microgrid:
     planning_minutes : how far each window's planning looks from its start; None: to the horizon's end
     ahead_minutes : windows that start within this are open; without meaning where there is an end
     timing : when the steps of a window happen
+    terms : how windows are settled
     """
 
     id: str
@@ -143,6 +169,7 @@ class Microgrid:
     planning_minutes: int | None = None
     ahead_minutes: int = AHEAD_MINUTES
     timing: WindowTiming = field(default_factory=WindowTiming)
+    terms: SettlementTerms = field(default_factory=SettlementTerms)
 
     @property
     def name(self) -> str:

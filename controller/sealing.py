@@ -8,8 +8,8 @@ from contracts.books import WindowBooks
 from contracts.hashing import ZERO_HASH
 from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
+from controller.ledger import Posting
 from controller.microgrid import MeterReading, Microgrid, Trade, Window
-from controller.settlement import Posting
 
 SaltSource = Callable[[str, str, int], bytes]
 """The 32-byte salt of a record: its window, its kind, its index."""

@@ -14,6 +14,8 @@ from controller.microgrid import (
     Member,
     Microgrid,
     Order,
+    SettlementRule,
+    SettlementTerms,
     TariffPeriod,
     ThermalForecast,
     Window,
@@ -135,6 +137,7 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
     del grid["timing"], grid["ahead_minutes"]
     if grid["planning_minutes"] is None:
         del grid["planning_minutes"]
+    _put_terms(grid, snapshot.microgrid.terms)
     for member in values["members"]:
         for name in ("connection_w", "feed_in_w"):
             if member[name] is None:
@@ -157,13 +160,25 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
     return values
 
 
+def _put_terms(grid: dict[str, Any], terms: SettlementTerms) -> None:
+    del grid["terms"]
+    if terms != SettlementTerms():
+        grid["terms"] = asdict(terms) | {"rule": terms.rule.value}
+
+
 def microgrid_of(text: str) -> Microgrid:
     """The microgrid of a snapshot's text alone."""
     return _microgrid(json.loads(text)["microgrid"])
 
 
 def _microgrid(values: dict[str, Any]) -> Microgrid:
-    return Microgrid(**values | {"tariff": tuple(TariffPeriod(**period) for period in values["tariff"])})
+    terms = dict(values.get("terms", {}))
+    if "rule" in terms:
+        terms["rule"] = SettlementRule(terms["rule"])
+    return Microgrid(
+        **values
+        | {"tariff": tuple(TariffPeriod(**period) for period in values["tariff"]), "terms": SettlementTerms(**terms)}
+    )
 
 
 def _order(values: dict[str, Any]) -> Order:

@@ -131,6 +131,8 @@ def _bills(community: dict[str, Any], trades: list[dict[str, Any]], postings: li
         paid[posting["window"], posting["kind"], posting["reference"], posting["account"]] += posting["amount_micro"]
     charge = community["microgrid"]["network_charge_micro_per_kwh"]
     problems = []
+    # What a pair trades in a window is divided once: a trade is less than a micro off, all of them half a micro.
+    off: dict[tuple[str, str, str, str, str], int] = defaultdict(int)
     for trade in trades:
         neighbours = "grid" not in {trade["buyer"], trade["seller"]}
         for kind, receiver, price in (
@@ -140,13 +142,19 @@ def _bills(community: dict[str, Any], trades: list[dict[str, Any]], postings: li
             exact = trade["energy_wh"] * price
             for account, sign in ((receiver, 1), (trade["buyer"], -1)):
                 got = paid.pop((trade["window"], kind, f"trade {trade['index']}", account), 0)
-                if abs(got * 1000 - sign * exact) > 500:
+                off[trade["window"], kind, trade["seller"], trade["buyer"], account] += got * 1000 - sign * exact
+                if abs(got * 1000 - sign * exact) >= 1000:
                     name = f"trade {trade['index']} of {trade['window']}"
                     problems.append(f"{name}: {account} got {got}, {kind} is {sign * exact}/1000")
     problems += [
+        f"{kind} from {seller} to {buyer} in {window}: {account} got {amount}/1000 too much"
+        for (window, kind, seller, buyer, account), amount in off.items()
+        if abs(amount) > 500
+    ]
+    problems += [
         f"{reference} of {window}: {account} got {amount}, no trade says why"
         for (window, kind, reference, account), amount in paid.items()
-        if kind not in {"IMBALANCE", "UPLIFT"} and amount
+        if kind not in {"IMBALANCE", "CORRECTION", "ROUNDING", "UPLIFT"} and amount
     ]
     return _check("every trade is paid at its price", problems, f"{len(trades)} trades")
 
@@ -169,6 +177,13 @@ def _imbalances(
         bought[trade["buyer"], trade["mtu_start"]].append(trade["price_micro_per_kwh"])
     problems = []
     total = 0
+    for k, at in _instants(schedule):
+        tariff = next(t for t in community["microgrid"]["tariff"] if t["start"] <= at < t["end"])
+        net = sum(series[k] - schedule["position_wh"][member][k] for member, series in schedule["metered_wh"].items())
+        price = tariff["import_price_micro_per_kwh" if net > 0 else "export_price_micro_per_kwh"]
+        amount = got.pop(("grid", f"net {at}"), 0)
+        if abs(amount * 1000 - net * price) > 500:
+            problems.append(f"the grid at {at}: got {amount} for {net} Wh of all, {net * price}/1000 is due")
     for member, series in schedule["metered_wh"].items():
         for k, at in _instants(schedule):
             short = series[k] - schedule["position_wh"][member][k]
@@ -181,7 +196,7 @@ def _imbalances(
             amount = got.pop((member, f"{member} {at}"), 0)
             if abs(amount * 1000 + short * price) > 500:
                 problems.append(f"{member} at {at}: got {amount} for {short} Wh, {-short * price}/1000 is due")
-    strays = [reference for account, reference in got if account in schedule["metered_wh"]]
+    strays = [reference for account, reference in got if account in {"grid", *schedule["metered_wh"]}]
     problems += [f"imbalance of {reference}, which nobody metered" for reference in strays]
     return _check("all that was metered beyond or short of trades is paid", problems, f"{total / 1000:.1f} kWh")
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from contracts.books import WindowBooks
 from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
-from controller.settlement import COMMUNITY_ACCOUNT
+from controller.ledger import COMMUNITY_ACCOUNT
 from gridpact.v1 import validator_pb2
 
 

@@ -24,8 +24,8 @@ from controller.store import evidence, market
 MTU_S = MTU_MINUTES * 60
 
 
-WITHOUT_END = {"planning_minutes", "ahead_minutes", "timing"}
-"""What a microgrid that lives for one day has no use for."""
+WITHOUT_END = {"planning_minutes", "ahead_minutes", "timing", "terms"}
+"""What a microgrid that lives for one day has no use for, or leaves as it is by default."""
 
 
 def export_evidence(

@@ -10,8 +10,8 @@ from controller.demo.day import DayResult, DaySummary, DeviceEntry, LedgerEntry,
 from controller.demo.outcome import Outcome, baseline_w
 from controller.demo.scenario import MTU_MINUTES, Participant, Scenario
 from controller.flexibility import Plant, Relay, Storage
+from controller.ledger import amount_micro
 from controller.microgrid import GRID_ACCOUNT, Device, Trade
-from controller.settlement import amount_micro
 
 MTU_S = MTU_MINUTES * 60
 

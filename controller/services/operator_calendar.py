@@ -23,6 +23,7 @@ from controller.wire.adjustment import adjustment_messages
 from gridpact.v1 import operator_pb2 as pb
 
 CHARGE = "network_charge_micro_per_kwh"
+TERMS = "terms"
 TIMINGS = ("gate_closure_lead", "timing", "planning_horizon", "order_ahead")
 
 
@@ -35,7 +36,7 @@ class CalendarMethods:
         """Change what the mask names."""
         caller = caller_of(context)
         id_ = fields.microgrid_id("microgrid.name", request.microgrid.name)
-        paths = read_mask(request.update_mask, (CHARGE, *TIMINGS))
+        paths = read_mask(request.update_mask, (CHARGE, TERMS, *TIMINGS))
 
         def effect(connection: Connection) -> pb.UpdateMicrogridResponse:
             known = require_microgrid(connection, caller, id_, request.microgrid.name)
@@ -110,11 +111,13 @@ class CalendarMethods:
 def _changed(known: Microgrid, message: pb.Microgrid, paths: frozenset[str]) -> Microgrid:
     """The microgrid with what the paths name."""
     at = "microgrid"
-    if not known.rolling and not paths <= {CHARGE}:
+    if not known.rolling and not paths <= {CHARGE, TERMS}:
         raise not_now("WINDOWS_OPEN", f"{known.name}: it has an end, and all of its windows are open already")
     changed = known
     if CHARGE in paths:
         changed = replace(changed, network_charge_micro_per_kwh=community.network_charge(f"{at}.{CHARGE}", message))
+    if TERMS in paths:
+        changed = replace(changed, terms=community.read_terms(f"{at}.{TERMS}", message))
     if paths & {"timing", "gate_closure_lead"}:
         stated = community.microgrid_message(known)
         if "timing" in paths:

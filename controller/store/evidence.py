@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, Select, delete, func, select, update
 from contracts.anchoring import AnchorRow
 from contracts.header import WindowHeader
 from contracts.outbox import AnchorState
+from controller.ledger import Posting
 from controller.microgrid import MeterReading
-from controller.settlement import Posting
 from controller.store import market, schema
 from controller.store.database import Database
 from controller.store.rows import insert, insert_new

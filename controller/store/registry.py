@@ -18,6 +18,8 @@ from controller.microgrid import (
     EnvelopeState,
     Member,
     Microgrid,
+    SettlementRule,
+    SettlementTerms,
     TariffPeriod,
     TimingPreset,
     WindowTiming,
@@ -34,6 +36,8 @@ TIMING = (
     "adjustment_lead_minutes",
 )
 """The columns of a microgrid's timing."""
+TERMS = ("fee_micro_per_kwh", "fee_micro_per_month", "tax_ppm")
+"""The columns of a microgrid's terms, beside the rule."""
 
 
 def add_microgrid(connection: Connection, microgrid: Microgrid, *, now: float = 0.0) -> None:
@@ -52,8 +56,10 @@ def put_microgrid(connection: Connection, microgrid: Microgrid) -> None:
 def _columns(microgrid: Microgrid) -> dict[str, Any]:
     values: dict[str, Any] = asdict(microgrid)
     timing: dict[str, Any] = values.pop("timing")
+    terms: dict[str, Any] = values.pop("terms")
     del values["id"], values["tariff"]
-    return values | timing | {"preset": microgrid.timing.preset.value}
+    rule = terms.pop("rule").value
+    return values | timing | {"preset": microgrid.timing.preset.value} | terms | {"settlement_rule": rule}
 
 
 def open_windows(connection: Connection, microgrid: Microgrid, *, now: float) -> int:
@@ -108,6 +114,8 @@ def microgrid(connection: Connection, id_: str) -> Microgrid | None:
         return None
     values = dict(found._mapping)
     timing = {name: values.pop(name) for name in TIMING}
+    terms = {name: values.pop(name) for name in TERMS}
+    rule = SettlementRule(values.pop("settlement_rule"))
     since = 0
     if values["planning_minutes"] is not None:
         windows = schema.windows
@@ -117,6 +125,7 @@ def microgrid(connection: Connection, id_: str) -> Microgrid | None:
         **values,
         tariff=tuple(tariff(connection, id_, start=since, end=ENDLESS)),
         timing=WindowTiming(**timing | {"preset": TimingPreset(timing["preset"])}),
+        terms=SettlementTerms(rule=rule, **terms),
     )
 
 

@@ -148,6 +148,10 @@ microgrids = _table(
     _given("settlement_minutes", "0"),
     _wide("adjustment_minutes", nullable=True),
     _given("adjustment_lead_minutes", "0"),
+    Column("settlement_rule", Plain, nullable=False, server_default="CONTRACT"),
+    _given("fee_micro_per_kwh", "0"),
+    _given("fee_micro_per_month", "0"),
+    _given("tax_ppm", "0"),
     PrimaryKeyConstraint("id"),
     CheckConstraint('"end" > start', name="interval"),
 )

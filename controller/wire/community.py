@@ -3,13 +3,15 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
+from controller.ledger import RESERVED
 from controller.microgrid import (
     AHEAD_MINUTES,
     ENDLESS,
-    GRID_ACCOUNT,
     Member,
     MeterReading,
     Microgrid,
+    SettlementRule,
+    SettlementTerms,
     WindowTiming,
 )
 from controller.refusals import invalid, not_found
@@ -19,6 +21,12 @@ from gridpact.v1 import metering_pb2, operator_pb2
 
 MTU_MINUTES = (5, 15, 30, 60)
 READINGS_PER_BATCH = 10_000
+MAX_MONTHLY_FEE_MICRO = 10**12
+RULES: dict[operator_pb2.SettlementRule.ValueType, SettlementRule] = {
+    operator_pb2.SETTLEMENT_RULE_UNSPECIFIED: SettlementRule.CONTRACT,
+    operator_pb2.SETTLEMENT_RULE_CONTRACT: SettlementRule.CONTRACT,
+    operator_pb2.SETTLEMENT_RULE_RECEIVED: SettlementRule.RECEIVED,
+}
 
 
 def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
@@ -62,6 +70,34 @@ def read_microgrid(message: operator_pb2.Microgrid) -> Microgrid:
         planning_minutes=calendar.read_planning(message, at, mtu=mtu, window=window) if rolling else None,
         ahead_minutes=calendar.read_ahead(message, at, lead=lead, timing=timing) if rolling else AHEAD_MINUTES,
         timing=timing,
+        terms=read_terms(f"{at}.terms", message),
+    )
+
+
+def read_terms(field: str, message: operator_pb2.Microgrid) -> SettlementTerms:
+    """How windows are settled; in full and without fees and taxes where nothing is said."""
+    terms = message.terms
+    if terms.rule not in RULES:
+        raise invalid(f"{field}.rule", got=str(terms.rule), wanted="a SettlementRule")
+    return SettlementTerms(
+        rule=RULES[terms.rule],
+        fee_micro_per_kwh=fields.number(
+            f"{field}.fee_micro_per_kwh", terms.fee_micro_per_kwh, upper=fields.MAX_PRICE_MICRO_PER_KWH
+        ),
+        fee_micro_per_month=fields.number(
+            f"{field}.fee_micro_per_month", terms.fee_micro_per_month, upper=MAX_MONTHLY_FEE_MICRO
+        ),
+        tax_ppm=fields.number(f"{field}.tax_ppm", terms.tax_ppm, upper=1_000_000),
+    )
+
+
+def _terms_message(terms: SettlementTerms) -> operator_pb2.SettlementTerms:
+    rule = next(number for number, rule in RULES.items() if number and rule is terms.rule)
+    return operator_pb2.SettlementTerms(
+        rule=rule,
+        fee_micro_per_kwh=terms.fee_micro_per_kwh,
+        fee_micro_per_month=terms.fee_micro_per_month,
+        tax_ppm=terms.tax_ppm,
     )
 
 
@@ -96,6 +132,8 @@ def microgrid_message(microgrid: Microgrid) -> operator_pb2.Microgrid:
         network_charge_micro_per_kwh=microgrid.network_charge_micro_per_kwh,
         currency=microgrid.currency,
     )
+    if microgrid.terms != SettlementTerms():
+        message.terms.CopyFrom(_terms_message(microgrid.terms))
     if microgrid.timing != WindowTiming():
         message.timing.CopyFrom(calendar.timing_message(microgrid.timing))
     if microgrid.planning_minutes is not None:
@@ -137,7 +175,7 @@ def member_id(field: str, name: str, microgrid: str) -> str:
     grid, member = fields.resource(field, name, "microgrids", "members")
     if grid != microgrid:
         raise not_found(name)
-    if member in {GRID_ACCOUNT, "dso", "community"}:
+    if member in RESERVED:
         raise invalid(field, got=member, wanted="an id that is not an account of the ledger")
     return member
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from contracts.runs import reversed_index
 from controller.corrections import correct, standing
-from controller.settlement import Posting
+from controller.ledger import Posting
 
 
 def posting(account, amount, reference="trade 0", kind="IMBALANCE"):

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.microgrid import Microgrid, TariffPeriod, Trade
-from controller.settlement import Posting, amount_micro, settle
+from controller.ledger import LedgerError, Posting, amount_micro
+from controller.microgrid import Microgrid, SettlementRule, SettlementTerms, TariffPeriod, Trade
+from controller.settlement import settle
 
 PRICE = st.integers(-(10**6), 10**6)
 ENERGY = st.integers(1, 10**5)
@@ -105,7 +106,7 @@ class TestUplifts:
     def test_they_stand_after_trades_and_before_imbalances(self):
         paid = settle(GRID, [trade("ada", "bob", 100)], {("bob", 0): 200}, {"bob": 1})
         kinds = [one.kind for one in paid]
-        assert kinds == ["TRADE"] * 2 + ["NETWORK_CHARGE"] * 2 + ["UPLIFT"] * 2 + ["IMBALANCE"] * 2
+        assert kinds == ["TRADE"] * 2 + ["NETWORK_CHARGE"] * 2 + ["UPLIFT"] * 2 + ["IMBALANCE"] * 4
 
     def test_a_window_without_uplifts_is_settled_as_ever(self):
         trades = [trade("ada", "bob", 100)]
@@ -116,11 +117,13 @@ class TestImbalance:
     def test_shortage_is_bought_at_the_import_price(self):
         assert settle(GRID, [], {("bob", 900): 100}) == (
             posting("bob", -6000, "IMBALANCE", "bob 900"),
-            posting("grid", 6000, "IMBALANCE", "bob 900"),
+            posting("community", 6000, "IMBALANCE", "bob 900"),
+            posting("community", -6000, "IMBALANCE", "net 900"),
+            posting("grid", 6000, "IMBALANCE", "net 900"),
         )
 
     def test_surplus_is_sold_at_the_export_price(self):
-        assert balance(settle(GRID, [], {("ada", 0): -100})) == {"grid": -3900, "ada": 3900}
+        assert balance(settle(GRID, [], {("ada", 0): -100})) == {"grid": -3900, "ada": 3900, "community": 0}
 
     def test_what_was_bought_beyond_need_is_sold_no_dearer_than_bought(self):
         cheap = trade("ada", "bob", 100, 20_000)
@@ -131,6 +134,19 @@ class TestImbalance:
         dear = trade("ada", "bob", 100, 80_000)
         paid = balance(settle(grid(charge=0), [dear], {("ada", 0): 0}))
         assert paid == {"bob": -8000, "ada": 8000 - 8000, "grid": 6000, "community": 2000}
+
+    def test_what_one_has_too_much_of_another_takes_and_the_community_keeps_the_difference(self):
+        paid = balance(settle(GRID, [], {("ada", 0): -100, ("bob", 0): 150}))
+        assert paid == {"ada": 3900, "bob": -9000, "grid": 3000, "community": 9000 - 3900 - 3000}
+
+    def test_a_surplus_of_all_is_sold_to_the_grid(self):
+        paid = balance(settle(GRID, [], {("ada", 0): -100, ("bob", 0): 40}))
+        assert paid == {"ada": 3900, "bob": -2400, "grid": -2340, "community": 2400 - 3900 + 2340}
+
+    def test_what_rounding_leaves_has_an_account_of_its_own(self):
+        # 3 x 0.5 micro, each rounded to 0, are 1.5 for the grid, rounded to 2; nothing is earned.
+        metered = {("ada", 0): 1, ("bob", 0): 1, ("eve", 0): 1}
+        assert balance(settle(grid(500, 0), [], metered)) == {"grid": 2, "community": 0, "rounding": -2}
 
     def test_other_mtus_trades_do_not_count(self):
         paid = settle(GRID, [trade("grid", "bob", 100, 60_000, mtu=900)], {("bob", 0): 0, ("bob", 900): 100})
@@ -186,7 +202,7 @@ def test_the_order_of_the_trades_changes_nobodys_money(microgrid, cleared, meter
 @given(tariffs(), trades(), METERS)
 def test_money_moves_only_between_those_concerned(microgrid, cleared, metered):
     accounts = set(balance(settle(microgrid, cleared, metered)))
-    assert accounts <= {*MEMBERS, "grid", "dso", "community"}
+    assert accounts <= {*MEMBERS, "grid", "dso", "community", "rounding"}
 
 
 @given(tariffs(), trades(), METERS)
@@ -237,6 +253,83 @@ def test_a_network_charge_is_paid_for_neighbours_energy_alone(microgrid, cleared
     charged = {one.reference for one in settle(microgrid, cleared, metered) if one.kind == "NETWORK_CHARGE"}
     neighbours = {f"trade {ix}" for ix, one in enumerate(cleared) if "grid" not in (one.seller, one.buyer)}
     assert charged <= neighbours
+
+
+class TestPairs:
+    def test_what_a_pair_trades_is_divided_once(self):
+        trades = [trade("ada", "bob", 1, 400, mtu) for mtu in (0, 900)]
+        paid = settle(grid(charge=0), trades, {})
+        assert balance(paid) == {"ada": 1, "bob": -1}
+
+    def test_the_largest_remainders_get_what_is_left(self):
+        trades = [trade("ada", "bob", 1, 1400), trade("ada", "bob", 1, 1700, 900)]
+        paid = [one.amount_micro for one in settle(grid(charge=0), trades, {}) if one.account == "ada"]
+        assert paid == [1, 2]
+
+    def test_which_of_equal_trades_gets_it_depends_on_the_window_and_not_on_the_order(self):
+        trades = [trade("ada", "bob", 1, 400, mtu) for mtu in (0, 900)]
+        favoured = set()
+        for number in range(20):
+            both = []
+            for order in (trades, trades[::-1]):
+                (paid,) = {one.reference for one in settle(grid(charge=0), order, {}, window=f"w{number}")}
+                both.append(order[int(paid.removeprefix("trade "))].mtu_start)
+            assert both[0] == both[1]
+            favoured.add(both[0])
+        assert favoured == {0, 900}
+
+
+class TestBounds:
+    @pytest.mark.parametrize(
+        ("trades", "metered", "named"),
+        [
+            ([trade("ada", "bob", 10**12 + 1)], {}, r"trades\[0\].energy_wh: got 1000000000001 Wh"),
+            ([trade("ada", "bob", -1)], {}, r"trades\[0\].energy_wh: got -1 Wh"),
+            ([trade("ada", "bob", 1, 10**9 + 1)], {}, r"trades\[0\].price_micro_per_kwh: got 1000000001"),
+            ([trade("ada", "bob", 1, -(10**9) - 1)], {}, r"trades\[0\].price_micro_per_kwh: got -1000000001"),
+            ([], {("bob", 900): 10**12 + 1}, "metered energy of bob at 900: got 1000000000001 Wh"),
+            ([], {("bob", 900): -(10**12) - 1}, "metered energy of bob at 900: got -1000000000001 Wh"),
+            ([trade("ada", "bob", 10**12, 10**9, mtu) for mtu in MTUS], {}, "bob: got -2000000000000000000"),
+        ],
+    )
+    def test_what_is_beyond_the_ledger_is_refused_and_named(self, trades, metered, named):
+        with pytest.raises(LedgerError, match=named):
+            settle(grid(charge=0), trades, metered)
+
+    def test_a_tariff_beyond_it_is_refused(self):
+        with pytest.raises(LedgerError, match="import price at 0: got 1000000001"):
+            settle(grid(10**9 + 1), [], {("bob", 0): 1})
+
+    def test_as_much_as_the_ledger_holds_is_settled(self):
+        dearest = [trade("ada", "bob", 10**12, 10**9)]
+        metered = {("ada", 0): -(10**12), ("bob", 0): 10**12}
+        assert balance(settle(grid(charge=0), dearest, metered)) == {"ada": 10**18, "bob": -(10**18)}
+
+
+class TestReceived:
+    GRID = replace(grid(), terms=SettlementTerms(rule=SettlementRule.RECEIVED))
+
+    def test_the_buyer_pays_for_what_the_seller_gave_and_the_rest_is_refunded(self):
+        metered = {("ada", 0): -60, ("bob", 0): 100}
+        paid = settle(self.GRID, [trade("ada", "bob", 100)], metered)
+        assert posting("bob", 2000, "REFUND") in paid
+        # 60 Wh at 50 and their charge, 40 Wh from the grid at 60.
+        assert balance(paid) == {"ada": 3000, "bob": -3000 - 300 - 2400, "dso": 300, "grid": 2400, "community": 0}
+
+    def test_several_buyers_go_short_in_proportion(self):
+        trades = [trade("ada", "bob", 100), trade("ada", "eve", 300)]
+        paid = settle(self.GRID, trades, {("ada", 0): -200, ("bob", 0): 100, ("eve", 0): 300})
+        refunds = {one.account: one.amount_micro for one in paid if one.kind == "REFUND" and one.amount_micro > 0}
+        assert refunds == {"bob": 2500, "eve": 7500}
+
+    def test_who_gave_everything_is_paid_as_by_contract(self):
+        trades, metered = [trade("ada", "bob", 100)], {("ada", 0): -120, ("bob", 0): 90}
+        assert settle(self.GRID, trades, metered) == settle(GRID, trades, metered)
+
+    @given(tariffs(), trades(), METERS)
+    def test_postings_sum_to_zero(self, microgrid, cleared, metered):
+        paid = settle(replace(microgrid, terms=self.GRID.terms), cleared, metered)
+        assert sum(one.amount_micro for one in paid) == 0
 
 
 def test_each_mtu_has_its_own_tariff():

@@ -14,6 +14,8 @@ from controller.microgrid import (
     Member,
     Microgrid,
     Order,
+    SettlementRule,
+    SettlementTerms,
     TariffPeriod,
     ThermalForecast,
     Window,
@@ -177,3 +179,12 @@ def test_equal_inputs_have_the_digests_of_earlier_versions(site):
         "11fb150df87831e8bf3230c4ffe053b11ee9e27addb06498e870e7e8c2a8edef",
         "c767317cadc0ebd6587978aa42439bdfdaf83e39f4805ce9b615ab92502f0592",
     ]
+
+
+def test_terms_are_part_of_it_where_there_are_any(frozen):
+    plain = frozen
+    terms = SettlementTerms(rule=SettlementRule.RECEIVED, fee_micro_per_kwh=1, fee_micro_per_month=2, tax_ppm=3)
+    other = replace(plain, microgrid=replace(plain.microgrid, terms=terms))
+    assert "terms" not in plain.to_json()
+    assert other.digest() != plain.digest()
+    assert Snapshot.from_json(other.to_json()) == other

@@ -108,10 +108,11 @@ class TestFailedBooks:
     def test_everything_is_paid_at_the_grids_price(self, failed):
         expected = []
         # From the meters of the third and fourth quarter-hours: ada -400, -633; bob 500, 376; eve -20, 340 Wh.
-        for member, energy in [("ada", -400), ("bob", 500), ("eve", -20), ("ada", -633), ("bob", 376), ("eve", 340)]:
-            amount = energy * (60 if energy > 0 else 39)
-            payer, receiver = (member, "grid") if amount > 0 else ("grid", member)
-            expected += [(payer, "IMBALANCE", -abs(amount)), (receiver, "IMBALANCE", abs(amount))]
+        for net, energies in ((80, {"ada": -400, "bob": 500, "eve": -20}), (83, {"ada": -633, "bob": 376, "eve": 340})):
+            for member, energy in energies.items():
+                amount = energy * (60 if energy > 0 else 39)
+                expected += [(member, "IMBALANCE", -amount), ("community", "IMBALANCE", amount)]
+            expected += [("community", "IMBALANCE", -net * 60), ("grid", "IMBALANCE", net * 60)]
         assert failed.postings(1) == expected
 
     def test_its_header_is_in_the_chain(self, failed):

@@ -81,7 +81,9 @@ def test_only_what_changed_is_taken_back(corrected):
     rows = corrected.of_window("postings", 0)
     back = [row for row in rows if reversed_index(row["reference"]) is not None]
     assert back
-    assert {rows[reversed_index(row["reference"])]["reference"] for row in back} == {f"bob {corrected.start + 900}"}
+    assert {rows[reversed_index(row["reference"])]["reference"] for row in back} == {
+        f"{what} {corrected.start + 900}" for what in ("bob", "net")
+    }
     assert {row["run"] for row in back} == {1}
 
 

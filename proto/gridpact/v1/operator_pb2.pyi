@@ -24,6 +24,33 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _SettlementRule:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SettlementRuleEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_SettlementRule.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    SETTLEMENT_RULE_UNSPECIFIED: _SettlementRule.ValueType  # 0
+    """As CONTRACT."""
+    SETTLEMENT_RULE_CONTRACT: _SettlementRule.ValueType  # 1
+    """All that was traded, at the contract's price; who did not give it buys it."""
+    SETTLEMENT_RULE_RECEIVED: _SettlementRule.ValueType  # 2
+    """What the seller really gave, as metered, at the contract's price; the rest is refunded, and the buyer buys it elsewhere.
+    For comparison with published practice (Condon et al. 2023).
+    """
+
+class SettlementRule(_SettlementRule, metaclass=_SettlementRuleEnumTypeWrapper):
+    """What a buyer pays for."""
+
+SETTLEMENT_RULE_UNSPECIFIED: SettlementRule.ValueType  # 0
+"""As CONTRACT."""
+SETTLEMENT_RULE_CONTRACT: SettlementRule.ValueType  # 1
+"""All that was traded, at the contract's price; who did not give it buys it."""
+SETTLEMENT_RULE_RECEIVED: SettlementRule.ValueType  # 2
+"""What the seller really gave, as metered, at the contract's price; the rest is refunded, and the buyer buys it elsewhere.
+For comparison with published practice (Condon et al. 2023).
+"""
+
 class _TimingPreset:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -135,6 +162,7 @@ class Microgrid(message.Message):
     PLANNING_HORIZON_FIELD_NUMBER: builtins.int
     ORDER_AHEAD_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
+    TERMS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}"""
     time_zone: builtins.str
@@ -183,6 +211,10 @@ class Microgrid(message.Message):
     def timing(self) -> WindowTiming:
         """When the steps of a window happen, beside its gate's closure."""
 
+    @builtins.property
+    def terms(self) -> SettlementTerms:
+        """How windows are settled beside tariff and network charge; left out: in full, without fees and taxes."""
+
     def __init__(
         self,
         *,
@@ -198,10 +230,45 @@ class Microgrid(message.Message):
         planning_horizon: duration_pb2.Duration | None = ...,
         order_ahead: duration_pb2.Duration | None = ...,
         timing: WindowTiming | None = ...,
+        terms: SettlementTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "timing", b"timing", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "terms", b"terms", "timing", b"timing", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["currency", b"currency", "gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "name", b"name", "network_charge_micro_per_kwh", b"network_charge_micro_per_kwh", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "tariff", b"tariff", "time_zone", b"time_zone", "timing", b"timing", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["currency", b"currency", "gate_closure_lead", b"gate_closure_lead", "horizon", b"horizon", "market_time_unit", b"market_time_unit", "name", b"name", "network_charge_micro_per_kwh", b"network_charge_micro_per_kwh", "order_ahead", b"order_ahead", "planning_horizon", b"planning_horizon", "tariff", b"tariff", "terms", b"terms", "time_zone", b"time_zone", "timing", b"timing", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SettlementTerms(message.Message):
+    """How windows are settled beside tariff and network charge; see docs/settlement.md. A window keeps those that held when
+    its gate closed.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: builtins.int
+    FEE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    FEE_MICRO_PER_MONTH_FIELD_NUMBER: builtins.int
+    TAX_PPM_FIELD_NUMBER: builtins.int
+    rule: SettlementRule.ValueType
+    """What a buyer pays for."""
+    fee_micro_per_kwh: builtins.int
+    """What members pay the community's operator for each kWh that they take, as metered."""
+    fee_micro_per_month: builtins.int
+    """What each member pays it for a month, with the window in which the month begins in the microgrid's time zone."""
+    tax_ppm: builtins.int
+    """Tax on what a member pays for energy, network and fees, in parts per million; at most 1,000,000."""
+    def __init__(
+        self,
+        *,
+        rule: SettlementRule.ValueType = ...,
+        fee_micro_per_kwh: builtins.int = ...,
+        fee_micro_per_month: builtins.int = ...,
+        tax_ppm: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["fee_micro_per_kwh", b"fee_micro_per_kwh", "fee_micro_per_month", b"fee_micro_per_month", "rule", b"rule", "tax_ppm", b"tax_ppm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1155,7 +1222,9 @@ class UpdateMicrogridRequest(message.Message):
 
     @builtins.property
     def update_mask(self) -> field_mask_pb2.FieldMask:
-        """What changes, of network_charge_micro_per_kwh, gate_closure_lead, planning_horizon, order_ahead and timing; not empty."""
+        """What changes, of network_charge_micro_per_kwh, gate_closure_lead, planning_horizon, order_ahead, timing and
+        terms; not empty.
+        """
 
     def __init__(
         self,

@@ -85,6 +85,19 @@ class TestCreateMicrogrid:
             ({"currency": "E2R"}, StatusCode.INVALID_ARGUMENT, "microgrid.currency"),
             ({"currency": "ÄÖÜ"}, StatusCode.INVALID_ARGUMENT, "microgrid.currency"),
             ({"tariff": []}, StatusCode.INVALID_ARGUMENT, "microgrid.tariff"),
+            ({"terms": {"rule": 9}}, StatusCode.INVALID_ARGUMENT, "microgrid.terms.rule"),
+            ({"terms": {"fee_micro_per_kwh": -1}}, StatusCode.OUT_OF_RANGE, "microgrid.terms.fee_micro_per_kwh"),
+            (
+                {"terms": {"fee_micro_per_kwh": 10**9 + 1}},
+                StatusCode.OUT_OF_RANGE,
+                "microgrid.terms.fee_micro_per_kwh",
+            ),
+            (
+                {"terms": {"fee_micro_per_month": 10**12 + 1}},
+                StatusCode.OUT_OF_RANGE,
+                "microgrid.terms.fee_micro_per_month",
+            ),
+            ({"terms": {"tax_ppm": 10**6 + 1}}, StatusCode.OUT_OF_RANGE, "microgrid.terms.tax_ppm"),
         ],
     )
     def test_a_malformed_field_is_named(self, empty, calendar, change, code, field):

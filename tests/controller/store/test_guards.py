@@ -13,9 +13,9 @@ from controller.batching import BatchPolicy
 from controller.consent import Scope
 from controller.demand_response import delivery
 from controller.errors import StoreError
+from controller.ledger import Posting
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
 from controller.reputation import Performance
-from controller.settlement import Posting
 from controller.store import (
     accesses,
     batches,
