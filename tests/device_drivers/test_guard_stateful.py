@@ -1,291 +1,63 @@
 """Whatever is commanded, and whatever happens to driver, devices and clocks: no rule of the guard is ever broken.
 
-Time is virtual. What a device does is noted where it happens, beneath the driver; what may happen is counted here anew,
-in the plainest way.
+Hypothesis looks for sequences and makes those that it finds short; seeded walks go through many more in the same time.
+``python -m tests.device_drivers.test_guard_stateful FIRST COUNT`` walks the sequences of so many seeds from one on.
 """
 
-import json
 import os
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+import sys
+import time
+from random import Random
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from device_drivers.connection import Timer
-from device_drivers.core import DeviceCore
-from device_drivers.errors import DeviceError
-from device_drivers.failsafe import Fixed, HoldProgramme
-from device_drivers.gateway import Gateway
-from device_drivers.guard import GuardRules
-from device_drivers.precedence import Rule, runs
-from device_drivers.setpoint import Bounds, Command, Power, RelayState, Setpoint
-from device_drivers.simulated.battery import SimulatedBattery
-from device_drivers.simulated.clock import SimulatedClock
-from device_drivers.simulated.fault import Fault
-from device_drivers.simulated.relay import SimulatedRelay
-from device_drivers.station import Station
-from device_drivers.switching import Memory, Switching
+from tests.device_drivers.guarded import ACTIONS, RULES, Guarded
 
 SCALE = float(os.environ.get("GRIDPACT_CAMPAIGN", "1"))
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ON, OFF = RelayState(closed=True), RelayState(closed=False)
-KILOWATTS = Bounds(lower_w=0, upper_w=2000)
-RULES = {
-    "heat": GuardRules(bounds=KILOWATTS, min_on_s=120, min_off_s=300, starts_per_hour=3, starts_per_day=5),
-    "cool": GuardRules(bounds=KILOWATTS, min_on_s=60, min_off_s=60),
-    "pump": GuardRules(bounds=KILOWATTS, min_on_s=600, min_off_s=600, hard=True),
-    "wash": GuardRules(bounds=KILOWATTS, starts_per_hour=2),
-    "store": GuardRules(bounds=Bounds(lower_w=-2000, upper_w=3000), ramp_w_per_s=500),
-}
-FAILSAFES = {
-    "heat": Fixed(target=OFF),
-    "cool": Fixed(target=ON),
-    "pump": Fixed(target=OFF),
-    "wash": HoldProgramme(programme_s=900),
-    "store": Fixed(target=Power(power_w=-500)),
-}
-TIMERS = {"heat": Timer(shortest_s=1, longest_s=300, resolution_s=1), "wash": None}
-names = st.sampled_from(sorted(RULES))
-relays = st.sampled_from(["heat", "cool", "pump", "wash"])
-instants = st.sampled_from([1, 1, 1, 5, 20, 59, 60, 61, 120, 299, 300, 601, 3600, 20_000])
+STEPS = 10
+SEQUENCES = 100_000
+
+actions = st.one_of(
+    st.tuples(st.just(name), st.fixed_dictionaries({key: st.sampled_from(values) for key, values in domains.items()}))
+    for name, domains in ACTIONS.items()
+)
 
 
 class GuardMachine(RuleBasedStateMachine):
     @initialize(kept=st.booleans())
     def start(self, kept):
-        self.clock = SimulatedClock(NOON)
-        self.devices = {name: SimulatedRelay(2000, self.clock) for name in RULES if name != "store"}
-        self.devices["store"] = SimulatedBattery(
-            capacity_wh=10**9,
-            max_charge_w=9000,
-            max_discharge_w=9000,
-            stored_wh=5 * 10**8,
-            charge_efficiency=1,
-            discharge_efficiency=1,
-            clock=self.clock,
-        )
-        self.faults = dict.fromkeys(RULES)
-        self.memories = {}
-        self.boot = "boot-1"
-        self.limit_w = None
-        self.epoch = 0
-        # By device its switchings as (instant, on), as far back as they count.
-        self.edges = {name: [] for name in RULES}
-        self.was = {name: self.truth(name) for name in RULES}
-        self.told_power = (-1.0, 0)
-        self.counters = {}
-        if kept:
-            far = -(10.0**6)
-            memory = Memory(boot_id=self.boot, on=False, since=far, starts=(), day_starts=0, day_ends_at=43_200.0)
-            self.memories = dict.fromkeys(RULES, memory)
-        self.boot_driver()
+        self.guarded = Guarded(kept=kept)
 
-    def truth(self, name):
-        """What the device itself says, whatever the fault."""
-        self.devices[name].fail(None)
-        reading = self.devices[name].read()
-        self.devices[name].fail(self.faults.get(name))
-        return reading
+    @rule(action=actions)
+    def act(self, action):
+        name, values = action
+        getattr(self.guarded, name)(**values)
 
-    def boot_driver(self):
-        now = self.clock.now()
-        cores = {
-            name: DeviceCore(
-                rules=rules,
-                failsafe=FAILSAFES[name],
-                switching=Switching(
-                    rules, self.memories.get(name), boot_id=self.boot, now=now, midnight_s=self.midnight_s(None)
-                ),
-                timer=TIMERS.get(name),
-            )
-            for name, rules in RULES.items()
-        }
-        gateway = Gateway(
-            {name: rules.bounds for name, rules in RULES.items()},
-            groups={"all": sorted(RULES)},
-            interlocks=[("heat", "cool")],
-        )
-        self.station = Station(cores, gateway, self.midnight_s)
-        self.station.limit("all", Bounds(lower_w=None, upper_w=self.limit_w))
-        self.epoch += 1
-        self.sequence = 0
-        self.serve_all()
 
-    def midnight_s(self, _):
-        utc = self.clock.utc()
-        return 86_400 - (utc - utc.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
-
-    # What the driver does.
-
-    def serve_all(self):
-        for name in RULES:
-            self.serve(name)
-            self.check_interlock()
-
-    def serve(self, name, *, dies_after=None):
-        now, utc = self.clock.now(), self.clock.utc()
-        self.look(name)
-        order = self.station.order(name, now, utc)
-        if order is None:
-            return
-        self.station.begin(name, order, now, utc)
-        memory = self.station.device(name).unsaved()
-        if memory is not None:
-            self.memories[name] = Memory(**json.loads(json.dumps(asdict(memory))) | {"starts": memory.starts})
-            self.station.device(name).saved(memory)
-        if dies_after == "memory":
-            return
-        others_w = sum(max(0, self.truth(other).power_w) for other in RULES if other != name)
+def walk(seed):
+    """One random sequence; returns what was done, and how it left the devices."""
+    random = Random(seed)
+    guarded = Guarded(kept=random.random() < 0.5)
+    done = []
+    for _ in range(STEPS):
+        name = random.choice(NAMED)
+        values = {key: random.choice(domain) for key, domain in ACTIONS[name].items()}
+        done.append((name, values))
         try:
-            self.devices[name].apply(order.target)
-        except DeviceError as err:
-            self.station.fail(name, str(err), now, utc)
-            return
-        if self.faults[name] is not Fault.LYING:
-            self.judge(name, order, others_w)
-            if order.revert_after_s is None or TIMERS.get(name) is None:
-                self.devices[name].disarm()
-            elif TIMERS[name].armed_s(order.revert_after_s) is not None:
-                self.devices[name].arm(OFF, now + TIMERS[name].armed_s(order.revert_after_s))
-        if dies_after == "apply":
-            return
-        self.station.done(name, order, now)
-        self.look(name)
+            getattr(guarded, name)(**values)
+        except AssertionError as err:
+            raise AssertionError(f"seed {seed}: {done}") from err
+    return guarded
 
-    def look(self, name):
-        now, utc = self.clock.now(), self.clock.utc()
-        try:
-            self.station.observe(name, self.devices[name].read(), now, utc)
-        except DeviceError as err:
-            self.station.miss(name, str(err), now, utc)
 
-    # What may happen, counted anew.
-
-    def judge(self, name, order, others_w):
-        """An order has reached a device that does it."""
-        now, rules, rule_ = self.clock.now(), RULES[name], order.decision.rule
-        reading = self.truth(name)
-        assert rules.bounds.contains(reading.power_w)
-        if name == "store":
-            told_at, before_w = self.told_power
-            if abs(reading.power_w) > abs(before_w) or rule_ not in {Rule.LIMIT, Rule.INTERLOCK}:
-                assert abs(reading.power_w - before_w) <= 500
-                assert reading.power_w == before_w or now >= told_at + 1
-            if reading.power_w != before_w:
-                self.told_power = (now, reading.power_w)
-        before, on = self.was[name].power_w, runs(order.target)
-        self.was[name] = reading
-        if self.limit_w is not None and reading.power_w > max(before, 0) and not any(self.faults.values()):
-            hard = rules.hard and rule_ is Rule.MINIMUM_TIMES
-            assert hard or others_w + reading.power_w <= self.limit_w
-        if name != "store" and on is not (before > 0):
-            self.switched(name, on, forced=rule_ in {Rule.INTERLOCK, Rule.LIMIT})
-
-    def switched(self, name, on, *, forced):
-        now, rules, edges = self.clock.now(), RULES[name], self.edges[name]
-        if on:
-            assert all(now - at >= rules.min_off_s for at, was_on in edges if not was_on)
-            starts = [at for at, was_on in edges if was_on]
-            if rules.starts_per_hour is not None:
-                assert sum(at > now - 3600 for at in starts) < rules.starts_per_hour
-            if rules.starts_per_day is not None:  # two of its days may meet in any 23 h
-                assert sum(at > now - 23 * 3600 for at in starts) < 2 * rules.starts_per_day
-        elif not forced:
-            assert all(now - at >= rules.min_on_s for at, was_on in edges if was_on)
-        edges.append((now, on))
-
-    def notice_timers(self):
-        """Devices whose own timer has ended were switched by nobody else."""
-        for name, timer in TIMERS.items():
-            reading = self.truth(name)
-            if timer is not None and self.was[name].relay_closed and not reading.relay_closed:
-                start = max(at for at, on in self.edges[name] if on)
-                assert self.clock.now() - start >= RULES[name].min_on_s
-                self.edges[name].append((self.clock.now(), False))
-                self.was[name] = reading
-
-    def check_interlock(self):
-        assert not (self.truth("heat").relay_closed and self.truth("cool").relay_closed)
-
-    # What may come.
-
-    @rule(name=relays, closed=st.booleans(), ttl_s=st.sampled_from([2, 60, 900]), curtailed=st.booleans())
-    def command_relay(self, name, closed, ttl_s, curtailed):
-        self.command(name, RelayState(closed=closed), ttl_s, curtailed)
-
-    @rule(name=relays, times=st.integers(2, 7), pause_s=st.sampled_from([1, 61, 301]), forgets=st.booleans())
-    def toggle(self, name, times, pause_s, forgets):
-        for again in range(1 + forgets):
-            if again:
-                self.restart(name, False)
-            for k in range(times):
-                self.command(name, RelayState(closed=k % 2 == 0), 900, False)
-                self.pass_time(pause_s, 1)
-
-    @rule(power_w=st.integers(-3000, 4000), ttl_s=st.sampled_from([2, 60, 900]))
-    def command_power(self, power_w, ttl_s):
-        self.command("store", Power(power_w=power_w), ttl_s, False)
-
-    def command(self, name, target, ttl_s, curtailed):
-        now, utc = self.clock.now(), self.clock.utc()
-        self.sequence += 1
-        counter = self.station.device(name).heartbeat(now)
-        setpoint = Setpoint(start=utc, end=utc + timedelta(hours=2), target=target)
-        command = Command(
-            command_id=f"c{self.sequence}",
-            window="w",
-            epoch=self.epoch,
-            sequence=self.sequence,
-            heartbeat_counter=counter,
-            ttl_s=float(ttl_s),
-            setpoints=(setpoint,),
-            curtailed=curtailed,
-        )
-        self.station.receive(name, command, now, utc)
-        self.serve(name)
-        self.check_interlock()
-
-    @rule(seconds=instants, ticks=st.integers(1, 3))
-    def pass_time(self, seconds, ticks):
-        for _ in range(ticks):
-            self.clock.advance(seconds)
-            self.notice_timers()
-            self.serve_all()
-
-    @rule(hours=st.sampled_from([-24, -1, 1, 12, 24, 48]))
-    def set_time_of_day(self, hours):
-        self.clock.set_utc(self.clock.utc() + timedelta(hours=hours))
-        self.serve_all()
-
-    @rule(limit_w=st.sampled_from([None, None, 0, 2000, 3500, 4000, 6000]))
-    def limit(self, limit_w):
-        self.limit_w = limit_w
-        self.station.limit("all", Bounds(lower_w=None, upper_w=limit_w))
-        self.serve_all()
-
-    @rule(name=names, fault=st.sampled_from([None, None, Fault.MUTE, Fault.REFUSING, Fault.LYING]))
-    def fail(self, name, fault):
-        self.faults[name] = fault
-        self.devices[name].fail(fault)
-        self.serve_all()
-
-    @rule(lost=st.sampled_from([None, None, None, *RULES]), reboots=st.sampled_from([False, False, True]))
-    def restart(self, lost, reboots):
-        self.memories.pop(lost, None)
-        self.boot += "+" * reboots
-        self.boot_driver()
-
-    @rule(name=names, dies_after=st.sampled_from(["memory", "apply"]))
-    def crash(self, name, dies_after):
-        self.serve(name, dies_after=dies_after)
-        self.boot_driver()
+NAMED = tuple(ACTIONS)
 
 
 def run(sequences):
-    found = settings(max_examples=sequences, stateful_step_count=10, deadline=None, database=None)
+    found = settings(max_examples=sequences, stateful_step_count=STEPS, deadline=None, database=None)
     run_state_machine_as_test(GuardMachine, settings=settings(found, phases=(Phase.generate, Phase.shrink)))
 
 
@@ -294,7 +66,31 @@ def test_no_sequence_breaks_a_rule_of_the_guard():
     run(15)
 
 
+@pytest.mark.slow
+def test_no_walk_breaks_a_rule_of_the_guard_and_devices_are_switched_in_many():
+    switched = [sum(len(edges) for edges in walk(seed).edges.values()) for seed in range(100)]
+    assert sum(count > 0 for count in switched) > 50
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(0)
+def test_hypothesis_finds_no_sequence_that_breaks_a_rule_of_the_guard():
+    run(max(50, round(5_000 * SCALE)))
+
+
 @pytest.mark.campaign
 @pytest.mark.timeout(0)
 def test_a_hundred_thousand_sequences_break_no_rule_of_the_guard():
-    run(max(100, round(100_000 * SCALE)))
+    switched = dict.fromkeys(RULES, 0)
+    for seed in range(round(SEQUENCES * SCALE)):
+        for name, edges in walk(seed).edges.items():
+            switched[name] += len(edges)
+    assert all(switched[name] > 0 for name in RULES if name != "store")
+
+
+if __name__ == "__main__":
+    first, count = int(sys.argv[1]), int(sys.argv[2])
+    started, edges = time.process_time(), 0
+    for number in range(first, first + count):
+        edges += sum(map(len, walk(number).edges.values()))
+    print(f"seeds {first} to {first + count - 1}: {edges} switchings, {time.process_time() - started:.1f} s of CPU")
