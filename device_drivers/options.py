@@ -82,7 +82,8 @@ class Options:
         return value
 
     def has(self, key: str) -> bool:
-        """Whether an option is named at all."""
+        """Whether an option is named at all; it is one that the driver knows."""
+        self._asked.add(key)
         return key in self._values
 
     def done(self) -> None:

@@ -41,3 +41,10 @@ def test_what_nobody_asked_for_is_refused():
     options.integer("rated_w")
     with pytest.raises(InvalidValueError, match="option: got ratedw, wanted rated_w"):
         options.done()
+
+
+def test_options_that_were_looked_for_are_among_those_that_are_known():
+    options = Options({"colour": "red"})
+    assert not options.has("relay")
+    with pytest.raises(InvalidValueError, match="got colour, wanted relay"):
+        options.done()
