@@ -34,6 +34,7 @@ OWN = MappingProxyType(
         "kasa": Own(factory="device_drivers.kasa.driver:KasaDriver"),
         "modbus": Own(factory="device_drivers.modbus.driver:ModbusDriver", extra="modbus"),
         "mqtt": Own(factory="device_drivers.mqtt.driver:MqttDriver", extra="mqtt"),
+        "ocpp": Own(factory="device_drivers.ocpp.driver:OcppDriver", extra="ocpp"),
         "shelly": Own(factory="device_drivers.shelly.driver:ShellyDriver", extra="shelly"),
         "simulated": Own(factory="device_drivers.simulated.driver:SimulatedDriver"),
     }

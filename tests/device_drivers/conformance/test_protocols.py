@@ -16,6 +16,7 @@ from device_drivers.schemes import driver_for
 from tests.device_drivers.kasa.conftest import plug as start_kasa
 from tests.device_drivers.modbus.conftest import DEVICES, start_server
 from tests.device_drivers.mqtt.conftest import FOLDER, Mosquitto, start_plug, start_switch
+from tests.device_drivers.ocpp.conftest import free_port, start_station
 from tests.device_drivers.shelly.conftest import start_plug as start_shelly
 
 NO_TIMER = ("refresh, expire",)
@@ -28,6 +29,8 @@ SKIPPED = {
     "modbus relay": (),
     "mqtt tasmota": (),
     "shelly": (),
+    "ocpp 1.6": (),
+    "ocpp 2.0.1": (),
     "mqtt template": NO_TIMER,
 }
 """Checks that do not apply, by device."""
@@ -53,7 +56,16 @@ def place(name, stack, folder):
         case "modbus":
             peer = running(start_server())
             return f"modbus://127.0.0.1:{peer.port}/{DEVICES[device]}&timeout_s=0.8", peer.power_cycle
-    folder = folder / device
+        case "ocpp":
+            port = free_port()
+            peer = running(start_station(folder, port, version=device))
+            return f"ocpp://127.0.0.1:{port}/CP1?timeout_s=0.8", peer.power_cycle
+        case _:
+            return mqtt(device, running, folder / device)
+
+
+def mqtt(device, running, folder):
+    """The same of a device behind a broker of its own."""
     folder.mkdir()
     broker = running(Mosquitto(folder))
     url = f"mqtt://plug:secret@127.0.0.1:{broker.port}"
