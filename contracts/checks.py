@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from contracts.books import WindowBooks, committed_root, traded_energy_wh, turnover_micro
-from contracts.evidence import Evidence, L, StatedHeader, StatedRecord, file_of
+from contracts.evidence import L, StatedBooks, StatedHeader, StatedRecord, file_of
 from contracts.hashing import to_hex
 from contracts.header import GENESIS_PREVIOUS, WindowHeader
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
@@ -49,13 +49,13 @@ def _runs(headers: Iterable[StatedHeader]) -> dict[str, tuple[Run, ...]]:
     return runs_by_window(reversed(once.values()))
 
 
-def check_complete(evidence: Evidence) -> Check:
+def check_complete(books: StatedBooks) -> Check:
     """Each window has exactly the records that its headers count: none missing, none twice, none beyond."""
     failures: list[str] = []
-    windows = _runs(evidence.headers)
+    windows = _runs(books.headers)
     for kind in KINDS:
         places: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for stated in evidence.of_kind(kind):
+        for stated in books.of_kind(kind):
             places[stated.record.window][stated.record.index].append(stated.place)
         for window, runs in windows.items():
             failures.extend(_count_failures(kind, window, places.get(window, {}), runs[-1].span(kind).stop))
@@ -78,27 +78,27 @@ def _count_failures(kind: type[Leaf], window: str, places: dict[int, list[str]],
             yield f"{where[0]}: {kind.kind_name} {index} of window {window}: the header counts only {count}"
 
 
-def check_books(evidence: Evidence) -> Check:
+def check_books(books: StatedBooks) -> Check:
     """Each run's trees, rebuilt from all its records, and its totals are those of its header."""
     failures: list[str] = []
     trades, readings, postings = (
-        _by_window(evidence.trades),
-        _by_window(evidence.readings),
-        _by_window(evidence.postings),
+        _by_window(books.trades),
+        _by_window(books.readings),
+        _by_window(books.postings),
     )
-    windows = _runs(evidence.headers)
-    for stated in evidence.headers:
+    windows = _runs(books.headers)
+    for stated in books.headers:
         window = stated.header.window
         run = next(known for known in windows[window] if known.header.run == stated.header.run)
-        books = WindowBooks(
+        own = WindowBooks(
             trades=_within(run.span(TradeLeaf), trades.get(window, {})),
             readings=_within(run.span(ReadingLeaf), readings.get(window, {})),
             postings=_within(run.span(PostingLeaf), postings.get(window, {})),
         )
-        failures.extend(f"{_name(stated)}: {failure}" for failure in _book_failures(stated.header, books))
+        failures.extend(f"{_name(stated)}: {failure}" for failure in _book_failures(stated.header, own))
         known = {index: leaf for index, leaves in postings.get(window, {}).items() for leaf in leaves}
         failures.extend(f"{_name(stated)}: {failure}" for failure in _reversal_failures(run, known))
-    return Check(name=f"roots and totals of {len(evidence.headers)} windows", failures=tuple(failures))
+    return Check(name=f"roots and totals of {len(books.headers)} windows", failures=tuple(failures))
 
 
 def _by_window(records: Iterable[StatedRecord[L]]) -> dict[str, dict[int, list[L]]]:

@@ -98,14 +98,13 @@ class StatedRecord(Generic[LeafT_co]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """A whole directory, read but not yet checked."""
+class StatedBooks:
+    """Headers and the records that they commit to, not yet checked."""
 
     headers: tuple[StatedHeader, ...]
     trades: tuple[StatedRecord[TradeLeaf], ...]
     readings: tuple[StatedRecord[ReadingLeaf], ...]
     postings: tuple[StatedRecord[PostingLeaf], ...]
-    chain: ChainEvidence
 
     def records(self) -> tuple[StatedRecord[Leaf], ...]:
         """Records of all kinds."""
@@ -114,6 +113,13 @@ class Evidence:
     def of_kind(self, kind: type[Leaf]) -> tuple[StatedRecord[Leaf], ...]:
         """Records of one kind."""
         return tuple(stated for stated in self.records() if isinstance(stated.record, kind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence(StatedBooks):
+    """A whole directory, read but not yet checked."""
+
+    chain: ChainEvidence
 
 
 def export_directory(

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from controller.audit_options import add_audit
 from controller.backup_options import add_backup
 from controller.driver_options import add_driver
 from controller.exit_codes import BAD_INPUT, OK
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_status(commands)
     add_backup(commands)
     add_journal(commands)
+    add_audit(commands)
     add_driver(commands)
     commands.add_parser(
         "verify",

@@ -18,7 +18,7 @@ from controller.demo.outcome import Outcome
 from controller.demo.scenario import MTU_MINUTES, Scenario
 from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.microgrid import Device
-from controller.services.proofs import records_of
+from controller.sealed import records_of
 from controller.store import evidence, market
 
 MTU_S = MTU_MINUTES * 60

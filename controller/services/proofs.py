@@ -4,46 +4,12 @@ import json
 
 from sqlalchemy import Connection
 
-from contracts.books import WindowBooks
 from contracts.header import WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
 from controller.refusals import not_found, not_now, out_of_range
-from controller.sealing import trade_leaf
-from controller.store import evidence, market
+from controller.sealed import records_of
+from controller.store import evidence
 from gridpact.v1 import audit_pb2 as pb
-
-
-def records_of(connection: Connection, window: str, run: int = 0) -> WindowBooks:
-    """All sealed records of a run of a settled window; corrections trade nothing."""
-    trades = market.trades(connection, window) if run == 0 else []
-    return WindowBooks(
-        trades=tuple(trade_leaf(window, ix, trade, salt) for ix, (trade, salt) in enumerate(trades)),
-        readings=tuple(
-            ReadingLeaf(
-                window=window,
-                index=r.ix,
-                meter=r.meter,
-                instant=r.instant,
-                import_wh=r.import_wh,
-                export_wh=r.export_wh,
-                quality=r.quality,
-                salt=r.salt,
-            )
-            for r in evidence.readings(connection, window, run)
-        ),
-        postings=tuple(
-            PostingLeaf(
-                window=window,
-                index=r.ix,
-                account=r.account,
-                kind=r.kind,
-                reference=r.reference,
-                amount_micro=r.amount_micro,
-                salt=r.salt,
-            )
-            for r in evidence.postings(connection, window, run)
-        ),
-    )
 
 
 def header_message(header: WindowHeader) -> pb.Header:

@@ -6,9 +6,10 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 
 from controller.refusals import invalid
+from controller.sealed import records_of
 from controller.services.core import Core, once, open_signed, require_window
 from controller.services.edge import Context, caller_of
-from controller.services.proofs import header_message, records_of, settled_header
+from controller.services.proofs import header_message, settled_header
 from controller.store import evidence
 from controller.wire import fields
 from controller.wire.market import uplift_messages

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.hashing import ZERO_HASH
+from controller.sealed import records_of
 from controller.sealing import random_salts, seal, seeded_salts
-from controller.services.proofs import records_of
 from controller.store import registry
 
 PLACE = st.tuples(st.text(max_size=9), st.sampled_from(["trade", "reading", "posting"]), st.integers(0, 99))

@@ -9,7 +9,7 @@ import pytest
 from contracts.checks import check_books, check_complete, check_headers, check_proofs
 from contracts.evidence import StatedHeader, StatedRecord
 from contracts.runs import reversed_index
-from controller.services.proofs import records_of
+from controller.sealed import records_of
 from controller.store import evidence, meters
 from gridpact.v1 import audit_pb2, audit_pb2_grpc, operator_pb2, participant_pb2
 
