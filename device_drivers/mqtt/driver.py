@@ -1,6 +1,7 @@
 """Opens devices behind a broker."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,11 @@ def _broker(address: DeviceUrl, read: Options) -> Broker:
         raise InvalidValueError("option ca: got one without tls=yes, wanted both")
     if authority is not None and not authority.is_file():
         raise InvalidValueError(f"option ca: got {str(authority)!r}, wanted a file")
+    if authority is not None:
+        try:
+            ssl.create_default_context(cafile=str(authority))
+        except ssl.SSLError as err:
+            raise InvalidValueError(f"option ca: {authority} holds no certificate: {err.reason or err}") from err
     return Broker(
         host=address.host,
         port=address.port or (TLS_PORT if tls else PORT),

@@ -14,10 +14,23 @@ from tests.device_drivers.peer import Peer, needs
 FOLDER = Path(__file__).parent
 
 
-class Mosquitto:
-    """The broker, with one user, on the loopback."""
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
-    def __init__(self, folder):
+
+class Mosquitto:
+    """The broker, with one user, on the loopback.
+
+    Parameters
+    ----------
+    folder : Path
+        For its settings.
+    pki : Path, optional
+        Folder of an authority; its server's certificate is shown on the ports of 127.0.0.1 and 127.0.0.2 for TLS.
+    """
+
+    def __init__(self, folder, pki=None):
         # Debian has it where no user's PATH leads.
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
         self._binary = needs(shutil.which("mosquitto", path=path), "mosquitto")
@@ -26,12 +39,17 @@ class Mosquitto:
             [needs(shutil.which("mosquitto_passwd"), "mosquitto_passwd"), "-b", "-c", users, "plug", "secret"],
             check=True,
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port, self.tls_port = free_port(), free_port()
         owner = f"user {getpass.getuser()}\n"
-        self._settings.write_text(
+        settings = [
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\nlog_type error\n{owner}"
-        )
+        ]
+        if pki is not None:
+            settings += [
+                f"listener {self.tls_port} {host}\ncertfile {pki / 'server.pem'}\nkeyfile {pki / 'server.key'}\n"
+                for host in ("127.0.0.1", "127.0.0.2")
+            ]
+        self._settings.write_text("".join(settings))
         self.start()
 
     def start(self):
