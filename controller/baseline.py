@@ -22,7 +22,7 @@ from controller.flexibility import Generator, Plant, Storage, Vehicle
 from controller.metering import metered_wh
 from controller.microgrid import Device, Member, Microgrid
 from controller.snapshot import Snapshot
-from controller.store import adjustments, demand, market, meters, registry
+from controller.store import adjustments, demand, market, meter_events, meters, registry
 from controller.store.market import PlanRow
 
 SECONDS_PER_HOUR = 3600
@@ -206,7 +206,8 @@ class _History:
         instants = range(start, end + 1, self._microgrid.mtu_seconds)
         readings = meters.meter_readings(self._connection, self._microgrid.id, start, end)
         found = market.positions_between(self._connection, self._microgrid.id, start, end)
-        metered = metered_wh(readings, members, instants)
+        changes = meter_events.meters(self._connection, self._microgrid.id)
+        metered = metered_wh(readings, members, instants, changes)
         found |= {place: energy for place, energy in metered.items() if energy is not None}
         for event in demand.events_between(self._connection, self._microgrid.id, start, end):
             for offer in demand.offers(self._connection, self._microgrid.id, event.id):

@@ -15,23 +15,37 @@ from controller import uplifts
 from controller.adjusting import inputs_text
 from controller.corrections import correct
 from controller.demand_response import Delivery, delivery
+from controller.estimating import EstimationRule
 from controller.ledger import Posting
+from controller.metered import registers_at
 from controller.metering import metered_wh, missing
-from controller.microgrid import MeterReading, Microgrid, Window
+from controller.microgrid import ESTIMATED, MeterReading, Microgrid, Window
+from controller.registers import Meter
 from controller.reputation import performances
 from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, trade_leaf
 from controller.settled_on import SettledOn
 from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import adjustments, demand, evidence, market, meters, registry, reputations
+from controller.store import adjustments, demand, evidence, market, meter_events, registry, reputations
 from controller.store.market import WindowRow
 
 
-def complete(connection: Connection, row: WindowRow) -> bool:
-    """Take a window whose every reading is in to METERED; False while one is missing."""
+def estimates_from(connection: Connection, row: WindowRow) -> int | None:
+    """The instant from which a window's missing readings are estimated; None where they are waited for."""
+    declared = meter_events.estimation(connection, row.microgrid)
+    return None if declared.rule is EstimationRule.NONE else row.end + declared.after_minutes * 60
+
+
+def complete(connection: Connection, row: WindowRow, now: float) -> bool:
+    """Take a window whose every reading is in, or may be estimated by now, to METERED; False while one is missing."""
     snapshot = Snapshot.from_json(row.snapshot or "")
-    readings = meters.meter_readings(connection, row.microgrid, row.start, row.end)
-    if missing(readings, _members(snapshot), _instants(snapshot)):
+    since = estimates_from(connection, row)
+    rule = EstimationRule.NONE
+    if since is not None and now >= since:
+        rule = meter_events.estimation(connection, row.microgrid).rule
+    members, instants = _members(snapshot), _instants(snapshot)
+    readings = registers_at(connection, snapshot.microgrid, members, instants, rule=rule)
+    if missing(readings, members, instants):
         return False
     return market.set_window(connection, row.name, was=row.state, state="METERED")
 
@@ -44,12 +58,17 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
         return False
     snapshot = Snapshot.from_json(row.snapshot or "")
     microgrid = _priced(connection, snapshot)
-    if microgrid is None or not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
+    settled = None if microgrid is None else _settle(connection, row, snapshot, microgrid)
+    if microgrid is None or settled is None:
         return False
-    settled = _settle(connection, row, snapshot, microgrid)
-    trades = market.trades(connection, window.name)
-    reputations.add(connection, window.name, performances([trade for trade, _ in trades], settled.metered))
+    if not market.set_window(connection, window.name, was="METERED", state="SETTLED"):
+        return False
+    trades = [trade for trade, _ in market.trades(connection, window.name)]
+    # Of whom nobody read a meter nothing is known to its credit or discredit.
+    kept = [one for one in performances(trades, settled.metered) if one.member not in settled.estimated]
+    reputations.add(connection, window.name, kept)
     demand.add_deliveries(connection, microgrid.id, settled.deliveries)
+    meter_events.put_estimated(connection, microgrid.id, row.name, settled.estimated)
     sealed = _unsealed(connection, row, settled.readings)
     _seal(connection, row, microgrid, sealed, settled.postings, salts, run=0)
     evidence.add_settlement(connection, row.name, 0, _rested_on(snapshot, microgrid, settled, sealed).to_json())
@@ -59,14 +78,15 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
 def correct_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bool:
     """Append a run to a settled window where readings changed what it comes to; False where they did not.
 
-    Trades, uplifts and reputations stay as they were decided.
+    Trades, uplifts and reputations stay as they were decided. Where a register is no longer known, and not estimated
+    either, what was posted stays until it is.
     """
     snapshot = Snapshot.from_json(row.snapshot or "")
     microgrid = _priced(connection, snapshot)
     runs = evidence.runs(connection, [row.name]).get(row.name, 0)
-    if microgrid is None or runs == 0:
+    settled = None if microgrid is None or runs == 0 else _settle(connection, row, snapshot, microgrid)
+    if microgrid is None or settled is None:
         return False
-    settled = _settle(connection, row, snapshot, microgrid)
     ledger = {
         posted.ix: Posting(
             account=posted.account, kind=posted.kind, reference=posted.reference, amount_micro=posted.amount_micro
@@ -81,8 +101,11 @@ def correct_books(connection: Connection, row: WindowRow, salts: SaltSource) -> 
     }
     delivered = [one for one in settled.deliveries if one not in known]
     if not postings and not delivered:
+        # What was estimated right is known now.
+        meter_events.put_estimated(connection, microgrid.id, row.name, settled.estimated)
         return False
     demand.add_deliveries(connection, microgrid.id, delivered, run=runs)
+    meter_events.put_estimated(connection, microgrid.id, row.name, settled.estimated)
     sealed = _unsealed(connection, row, settled.readings)
     _seal(connection, row, microgrid, sealed, postings, salts, run=runs)
     evidence.add_settlement(connection, row.name, runs, _rested_on(snapshot, microgrid, settled, sealed).to_json())
@@ -96,6 +119,7 @@ class _Settled:
     Attributes
     ----------
     readings : of its members at its instants, in order
+    meters : of its members, where anything was declared of them
     metered : Wh that each member took, by member and MTU
     deliveries : of demand response
     payments : for them
@@ -103,30 +127,40 @@ class _Settled:
     """
 
     readings: Sequence[MeterReading]
+    meters: Mapping[str, Meter]
     metered: Mapping[tuple[str, int], int]
     deliveries: Sequence[Delivery]
     payments: Sequence[Payment]
     postings: Sequence[Posting]
 
+    @property
+    def estimated(self) -> frozenset[str]:
+        """The members of whom a register was estimated."""
+        return frozenset(reading.member for reading in self.readings if reading.quality == ESTIMATED)
 
-def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgrid: Microgrid) -> _Settled:
-    """Settle a window whose every reading is known; nothing is written."""
-    window, members = snapshot.window, _members(snapshot)
-    readings = [
-        reading
-        for reading in meters.meter_readings(connection, row.microgrid, window.start, window.end)
-        if reading.member in members
-    ]
-    metered = {
-        place: energy
-        for place, energy in metered_wh(readings, members, _instants(snapshot)).items()
-        if energy is not None
-    }
+
+def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgrid: Microgrid) -> _Settled | None:
+    """Settle a window; None where a reading is missing that is not estimated. Nothing is written."""
+    window, members, instants = snapshot.window, _members(snapshot), _instants(snapshot)
+    rule = meter_events.estimation(connection, row.microgrid).rule
+    readings = registers_at(connection, microgrid, members, instants, rule=rule)
+    meters = {one: meter for one, meter in meter_events.meters(connection, row.microgrid).items() if one in members}
+    energies = metered_wh(readings, members, instants, meters)
+    metered = {place: energy for place, energy in energies.items() if energy is not None}
+    if len(metered) != len(energies):
+        return None
     trades = [trade for trade, _ in market.trades(connection, window.name)]
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
     deliveries, payments = _demand(connection, microgrid, window, metered)
     postings = settle(microgrid, trades, metered, committed, payments, window=window.name)
-    return _Settled(readings=readings, metered=metered, deliveries=deliveries, payments=payments, postings=postings)
+    return _Settled(
+        readings=readings,
+        meters=meters,
+        metered=metered,
+        deliveries=deliveries,
+        payments=payments,
+        postings=postings,
+    )
 
 
 def _rested_on(
@@ -138,6 +172,7 @@ def _rested_on(
         tariff=None if microgrid.tariff == snapshot.microgrid.tariff else microgrid.tariff,
         demand=tuple(settled.payments),
         registers=tuple(each for each in settled.readings if (each.member, each.instant) not in own),
+        meters=settled.meters,
     )
 
 

@@ -1,13 +1,19 @@
 """From registers to energies: differences of integers, gaps known as gaps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from controller.microgrid import MeterReading
+from controller.registers import Meter
+
+SAME_METER = Meter()
 
 
 def metered_wh(
-    readings: Iterable[MeterReading], members: Sequence[str], instants: Sequence[int]
+    readings: Iterable[MeterReading],
+    members: Sequence[str],
+    instants: Sequence[int],
+    meters: Mapping[str, Meter] | None = None,
 ) -> dict[tuple[str, int], int | None]:
     """Net energy that each member took in each MTU.
 
@@ -16,17 +22,23 @@ def metered_wh(
     readings : registers in Wh, in any order
     members : whose energy is wanted
     instants : Unix seconds at which MTUs begin and end, ascending
+    meters : of members whose meter was replaced, or rolls over; None for none
 
     Returns
     -------
     dict from member and MTU start to Wh, consumption positive; None where a register is missing
     """
-    registers = {(r.member, r.instant): r.import_wh - r.export_wh for r in readings}
+    registers = {(r.member, r.instant): r for r in readings}
+    known = meters or {}
     energies: dict[tuple[str, int], int | None] = {}
     for member in members:
+        meter = known.get(member, SAME_METER)
         for start, end in pairwise(instants):
             before, after = registers.get((member, start)), registers.get((member, end))
-            energies[member, start] = None if before is None or after is None else after - before
+            if before is None or after is None:
+                energies[member, start] = None
+            else:
+                energies[member, start] = meter.flow(before, after).counted.net_wh
     return energies
 
 

@@ -428,9 +428,16 @@ class Order:
     attributes: Mapping[str, int] = field(default_factory=dict)
 
 
+MEASURED, SUBSTITUTED, ESTIMATED, FAULTY = "MEASURED", "SUBSTITUTED", "ESTIMATED", "FAULTY"
+"""Qualities of readings: as the meter said; in the place of what it said; computed; known to be wrong."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
-    """The two registers of a member's meter at an instant, in Wh."""
+    """The two registers of a meter at an instant, in Wh; ``quality`` says how they came about.
+
+    ``member`` is whose meter it is; of a feeder's, its place, see `place_of`.
+    """
 
     member: str
     instant: int
@@ -492,6 +499,22 @@ class PlanSource(Enum):
     STANDING = "STANDING"
     TAIL = "TAIL"
     FAILSAFE = "FAILSAFE"
+
+
+def place_of(target: str) -> str:
+    """Whose meter is at a target: a member's id, or of a feeder ``/``, ``/transformer`` or ``/sections/{section}``."""
+    _, _, rest = target.removeprefix("microgrids/").partition("/")
+    return rest.removeprefix("members/") if rest.startswith("members/") else f"/{rest}"
+
+
+def target_of(name: str, place: str) -> str:
+    """The target at which a meter is, of a microgrid of that name."""
+    return f"{name}{place.rstrip('/')}" if is_feeder(place) else f"{name}/members/{place}"
+
+
+def is_feeder(place: str) -> bool:
+    """Whether a meter is no member's."""
+    return place.startswith("/")
 
 
 def targets_of(name: str, members: Iterable[Member]) -> frozenset[str]:

@@ -1,15 +1,16 @@
 """What a settlement rests on beside trades, readings and what the window was decided on. Pure.
 
 Canonical JSON, for whoever computes the settlement again: the prices, where they came after the decision, what demand
-response pays, and the readings that earlier headers commit to.
+response pays, the readings that earlier headers commit to, and how meters rolled over or were replaced.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from controller.microgrid import MeterReading, TariffPeriod
+from controller.registers import Meter, MeterChange, Registers
 from controller.settlement import Payment
 
 
@@ -22,11 +23,13 @@ class SettledOn:
     tariff : the prices, where the window was decided before they were known; None where it knew them
     demand : what DSOs pay for demand response
     registers : readings that earlier headers have, such as those of the window's start
+    meters : of members of whose meters anything was declared
     """
 
     tariff: tuple[TariffPeriod, ...] | None = None
     demand: tuple[Payment, ...] = ()
     registers: tuple[MeterReading, ...] = ()
+    meters: Mapping[str, Meter] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Canonical JSON: equal facts give equal text."""
@@ -47,4 +50,13 @@ class SettledOn:
             tariff=None if tariff is None else tuple(TariffPeriod(**period) for period in tariff),
             demand=tuple(Payment(**payment) for payment in values["demand"]),
             registers=tuple(MeterReading(**reading) for reading in values["registers"]),
+            meters={
+                member: Meter(tuple(_change(each) for each in meter["changes"]))
+                for member, meter in values.get("meters", {}).items()
+            },
         )
+
+
+def _change(values: Mapping[str, Any]) -> MeterChange:
+    final, first = (None if values[name] is None else Registers(**values[name]) for name in ("final", "first"))
+    return MeterChange(instant=values["instant"], rollover_wh=values["rollover_wh"], final=final, first=first)

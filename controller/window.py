@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from controller import planning, relaxing, uplifts
 from controller.adjuster import Adjuster, Tell
 from controller.clock import Clock
-from controller.closing import close_books, complete, correct_books
+from controller.closing import close_books, complete, correct_books, estimates_from
 from controller.decider import Decider, Due
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
@@ -39,6 +39,9 @@ from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
 
 log = logging.getLogger(__name__)
+
+CORRECTIONS = 16
+"""As many settled windows are looked at in a microgrid's turn: those that are to be decided wait for them."""
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
 
@@ -90,7 +93,7 @@ class WindowEngine:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._adjusting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
-        self._readings: dict[str, int] = {}
+        self._readings: dict[str, tuple[int, int | None]] = {}
         self._steps: dict[WindowState, Step] = {
             WindowState.OPEN: self._close,
             WindowState.CLOSED: self._clear,
@@ -149,6 +152,8 @@ class WindowEngine:
         taken = await self._advance_microgrid(microgrid_id)
         while adjusted := await self._adjust_microgrid(microgrid_id):
             taken += adjusted + await self._advance_microgrid(microgrid_id)
+        while await self._database.run_async(evidence.corrections_due, microgrid_id):
+            taken += await self._advance_microgrid(microgrid_id)
         return taken
 
     async def _adjust_microgrid(self, microgrid_id: str) -> int:
@@ -174,8 +179,8 @@ class WindowEngine:
                 for outline in await self._database.run_async(market.unfinished, microgrid_id):
                     if _is_due(outline, self._clock.now()):
                         taken += await self._advance_window(microgrid, outline.name)
-                for name in await self._database.run_async(evidence.corrections_due, microgrid_id):
-                    taken += await self._correct(name)
+                for name in (await self._database.run_async(evidence.corrections_due, microgrid_id))[:CORRECTIONS]:
+                    taken += await self._correct(microgrid_id, name)
             except Exception:
                 log.exception("microgrid %s", microgrid_id)
                 raise
@@ -198,13 +203,10 @@ class WindowEngine:
             self._tell(before, seconds, outcome_of(before, row))
         return taken
 
-    async def _correct(self, name: str) -> bool:
+    async def _correct(self, microgrid_id: str, name: str) -> bool:
         """Look at a settled window whose readings may have changed, and append a correction where they did."""
-        row = await self._database.run_async(market.window, name)
-        if row is None:
-            return False
         began = perf_counter()
-        done = await self._database.run_async(_correct, row, self._salts)
+        done = await self._database.run_async(_correct, microgrid_id, name, self._salts)
         if done and self._on_step is not None:
             self._on_step(StepTaken(window=name, step=CORRECT, seconds=perf_counter() - began, outcome=DONE))
         return done
@@ -327,17 +329,23 @@ class WindowEngine:
         return await self._database.run_async(self._complete, row)
 
     def _complete(self, connection: Connection, row: WindowRow) -> bool:
-        """Looked at again only where readings came in: a window may wait for a meter for weeks."""
+        """Looked at again only where readings came in: a window may wait for a meter for weeks.
+
+        Where they may be estimated by now, what the rule lacks may come in later: then once a minute.
+        """
         if adjustments.undecided(connection, row.name):
             return False
-        count = meters.count_readings(connection, row.microgrid, row.start, row.end)
-        if self._readings.get(row.name) == count:
+        now = self._clock.now()
+        since = estimates_from(connection, row)
+        minute = None if since is None or now < since else int(now) // 60
+        seen = meters.count_readings(connection, row.microgrid, row.start, row.end), minute
+        if self._readings.get(row.name) == seen:
             return False
-        done = complete(connection, row)
+        done = complete(connection, row, now)
         if done:
             self._readings.pop(row.name, None)
         else:
-            self._readings[row.name] = count
+            self._readings[row.name] = seen
         return done
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
@@ -365,9 +373,10 @@ def _is_due(window: WindowOutline, now: float) -> bool:
             return False
 
 
-def _correct(connection: Connection, row: WindowRow, salts: SaltSource) -> bool:
-    done = correct_books(connection, row, salts)
-    evidence.corrected(connection, row.microgrid, row.name)
+def _correct(connection: Connection, microgrid_id: str, name: str, salts: SaltSource) -> bool:
+    row = market.window(connection, name)
+    done = row is not None and correct_books(connection, row, salts)
+    evidence.corrected(connection, microgrid_id, name)
     return done
 
 

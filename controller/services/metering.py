@@ -1,19 +1,22 @@
 """For meter gateways, and for those who may read a meter: readings."""
 
-from bisect import bisect_left, insort
-from collections import defaultdict
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from controller.access import Identity, Role
 from controller.consent import Scope
-from controller.microgrid import MeterReading
-from controller.refusals import conflict, denied, invalid, not_found, out_of_range
+from controller.judging import WentBack
+from controller.meter_events import MeterEvent
+from controller.microgrid import MeterReading, Microgrid, is_feeder, place_of, target_of, targets_of
+from controller.receiving import Receiver, Rejected
+from controller.refusals import Refusal, conflict, denied, invalid, not_found, out_of_range
 from controller.services.book_calls import registered
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
+from controller.services.meter_events import note_refused, refused_event
 from controller.services.paging import read_page
-from controller.store import consents, meters, registry
+from controller.store import consents, meter_events, meters, registry
 from controller.wire import fields
 from controller.wire.community import read_batch, reading_message
 from gridpact.v1 import metering_pb2 as pb
@@ -21,6 +24,8 @@ from gridpact.v1 import metering_pb2_grpc
 
 SAMPLES = 10_000
 """As many live powers a call may report."""
+FEEDER_READERS = frozenset({Role.OPERATOR, Role.DSO, Role.AUDITOR})
+"""Who may read meters that are nobody's own."""
 
 
 class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
@@ -33,7 +38,18 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         """Keep a batch whole or not at all."""
         caller = caller_of(context)
 
+        happened: list[MeterEvent] = []
+
         def effect(connection: Connection) -> pb.SubmitReadingsResponse:
+            happened.clear()
+            try:
+                return accept(connection)
+            except Refusal as err:
+                if not happened:
+                    happened.append(refused_event(err, reporter=caller.id))
+                raise
+
+        def accept(connection: Connection) -> pb.SubmitReadingsResponse:
             payload = open_signed(
                 connection,
                 request.readings,
@@ -48,15 +64,13 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             newest = meters.newest_sequence(connection, microgrid.id, caller.id)
             if sequence <= newest:
                 raise conflict("SEQUENCE_USED", f"readings.sequence: got {sequence}, wanted more than {newest}")
-            # Who has left is still metered for the windows that are under way.
-            members = registry.member_ids(connection, microgrid.id)
-            meters_read = registry.gateways(connection, microgrid.id).get(caller.id)
-            registers = _Registers(connection, microgrid.id)
-            for k, reading in enumerate(readings):
-                name = f"{microgrid.name}/members/{reading.member}"
-                if reading.member not in members or not _reads(meters_read, name):
-                    raise not_found(name)
-                registers.accept(f"readings[{k}]", reading, now=self._core.clock.now())
+            _require_meters(connection, microgrid, caller, readings)
+            _require_past(readings, now=self._core.clock.now())
+            receiver = Receiver(connection, microgrid, reporter=caller.id, sequence=sequence)
+            received = receiver.receive(readings)
+            if isinstance(received, Rejected):
+                happened.append(received.event)
+                raise _rejection(received)
             meters.add_batch(
                 connection,
                 microgrid.id,
@@ -65,11 +79,20 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
                 payload=payload,
                 signature=request.readings.signature,
                 key_id=request.readings.key_id,
-                readings=readings,
+                readings=received.taken,
+                better=received.better,
             )
-            return pb.SubmitReadingsResponse(accepted=len(readings))
+            created = int(self._core.clock.now())
+            meter_events.add_events(connection, microgrid.id, received.events, created=created, once=True)
+            receiver.follow([*received.taken, *received.better])
+            return pb.SubmitReadingsResponse(accepted=len(readings) - received.set_aside, set_aside=received.set_aside)
 
-        return await once(self._core, caller, "SubmitReadings", request, pb.SubmitReadingsResponse, effect)
+        try:
+            return await once(self._core, caller, "SubmitReadings", request, pb.SubmitReadingsResponse, effect)
+        except Refusal:
+            if happened:
+                await note_refused(self._core, caller.grid, happened[0])
+            raise
 
     async def ReportPower(self, request: pb.ReportPowerRequest, context: Context) -> pb.ReportPowerResponse:
         """Note live powers, all of them or none."""
@@ -100,7 +123,8 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
     async def ListReadings(self, request: pb.ListReadingsRequest, context: Context) -> pb.ListReadingsResponse:
         """What one meter said, to its member, to its gateway, and to whom the member lets read it."""
         caller = caller_of(context)
-        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        id_ = fields.target("parent", request.parent).split("/")[1]
+        member = place_of(request.parent)
         page = read_page(caller, request, request.page_size, request.page_token, (int,))
 
         def read(connection: Connection) -> pb.ListReadingsResponse:
@@ -128,10 +152,15 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
         Refusal
             NOT_FOUND where it may read none, the same for a member that does not exist.
         """
-        if member not in registry.member_ids(connection, caller.grid):
+        if is_feeder(member):
+            if caller.role in FEEDER_READERS:
+                return None
+        elif member not in registry.member_ids(connection, caller.grid):
             raise not_found(name)
         now = self._core.clock.now()
-        if consents.allows(connection, caller.grid, member, caller=caller, scope=Scope.METER_DATA, now=now):
+        if not is_feeder(member) and consents.allows(
+            connection, caller.grid, member, caller=caller, scope=Scope.METER_DATA, now=now
+        ):
             return None
         if caller.role is Role.METER and meters.reports_of(connection, caller.grid, caller.id, member):
             return caller.id
@@ -143,59 +172,31 @@ def _reads(meters_read: frozenset[str] | None, name: str) -> bool:
     return meters_read is None or name in meters_read
 
 
-class _Registers:
-    """What the meters have said so far, to hold new readings against: registers never go back.
+def _require_meters(
+    connection: Connection, microgrid: Microgrid, caller: Identity, readings: Sequence[MeterReading]
+) -> None:
+    """Refuse a batch with a meter that there is not, or that is none of the gateway's."""
+    # Who has left is still metered for the windows that are under way.
+    places = registry.member_ids(connection, microgrid.id)
+    targets = targets_of(microgrid.name, registry.members(connection, microgrid.id))
+    meters_read = registry.gateways(connection, microgrid.id).get(caller.id)
+    for reading in readings:
+        name = target_of(microgrid.name, reading.member)
+        known = name in targets if is_feeder(reading.member) else reading.member in places
+        if not known or not _reads(meters_read, name):
+            raise not_found(name)
 
-    A reading that is older than the newest fills a gap, where it fits between its neighbours.
-    """
 
-    def __init__(self, connection: Connection, microgrid: str) -> None:
-        self._connection = connection
-        self._microgrid = microgrid
-        self._newest: dict[str, MeterReading | None] = {}
-        self._accepted: dict[str, dict[int, MeterReading]] = defaultdict(dict)
-        self._instants: dict[str, list[int]] = defaultdict(list)
-
-    def accept(self, field: str, reading: MeterReading, *, now: float) -> None:
-        """Take a reading into account, or refuse it."""
+def _require_past(readings: Sequence[MeterReading], *, now: float) -> None:
+    for k, reading in enumerate(readings):
         if reading.instant > now + FUTURE_S:
-            raise out_of_range(f"{field}.instant", got=str(reading.instant), wanted=f"at most {now + FUTURE_S:.0f}")
-        if reading.member not in self._newest:
-            self._newest[reading.member] = meters.last_reading(self._connection, self._microgrid, reading.member)
-        newest = self._newest[reading.member]
-        if newest is None or reading.instant > newest.instant:
-            before, after = newest, None
-            self._newest[reading.member] = reading
-        else:
-            before, after = self._neighbours(field, reading)
-        self._accepted[reading.member][reading.instant] = reading
-        insort(self._instants[reading.member], reading.instant)
-        for name in ("import_wh", "export_wh"):
-            value = getattr(reading, name)
-            if before is not None:
-                most = getattr(before, name) + fields.MAX_CONNECTION_W * (reading.instant - before.instant) // 3600 + 1
-                if value > most:
-                    wanted = f"at most {most}: what flows at {fields.MAX_CONNECTION_W} W since the value before"
-                    raise out_of_range(f"{field}.{name}", got=str(value), wanted=wanted)
-            if before is not None and value < getattr(before, name):
-                wanted = f"at least {getattr(before, name)}, the register's value before"
-                raise invalid(f"{field}.{name}", got=str(value), wanted=wanted)
-            if after is not None and value > getattr(after, name):
-                wanted = f"at most {getattr(after, name)}, the register's value after"
-                raise invalid(f"{field}.{name}", got=str(value), wanted=wanted)
+            wanted = f"at most {now + FUTURE_S:.0f}"
+            raise out_of_range(f"readings[{k}].instant", got=str(reading.instant), wanted=wanted)
 
-    def _neighbours(self, field: str, reading: MeterReading) -> tuple[MeterReading | None, MeterReading | None]:
-        """The known readings of the same meter just before and just after."""
-        at, meter = reading.instant, (self._connection, self._microgrid, reading.member)
-        accepted, instants = self._accepted[reading.member], self._instants[reading.member]
-        place = bisect_left(instants, at)
-        before = [accepted[instant] for instant in instants[max(0, place - 1) : place]]
-        after = [accepted[instant] for instant in instants[place : place + 1]]
-        before += [found for found in [meters.last_reading(*meter, until=at)] if found is not None]
-        after += [found for found in [meters.next_reading(*meter, after=at)] if found is not None]
-        if any(known.instant == at for known in (*before, *after)):
-            raise invalid(f"{field}.instant", got=f"{at} twice", wanted="an instant once")
-        return (
-            max(before, key=lambda known: known.instant, default=None),
-            min(after, key=lambda known: known.instant, default=None),
-        )
+
+def _rejection(rejected: Rejected) -> Refusal:
+    verdict = rejected.verdict
+    field, got = f"readings[{rejected.place}].{verdict.register}", str(verdict.got)
+    if isinstance(verdict, WentBack):
+        return invalid(field, got=got, wanted=verdict.wanted)
+    return out_of_range(field, got=got, wanted=verdict.wanted)

@@ -216,6 +216,23 @@ def window_ending_at(connection: Connection, microgrid_id: str, instant: int) ->
     return None if found is None else WindowRow(**found._mapping)
 
 
+def settled_around(connection: Connection, microgrid_id: str, instant: int, *, length_s: int) -> list[str]:
+    """The names of the settled windows of a length that an instant lies in, or on the border of."""
+    table = schema.windows
+    return list(
+        connection.execute(
+            select(table.c.name)
+            .where(
+                table.c.microgrid == microgrid_id,
+                table.c.start.between(instant - length_s, instant),
+                table.c.end >= instant,
+                table.c.state.in_(["SETTLED", "ANCHORED"]),
+            )
+            .order_by(table.c.start)
+        ).scalars()
+    )
+
+
 def unfinished_windows(connection: Connection, microgrid_id: str) -> list[str]:
     """The names of the windows that still have a step to take here, in order of time."""
     table = schema.windows

@@ -1,12 +1,12 @@
 """The statements for meters: signed batches and the readings in them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, exists, func, select
 
-from controller.microgrid import MeterReading
+from controller.microgrid import FAULTY, MeterReading
 from controller.store import schema
 from controller.store.rows import insert
 
@@ -30,8 +30,9 @@ def add_batch(
     signature: bytes,
     key_id: str,
     readings: Sequence[MeterReading],
+    better: Sequence[MeterReading] = (),
 ) -> None:
-    """Keep a signed batch and its readings."""
+    """Keep a signed batch and those of its readings that count; ``better`` ones count in the place of others."""
     connection.execute(
         schema.reading_batches.insert().values(
             microgrid=microgrid_id,
@@ -47,6 +48,8 @@ def add_batch(
         schema.meter_readings,
         [{"microgrid": microgrid_id, "gateway": gateway, "sequence": sequence, **asdict(r)} for r in readings],
     )
+    for reading in better:
+        add_revision(connection, microgrid_id, reading, by=gateway, sequence=sequence)
 
 
 def count_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> int:
@@ -58,27 +61,55 @@ def count_readings(connection: Connection, microgrid_id: str, start: int, end: i
 
 
 def last_reading(
-    connection: Connection, microgrid_id: str, member: str, *, until: int | None = None
+    connection: Connection,
+    microgrid_id: str,
+    member: str,
+    *,
+    until: int | None = None,
+    qualities: Collection[str] | None = None,
 ) -> MeterReading | None:
-    """A member's newest reading, or the newest that is not after an instant."""
+    """A member's newest reading that counts, or the newest that is not after an instant; None for faulty ones.
+
+    With ``qualities`` only of these.
+    """
     table = schema.meter_readings
     query = select(table).where(table.c.microgrid == microgrid_id, table.c.member == member)
     if until is not None:
         query = query.where(table.c.instant <= until)
-    found = connection.execute(query.order_by(table.c.instant.desc(), table.c.revision.desc()).limit(1)).first()
+    query = query.where(_counts(table), _of_quality(table, qualities))
+    found = connection.execute(query.order_by(table.c.instant.desc()).limit(1)).first()
     return None if found is None else _reading(found)
 
 
-def next_reading(connection: Connection, microgrid_id: str, member: str, *, after: int) -> MeterReading | None:
-    """A member's first reading after an instant."""
+def next_reading(
+    connection: Connection, microgrid_id: str, member: str, *, after: int, qualities: Collection[str] | None = None
+) -> MeterReading | None:
+    """A member's first reading after an instant that counts; with ``qualities`` only of these."""
     table = schema.meter_readings
     found = connection.execute(
         select(table)
         .where(table.c.microgrid == microgrid_id, table.c.member == member, table.c.instant > after)
-        .order_by(table.c.instant, table.c.revision.desc())
+        .where(_counts(table), _of_quality(table, qualities))
+        .order_by(table.c.instant)
         .limit(1)
     ).first()
     return None if found is None else _reading(found)
+
+
+def reading_at(connection: Connection, microgrid_id: str, member: str, instant: int) -> tuple[MeterReading, str] | None:
+    """What counts of an instant, a faulty one too, and who said it; None where nobody said anything."""
+    table = schema.meter_readings
+    found = connection.execute(
+        select(table)
+        .where(table.c.microgrid == microgrid_id, table.c.member == member, table.c.instant == instant)
+        .order_by(table.c.revision.desc())
+        .limit(1)
+    ).first()
+    return None if found is None else (_reading(found), found.gateway)
+
+
+def _of_quality(table: Table, qualities: Collection[str] | None) -> ColumnElement[bool]:
+    return table.c.quality != FAULTY if qualities is None else table.c.quality.in_(qualities)
 
 
 def readings_page(
@@ -119,20 +150,23 @@ def reports_of(connection: Connection, microgrid_id: str, gateway: str, member: 
     return connection.execute(statement.limit(1)).first() is not None
 
 
-def meter_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
-    """The readings of the instants from ``start`` to ``end``, both included, by instant and member."""
+def meter_readings(
+    connection: Connection, microgrid_id: str, start: int, end: int, *, member: str | None = None
+) -> list[MeterReading]:
+    """The readings of the instants from ``start`` to ``end``, both included, by instant and member; no faulty ones."""
     table = schema.meter_readings
-    rows = connection.execute(
-        select(table)
-        .where(table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end)
-        .order_by(table.c.instant, table.c.member, table.c.revision)
-    )
+    query = select(table).where(table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end)
+    if member is not None:
+        query = query.where(table.c.member == member)
+    rows = connection.execute(query.order_by(table.c.instant, table.c.member, table.c.revision))
     # Of an instant the highest revision counts.
     newest = {(r.instant, r.member): r for r in rows}
-    return [_reading(r) for r in newest.values()]
+    return [_reading(r) for r in newest.values() if r.quality != FAULTY]
 
 
-def add_revision(connection: Connection, microgrid_id: str, reading: MeterReading, *, by: str) -> None:
+def add_revision(
+    connection: Connection, microgrid_id: str, reading: MeterReading, *, by: str, sequence: int = 0
+) -> None:
     """Let a reading count in the place of the one that there is of its meter and instant, if there is one."""
     table = schema.meter_readings
     known = connection.execute(
@@ -144,7 +178,7 @@ def add_revision(connection: Connection, microgrid_id: str, reading: MeterReadin
     insert(
         connection,
         table,
-        [{"microgrid": microgrid_id, "gateway": by, "sequence": 0, "revision": revision, **asdict(reading)}],
+        [{"microgrid": microgrid_id, "gateway": by, "sequence": sequence, "revision": revision, **asdict(reading)}],
     )
 
 

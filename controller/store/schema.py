@@ -528,11 +528,99 @@ meter_readings = _table(
     _given("revision", "0"),
     PrimaryKeyConstraint("microgrid", "member", "instant", "revision"),
     Index("ix_meter_readings_instant", "microgrid", "instant"),
-    ForeignKeyConstraint(["microgrid", "member"], ["members.microgrid", "members.id"]),
     CheckConstraint("import_wh >= 0 AND export_wh >= 0", name="registers"),
     CheckConstraint("import_wh <= 1000000000000 AND export_wh <= 1000000000000", name="range"),
 )
-"""Registers as the gateways reported them. Append-only; of an instant the highest revision counts."""
+"""Registers as the gateways reported them, of members' meters and of feeders'. Append-only; of an instant the highest
+revision counts."""
+
+meter_changes = _table(
+    "meter_changes",
+    _text("microgrid"),
+    _text("member"),
+    _wide("instant"),
+    _wide("rollover_wh", nullable=True),
+    _wide("final_import_wh", nullable=True),
+    _wide("final_export_wh", nullable=True),
+    _wide("first_import_wh", nullable=True),
+    _wide("first_export_wh", nullable=True),
+    _wide("created"),
+    PrimaryKeyConstraint("microgrid", "member", "instant"),
+    CheckConstraint("rollover_wh BETWEEN 1000 AND 1000000000000", name="rollover"),
+)
+"""What the operator declared of meters: where registers begin again, and replacements, with the last registers of the
+old meter and the first of the new. Append-only."""
+
+meter_events = _table(
+    "meter_events",
+    _text("microgrid"),
+    _wide("number"),
+    _wide("created"),
+    _text("kind"),
+    _text("member"),
+    _wide("instant", nullable=True),
+    _text("reporter"),
+    _wide("sequence"),
+    _wide("import_wh", nullable=True),
+    _wide("export_wh", nullable=True),
+    _wide("known_import_wh", nullable=True),
+    _wide("known_export_wh", nullable=True),
+    _wide("known_instant", nullable=True),
+    _text("note"),
+    PrimaryKeyConstraint("microgrid", "number"),
+    Index("ix_meter_events_member", "microgrid", "member", "number"),
+)
+"""What was out of the ordinary about readings, refused ones too. Append-only."""
+
+meter_decisions = _table(
+    "meter_decisions",
+    _text("microgrid"),
+    _wide("number"),
+    _text("decision"),
+    _text("reason"),
+    _text("by"),
+    _wide("created"),
+    PrimaryKeyConstraint("microgrid", "number"),
+    ForeignKeyConstraint(["microgrid", "number"], ["meter_events.microgrid", "meter_events.number"]),
+    CheckConstraint("decision IN ('KEPT','ACCEPTED')", name="decision"),
+)
+"""What the operator decided about them. Append-only."""
+
+metering_rules = _table(
+    "metering_rules",
+    _text("microgrid"),
+    _text("estimation"),
+    _wide("after_minutes"),
+    _wide("loss_permille", nullable=True),
+    PrimaryKeyConstraint("microgrid"),
+    ForeignKeyConstraint(["microgrid"], ["microgrids.id"]),
+    CheckConstraint("loss_permille BETWEEN 0 AND 1000", name="loss"),
+    CheckConstraint("estimation IN ('NONE','LINEAR','PROFILE')", name="estimation"),
+)
+"""How missing readings are estimated, and how long after the end of a window; how much of what goes through a feeder
+may be lost. Without a row readings are waited for."""
+
+estimated = _table(
+    "estimated",
+    _text("microgrid"),
+    _text("member"),
+    _text("window"),
+    PrimaryKeyConstraint("microgrid", "member", "window"),
+)
+"""Settled windows whose newest run rests on an estimate of a member's registers."""
+
+feeder_sums = _table(
+    "feeder_sums",
+    _text("window"),
+    _text("place"),
+    _wide("mtu_start"),
+    _wide("metered_wh"),
+    _wide("members_wh"),
+    _wide("through_wh"),
+    PrimaryKeyConstraint("window", "place", "mtu_start"),
+    ForeignKeyConstraint(["window"], ["windows.name"]),
+)
+"""What a feeder's meter counted beside its members' meters together, and what went through, by the newest readings."""
 
 reading_batches = _table(
     "reading_batches",

@@ -7,12 +7,18 @@ from controller.ledger import RESERVED
 from controller.microgrid import (
     AHEAD_MINUTES,
     ENDLESS,
+    ESTIMATED,
+    FAULTY,
+    MEASURED,
+    SUBSTITUTED,
     Member,
     MeterReading,
     Microgrid,
     SettlementRule,
     SettlementTerms,
     WindowTiming,
+    place_of,
+    target_of,
 )
 from controller.refusals import invalid, not_found
 from controller.wire import calendar, fields
@@ -26,6 +32,12 @@ RULES: dict[operator_pb2.SettlementRule.ValueType, SettlementRule] = {
     operator_pb2.SETTLEMENT_RULE_UNSPECIFIED: SettlementRule.CONTRACT,
     operator_pb2.SETTLEMENT_RULE_CONTRACT: SettlementRule.CONTRACT,
     operator_pb2.SETTLEMENT_RULE_RECEIVED: SettlementRule.RECEIVED,
+}
+QUALITIES: dict[int, str] = {
+    metering_pb2.READING_QUALITY_MEASURED: MEASURED,
+    metering_pb2.READING_QUALITY_SUBSTITUTED: SUBSTITUTED,
+    metering_pb2.READING_QUALITY_ESTIMATED: ESTIMATED,
+    metering_pb2.READING_QUALITY_FAULTY: FAULTY,
 }
 
 
@@ -180,10 +192,19 @@ def member_id(field: str, name: str, microgrid: str) -> str:
     return member
 
 
+def meter_place(field: str, name: str, microgrid: str) -> str:
+    """Whose meter is meant: a member's id, or a feeder's place."""
+    if fields.TARGET.fullmatch(name) and "/members/" not in name:
+        if name.split("/")[1] != microgrid:
+            raise not_found(name)
+        return place_of(name)
+    return member_id(field, name, microgrid)
+
+
 def reading_message(microgrid: str, reading: MeterReading) -> metering_pb2.Reading:
     """The message of a reading."""
     return metering_pb2.Reading(
-        member=f"microgrids/{microgrid}/members/{reading.member}",
+        member=target_of(f"microgrids/{microgrid}", reading.member),
         instant=fields.timestamp(reading.instant),
         import_wh=reading.import_wh,
         export_wh=reading.export_wh,
@@ -204,15 +225,16 @@ def read_batch(payload: bytes, *, microgrid: str) -> tuple[int, tuple[MeterReadi
     readings = []
     for k, reading in enumerate(message.readings):
         field = f"readings[{k}]"
-        if reading.quality != metering_pb2.READING_QUALITY_MEASURED:
-            raise invalid(f"{field}.quality", got=str(reading.quality), wanted="READING_QUALITY_MEASURED")
+        if reading.quality not in QUALITIES:
+            wanted = "READING_QUALITY_MEASURED, _SUBSTITUTED, _ESTIMATED or _FAULTY"
+            raise invalid(f"{field}.quality", got=str(reading.quality), wanted=wanted)
         readings.append(
             MeterReading(
-                member=member_id(f"{field}.member", reading.member, microgrid),
+                member=meter_place(f"{field}.member", reading.member, microgrid),
                 instant=fields.instant(f"{field}.instant", reading.instant),
                 import_wh=fields.number(f"{field}.import_wh", reading.import_wh, upper=fields.MAX_WH),
                 export_wh=fields.number(f"{field}.export_wh", reading.export_wh, upper=fields.MAX_WH),
-                quality="MEASURED",
+                quality=QUALITIES[reading.quality],
             )
         )
     return fields.number("readings.sequence", message.sequence, lower=1, upper=2**62), tuple(readings)

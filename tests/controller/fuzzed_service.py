@@ -288,6 +288,8 @@ class FuzzedService:
         if self._digest is None:
             found = hashlib.sha256()
             for name, table in sorted(schema.metadata.tables.items()):
+                if name == "meter_events":
+                    continue  # what was refused of readings is noted there
                 rows = sorted(repr(tuple(row)) for row in self.database.connection.execute(table.select()))
                 found.update(repr((name, rows)).encode())
             self._digest = found.digest()

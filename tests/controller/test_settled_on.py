@@ -1,6 +1,7 @@
 import pytest
 
 from controller.microgrid import MeterReading, TariffPeriod
+from controller.registers import Meter, MeterChange, Registers
 from controller.settled_on import SettledOn
 from controller.settlement import Payment
 
@@ -8,6 +9,19 @@ FULL = SettledOn(
     tariff=(TariffPeriod(start=0, end=900, import_price_micro_per_kwh=2, export_price_micro_per_kwh=1),),
     demand=(Payment(dso="wires", aggregator="agg", reference="e o 0", amount_micro=-3),),
     registers=(MeterReading(member="ada", instant=0, import_wh=1, export_wh=2, quality="MEASURED"),),
+    meters={
+        "ada": Meter(
+            (
+                MeterChange(instant=0, rollover_wh=10**6),
+                MeterChange(
+                    instant=5,
+                    rollover_wh=None,
+                    final=Registers(import_wh=3, export_wh=4),
+                    first=Registers(import_wh=0, export_wh=1),
+                ),
+            )
+        )
+    },
 )
 
 

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/metering.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x9a\x01\n\x07Reading\x12\x0e\n\x06member\x18\x01 \x01(\t\x12+\n\x07instant\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timport_wh\x18\x03 \x01(\x03\x12\x11\n\texport_wh\x18\x04 \x01(\x03\x12,\n\x07quality\x18\x05 \x01(\x0e\x32\x1b.gridpact.v1.ReadingQuality\"X\n\x0cReadingBatch\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08readings\x18\x03 \x03(\x0b\x32\x14.gridpact.v1.Reading\"R\n\x15SubmitReadingsRequest\x12%\n\x08readings\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"*\n\x16SubmitReadingsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\"u\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListReadingsResponse\x12&\n\x08readings\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0bPowerSample\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x30\n\x0cmeasure_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\"O\n\x12ReportPowerRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.gridpact.v1.PowerSample\"\'\n\x13ReportPowerResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05*O\n\x0eReadingQuality\x12\x1f\n\x1bREADING_QUALITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18READING_QUALITY_MEASURED\x10\x01\x32\x93\x02\n\x0fMeteringService\x12Y\n\x0eSubmitReadings\x12\".gridpact.v1.SubmitReadingsRequest\x1a#.gridpact.v1.SubmitReadingsResponse\x12S\n\x0cListReadings\x12 .gridpact.v1.ListReadingsRequest\x1a!.gridpact.v1.ListReadingsResponse\x12P\n\x0bReportPower\x12\x1f.gridpact.v1.ReportPowerRequest\x1a .gridpact.v1.ReportPowerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/metering.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x9a\x01\n\x07Reading\x12\x0e\n\x06member\x18\x01 \x01(\t\x12+\n\x07instant\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timport_wh\x18\x03 \x01(\x03\x12\x11\n\texport_wh\x18\x04 \x01(\x03\x12,\n\x07quality\x18\x05 \x01(\x0e\x32\x1b.gridpact.v1.ReadingQuality\"X\n\x0cReadingBatch\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08readings\x18\x03 \x03(\x0b\x32\x14.gridpact.v1.Reading\"R\n\x15SubmitReadingsRequest\x12%\n\x08readings\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x16SubmitReadingsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x11\n\tset_aside\x18\x02 \x01(\x05\"u\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListReadingsResponse\x12&\n\x08readings\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0bPowerSample\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x30\n\x0cmeasure_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\"O\n\x12ReportPowerRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.gridpact.v1.PowerSample\"\'\n\x13ReportPowerResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05*\xab\x01\n\x0eReadingQuality\x12\x1f\n\x1bREADING_QUALITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18READING_QUALITY_MEASURED\x10\x01\x12\x1f\n\x1bREADING_QUALITY_SUBSTITUTED\x10\x02\x12\x1d\n\x19READING_QUALITY_ESTIMATED\x10\x03\x12\x1a\n\x16READING_QUALITY_FAULTY\x10\x04\x32\x93\x02\n\x0fMeteringService\x12Y\n\x0eSubmitReadings\x12\".gridpact.v1.SubmitReadingsRequest\x1a#.gridpact.v1.SubmitReadingsResponse\x12S\n\x0cListReadings\x12 .gridpact.v1.ListReadingsRequest\x1a!.gridpact.v1.ListReadingsResponse\x12P\n\x0bReportPower\x12\x1f.gridpact.v1.ReportPowerRequest\x1a .gridpact.v1.ReportPowerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.metering_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_READINGQUALITY']._serialized_start=904
-  _globals['_READINGQUALITY']._serialized_end=983
+  _globals['_READINGQUALITY']._serialized_start=924
+  _globals['_READINGQUALITY']._serialized_end=1095
   _globals['_READING']._serialized_start=102
   _globals['_READING']._serialized_end=256
   _globals['_READINGBATCH']._serialized_start=258
@@ -42,17 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITREADINGSREQUEST']._serialized_start=348
   _globals['_SUBMITREADINGSREQUEST']._serialized_end=430
   _globals['_SUBMITREADINGSRESPONSE']._serialized_start=432
-  _globals['_SUBMITREADINGSRESPONSE']._serialized_end=474
-  _globals['_LISTREADINGSREQUEST']._serialized_start=476
-  _globals['_LISTREADINGSREQUEST']._serialized_end=593
-  _globals['_LISTREADINGSRESPONSE']._serialized_start=595
-  _globals['_LISTREADINGSRESPONSE']._serialized_end=682
-  _globals['_POWERSAMPLE']._serialized_start=684
-  _globals['_POWERSAMPLE']._serialized_end=780
-  _globals['_REPORTPOWERREQUEST']._serialized_start=782
-  _globals['_REPORTPOWERREQUEST']._serialized_end=861
-  _globals['_REPORTPOWERRESPONSE']._serialized_start=863
-  _globals['_REPORTPOWERRESPONSE']._serialized_end=902
-  _globals['_METERINGSERVICE']._serialized_start=986
-  _globals['_METERINGSERVICE']._serialized_end=1261
+  _globals['_SUBMITREADINGSRESPONSE']._serialized_end=493
+  _globals['_LISTREADINGSREQUEST']._serialized_start=495
+  _globals['_LISTREADINGSREQUEST']._serialized_end=612
+  _globals['_LISTREADINGSRESPONSE']._serialized_start=614
+  _globals['_LISTREADINGSRESPONSE']._serialized_end=701
+  _globals['_POWERSAMPLE']._serialized_start=703
+  _globals['_POWERSAMPLE']._serialized_end=799
+  _globals['_REPORTPOWERREQUEST']._serialized_start=801
+  _globals['_REPORTPOWERREQUEST']._serialized_end=880
+  _globals['_REPORTPOWERRESPONSE']._serialized_start=882
+  _globals['_REPORTPOWERRESPONSE']._serialized_end=921
+  _globals['_METERINGSERVICE']._serialized_start=1098
+  _globals['_METERINGSERVICE']._serialized_end=1373
 # @@protoc_insertion_point(module_scope)

@@ -29,11 +29,26 @@ class _ReadingQualityEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Reading
     DESCRIPTOR: descriptor.EnumDescriptor
     READING_QUALITY_UNSPECIFIED: _ReadingQuality.ValueType  # 0
     READING_QUALITY_MEASURED: _ReadingQuality.ValueType  # 1
+    """As the meter said."""
+    READING_QUALITY_SUBSTITUTED: _ReadingQuality.ValueType  # 2
+    """In the place of what the meter said, from another source that is held to be true."""
+    READING_QUALITY_ESTIMATED: _ReadingQuality.ValueType  # 3
+    """Computed. It counts until a better one comes in, and never against those that were read."""
+    READING_QUALITY_FAULTY: _ReadingQuality.ValueType  # 4
+    """Known to be wrong: kept, and counted as missing."""
 
-class ReadingQuality(_ReadingQuality, metaclass=_ReadingQualityEnumTypeWrapper): ...
+class ReadingQuality(_ReadingQuality, metaclass=_ReadingQualityEnumTypeWrapper):
+    """How a register's value came about."""
 
 READING_QUALITY_UNSPECIFIED: ReadingQuality.ValueType  # 0
 READING_QUALITY_MEASURED: ReadingQuality.ValueType  # 1
+"""As the meter said."""
+READING_QUALITY_SUBSTITUTED: ReadingQuality.ValueType  # 2
+"""In the place of what the meter said, from another source that is held to be true."""
+READING_QUALITY_ESTIMATED: ReadingQuality.ValueType  # 3
+"""Computed. It counts until a better one comes in, and never against those that were read."""
+READING_QUALITY_FAULTY: ReadingQuality.ValueType  # 4
+"""Known to be wrong: kept, and counted as missing."""
 
 @typing.final
 class Reading(message.Message):
@@ -47,7 +62,9 @@ class Reading(message.Message):
     EXPORT_WH_FIELD_NUMBER: builtins.int
     QUALITY_FIELD_NUMBER: builtins.int
     member: builtins.str
-    """microgrids/{microgrid}/members/{member}: each member has one meter."""
+    """microgrids/{microgrid}/members/{member}: each member has one meter. Of a feeder's meter microgrids/{microgrid} (the
+    connection point), or its /transformer or /sections/{section}.
+    """
     import_wh: builtins.int
     """Register 1.8.0: all energy ever taken from the grid."""
     export_wh: builtins.int
@@ -126,15 +143,20 @@ class SubmitReadingsResponse(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     ACCEPTED_FIELD_NUMBER: builtins.int
+    SET_ASIDE_FIELD_NUMBER: builtins.int
     accepted: builtins.int
+    """Readings that count, those that were known already included."""
+    set_aside: builtins.int
+    """Readings that do not count: they contradict what is known, or are faulty. Each is an event."""
     def __init__(
         self,
         *,
         accepted: builtins.int = ...,
+        set_aside: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["accepted", b"accepted", "set_aside", b"set_aside"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

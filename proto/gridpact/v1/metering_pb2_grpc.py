@@ -57,7 +57,10 @@ class MeteringServiceServicer:
     """
 
     def SubmitReadings(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A batch is kept whole or not at all. What is known already is taken again without effect; what contradicts it is set
+        aside, as an event, until the operator decides. Registers that go back, of the future, or of a foreign meter refuse
+        the batch.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -34,6 +34,10 @@ class MeteringServiceStub:
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> MeteringServiceAsyncStub: ...
     SubmitReadings: grpc.UnaryUnaryMultiCallable[metering_pb2.SubmitReadingsRequest, metering_pb2.SubmitReadingsResponse]
+    """A batch is kept whole or not at all. What is known already is taken again without effect; what contradicts it is set
+    aside, as an event, until the operator decides. Registers that go back, of the future, or of a foreign meter refuse
+    the batch.
+    """
     ListReadings: grpc.UnaryUnaryMultiCallable[metering_pb2.ListReadingsRequest, metering_pb2.ListReadingsResponse]
     """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
@@ -50,6 +54,10 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
 
     def __init__(self, channel: aio.Channel) -> None: ...
     SubmitReadings: aio.UnaryUnaryMultiCallable[metering_pb2.SubmitReadingsRequest, metering_pb2.SubmitReadingsResponse]  # type: ignore[assignment]
+    """A batch is kept whole or not at all. What is known already is taken again without effect; what contradicts it is set
+    aside, as an event, until the operator decides. Registers that go back, of the future, or of a foreign meter refuse
+    the batch.
+    """
     ListReadings: aio.UnaryUnaryMultiCallable[metering_pb2.ListReadingsRequest, metering_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """The readings of one meter in order of time: its member's own, those that the calling gateway reported, or all with
     the member's consent to METER_DATA. Without consent it is NOT_FOUND, as if there were no such member.
@@ -68,7 +76,11 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         self,
         request: metering_pb2.SubmitReadingsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[metering_pb2.SubmitReadingsResponse, abc.Awaitable[metering_pb2.SubmitReadingsResponse]]: ...
+    ) -> typing.Union[metering_pb2.SubmitReadingsResponse, abc.Awaitable[metering_pb2.SubmitReadingsResponse]]:
+        """A batch is kept whole or not at all. What is known already is taken again without effect; what contradicts it is set
+        aside, as an event, until the operator decides. Registers that go back, of the future, or of a foreign meter refuse
+        the batch.
+        """
 
     @abc_1.abstractmethod
     def ListReadings(

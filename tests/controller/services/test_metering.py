@@ -51,19 +51,6 @@ def test_a_register_that_stands_still_is_right(running):
     assert running.gateway.SubmitReadings(running.batch_request(batch)).accepted == 3
 
 
-def test_a_second_reading_of_an_instant_is_refused(running):
-    batch = running.batch(running.start + 900)
-    batch.readings[2].instant.seconds = running.start
-    answer = refused(running, batch)
-    assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, ("readings[2].instant",))
-
-
-def test_a_meter_that_is_read_twice_at_an_instant_is_refused(running):
-    batch = running.batch(running.start + 900)
-    batch.readings.append(batch.readings[0])
-    assert refused(running, batch).fields == ("readings[3].instant",)
-
-
 @pytest.mark.parametrize(
     ("import_wh", "field"),
     [(999, "readings[0].import_wh"), (1000, None), (1040, None), (1076, "readings[0].import_wh")],

@@ -59,11 +59,11 @@ FINE = {
         ambient_milli_c lower_milli_c upper_milli_c performance_ppm temperature_milli_c draw_w
         """,
     "unspecified": "objective",
-    "many": "samples",
+    "many": "samples readings",
     "misnamed": "reason",
     "long": "reason",
     "unprintable": "reason",
-    "twice": "samples phases power_w",
+    "twice": "samples phases power_w readings",
 }
 """What counts although it is wrong elsewhere, by what is wrong and the field's own name."""
 

@@ -14,7 +14,9 @@ from controller.consent import Scope
 from controller.demand_response import delivery
 from controller.errors import StoreError
 from controller.ledger import Posting
+from controller.meter_events import EventKind, MeterEvent
 from controller.microgrid import DeviceSetpoint, MeterReading, SetpointKind, Trade
+from controller.registers import MeterChange
 from controller.reputation import Performance
 from controller.store import (
     accesses,
@@ -26,6 +28,7 @@ from controller.store import (
     evidence,
     guards,
     market,
+    meter_events,
     meters,
     overrides,
     quorums,
@@ -76,6 +79,10 @@ def filled(village_store):
         reputations.add(connection, WINDOW, [Performance(member="ada", partner="bob", contracted_wh=10, kept_wh=9)])
         reading = MeterReading(member="ada", instant=START, import_wh=1, export_wh=2, quality="MEASURED")
         meters.add_batch(connection, "village", "gateway", 1, readings=[reading], **signed)
+        meter_events.add_change(connection, "village", "ada", MeterChange(instant=1, rollover_wh=10**6), created=1)
+        happened = MeterEvent(kind=EventKind.LATE, member="ada", instant=START, reporter="gateway", sequence=1)
+        meter_events.add_events(connection, "village", [happened], created=1)
+        meter_events.decide(connection, "village", 1, "KEPT", reason="", by="op", created=1)
         evidence.add_readings(connection, WINDOW, [reading], [bytes(32)])
         evidence.add_postings(connection, WINDOW, [GAIN, LOSS], [bytes(32)] * 2)
         evidence.attest(connection, WINDOW, 0, "val", **signed)
