@@ -129,6 +129,7 @@ class DeviceCore:
         self._said: tuple[ReportState, str] | None = None
         self._told: Target | None = None
         self._told_before: Target | None = None
+        self._told_at = 0.0
         self._stepped_at: float | None = None
         self._reverts_at: float | None = None
         self._reading: Reading | None = None
@@ -252,7 +253,7 @@ class DeviceCore:
     def begin(self, order: Order, around: Surroundings) -> None:
         """The device is about to be told; what `unsaved` gives has to be on disk before it is."""
         # Forgotten first: a device that fails half-way may do either.
-        self._told_before, self._told = self._told, None
+        self._told_before, self._told, self._told_at = self._told, None, around.now
         if isinstance(order.target, RelayState | Power):
             self._switching.switch(runs(order.target), around.now, midnight_s=around.midnight_s)
 
@@ -264,7 +265,9 @@ class DeviceCore:
         armed_s = None
         if self.timer is not None and order.revert_after_s is not None:
             armed_s = self.timer.armed_s(order.revert_after_s)
-        self._reverts_at = None if armed_s is None else now + armed_s
+        # From when it was told, not from when it answered: it ends within so many s of the former. From the latter it
+        # would seem to end after the lease, and be armed anew with every look.
+        self._reverts_at = None if armed_s is None else self._told_at + armed_s
 
     def fail(self, reason: str, around: Surroundings) -> Report | None:
         """The device did not say yes: the failsafe acts from now on; what is to be said about it."""

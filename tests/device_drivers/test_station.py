@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from device_drivers.connection import Timer
 from device_drivers.core import DeviceCore
 from device_drivers.device import Reading
 from device_drivers.errors import InvalidValueError
@@ -25,8 +26,9 @@ LONG_AGO = Memory(boot_id="b", on=False, since=-1e6, starts=(), day_starts=0, da
 class Bench:
     """A station whose devices do what they are told, but for those that are away."""
 
-    def __init__(self, names, *, failsafe=None, rules=None, memory=LONG_AGO, timer=None, **gateway):
+    def __init__(self, names, *, failsafe=None, rules=None, memory=LONG_AGO, timer=None, answer_s=0.0, **gateway):
         self.now = 0.0
+        self.answer_s = answer_s
         self.rules = rules or GuardRules(bounds=WATTS)
         failsafe = failsafe or Fixed(target=OFF)
         cores = {
@@ -89,6 +91,7 @@ class Bench:
                 self.power[name] = 2000 * order.target.closed
             else:
                 self.power[name] = order.target.power_w
+            self.now += self.answer_s
             self.station.done(name, order, self.now)
             self.order = order
         self.look(name)
@@ -109,6 +112,18 @@ def test_a_setpoint_acts_until_its_lease_ends():
     bench.tick(0.1)
     assert not bench.closed["a"]
     assert bench.station.device("a").failsafe_active
+
+
+@pytest.mark.parametrize("answer_s", [0.0, 0.3])
+def test_a_timer_is_armed_once_and_not_again_before_it_is_due(answer_s):
+    bench = Bench("a", timer=Timer(shortest_s=0.1, longest_s=3600.0, resolution_s=0.001), answer_s=answer_s)
+    bench.tell("a")
+    first = bench.order
+    bench.tick(10)
+    assert bench.order is first
+    bench.tell("a")
+    bench.tick(25)
+    assert bench.order is not first
 
 
 def test_the_guards_refusal_says_when_it_would_be_allowed():
