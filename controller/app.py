@@ -24,6 +24,7 @@ from controller.following import Follower
 from controller.hub import DriverHub
 from controller.limits.enforcer import Enforcer
 from controller.limits.forecasts import Forecasts
+from controller.limits.holding import Tally
 from controller.limits.journal import FileJournal, Journal, MemoryJournal, TimedJournal
 from controller.limits.limits import Limits
 from controller.limits.supervision import Timing
@@ -42,7 +43,7 @@ from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
 from controller.status import StatusBoard
 from controller.stepping import Told
-from controller.store import accesses, calls, clearings, denied
+from controller.store import accesses, calls, clearings, denied, held_back
 from controller.store.database import Database
 from controller.window import WindowEngine
 
@@ -228,6 +229,7 @@ class Service:
         self._hub.restore()
         forecasts = Forecasts()
         database.run(forecasts.restore)
+        self._tally = Tally()
         self._enforcer: Enforcer | None = None
         if settings.clamp:
             self._enforcer = Enforcer(
@@ -238,6 +240,7 @@ class Service:
                 monotonic=monotonic,
                 policy=settings.policy,
                 margin=settings.margin,
+                tally=self._tally,
                 on_change=on_clamped,
             )
             self._limits.keeper = self._enforcer
@@ -392,6 +395,7 @@ class Service:
 
     async def _flush(self) -> None:
         await self._hub.flush()
+        await self._flush_held()
         noted = self._journal.take()
         if not noted:
             return
@@ -399,6 +403,16 @@ class Service:
             await self._database.run_async(accesses.append, noted)
         except StoreError:
             self._journal.give_back(noted)
+            raise
+
+    async def _flush_held(self) -> None:
+        held = self._tally.take()
+        if not held:
+            return
+        try:
+            await self._database.run_async(held_back.add, held)
+        except StoreError:
+            self._tally.give_back(held)
             raise
 
     async def flush(self) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from contracts.books import WindowBooks
-from controller import uplifts
+from controller import told, uplifts
 from controller.adjusting import inputs_text
 from controller.corrections import correct
 from controller.demand_response import Delivery, delivery
 from controller.estimating import EstimationRule
+from controller.instructions import Instruction
 from controller.ledger import Posting
 from controller.metered import registers_at
 from controller.metering import metered_wh, missing
@@ -26,7 +27,7 @@ from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, tra
 from controller.settled_on import SettledOn
 from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import adjustments, demand, evidence, market, meter_events, registry, reputations
+from controller.store import adjustments, demand, evidence, held_back, market, meter_events, registry, reputations
 from controller.store.market import WindowRow
 
 
@@ -123,6 +124,7 @@ class _Settled:
     metered : Wh that each member took, by member and MTU
     deliveries : of demand response
     payments : for them
+    instructions : what members were told
     postings : they sum to zero
     """
 
@@ -131,6 +133,7 @@ class _Settled:
     metered: Mapping[tuple[str, int], int]
     deliveries: Sequence[Delivery]
     payments: Sequence[Payment]
+    instructions: Sequence[Instruction]
     postings: Sequence[Posting]
 
     @property
@@ -152,15 +155,40 @@ def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgri
     trades = [trade for trade, _ in market.trades(connection, window.name)]
     committed = {uplift.member: uplift.uplift_micro for uplift in uplifts.from_json(row.uplifts)}
     deliveries, payments = _demand(connection, microgrid, window, metered)
-    postings = settle(microgrid, trades, metered, committed, payments, window=window.name)
+    instructions = _instructions(connection, snapshot, microgrid, metered, deliveries)
+    postings = settle(microgrid, trades, metered, committed, payments, instructions, window=window.name)
     return _Settled(
         readings=readings,
         meters=meters,
         metered=metered,
         deliveries=deliveries,
         payments=payments,
+        instructions=instructions,
         postings=postings,
     )
+
+
+def _instructions(
+    connection: Connection,
+    snapshot: Snapshot,
+    microgrid: Microgrid,
+    metered: Mapping[tuple[str, int], int],
+    deliveries: Sequence[Delivery],
+) -> list[Instruction]:
+    """What the window's members were told by limits and demand response, in the order in which it was kept."""
+    window = snapshot.window
+    events = demand.events_between(connection, microgrid.id, window.start, window.end)
+    found = told.of_limits(
+        held_back.between(connection, microgrid.id, window.start, window.end),
+        known={limit.id for limit in snapshot.limits},
+        holders={event.id: event.holder for event in events},
+        members=set(_members(snapshot)),
+    )
+    for event in events:
+        for offer in demand.offers(connection, microgrid.id, event.id):
+            own = [one for one in deliveries if (one.event, one.offer) == (event.id, offer.id)]
+            found += told.of_demand(event, offer, own, metered, mtu_seconds=microgrid.mtu_seconds)
+    return found
 
 
 def _rested_on(
@@ -171,6 +199,7 @@ def _rested_on(
     return SettledOn(
         tariff=None if microgrid.tariff == snapshot.microgrid.tariff else microgrid.tariff,
         demand=tuple(settled.payments),
+        instructions=tuple(settled.instructions),
         registers=tuple(each for each in settled.readings if (each.member, each.instant) not in own),
         meters=settled.meters,
     )

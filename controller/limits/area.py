@@ -218,6 +218,14 @@ class Area:
         )
         return next((default.signed for default in stated), None)
 
+    def holder(self, name: str, target: str) -> str:
+        """The id of the DSO whose a limit is, by its target and its name in a `Band`; empty where it is nobody's."""
+        envelope = self.envelopes.get(name.rpartition("/envelopes/")[2])
+        if envelope is not None and envelope.name == name:
+            return envelope.source.holder
+        places = self._places.get(target, ())
+        return next((at[1].holder for at in places if name in {f"default:{at[1]}", f"held:{at[1]}"}), "")
+
     def _lists(self, place: Place) -> tuple[list[Entry], list[Entry]]:
         """A place's envelopes, and those of them that count at any time: lists that may be changed."""
         if place not in self._own:

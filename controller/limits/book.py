@@ -146,6 +146,10 @@ class LimitsBook:
         """What a DSO signed of a limit that binds a target, by its name in a `Band`; empty where nobody signed it."""
         return self._area(microgrid).signed(name, target) or Signature()
 
+    def holder(self, microgrid: str, name: str, target: str) -> str:
+        """The id of the DSO whose a limit is, by its name in a `Band`; empty where it is nobody's, as a rating is."""
+        return self._area(microgrid).holder(name, target)
+
     # Who has control.
 
     def supervision(self, microgrid: str) -> Mapping[str, Supervision]:

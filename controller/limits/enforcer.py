@@ -16,6 +16,7 @@ from controller.limits.conduct import Conduct, Sight
 from controller.limits.directory import Registered
 from controller.limits.drivers import Declared, Drivers
 from controller.limits.forecasts import Forecasts
+from controller.limits.holding import Holding, Tally, held_w
 from controller.limits.limits import Limits
 from controller.limits.situating import Surveyor, span_of
 from controller.limits.status import Kept, members_under
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 RETURN_S = 60.0
 """Seconds over which all that was curtailed comes back."""
+LONGEST_S = 60.0
+"""Between two looks nobody knows what was held back for longer."""
 NOTHING = Cap(max_consumption_w=0, max_production_w=0)
 """For a device that is registered no more: it is told to do nothing for as long as anybody holds its stream."""
 
@@ -38,6 +41,8 @@ class _Area:
     conduct: Conduct = field(default_factory=Conduct)
     at: float | None = None
     carried_w: float = 0.0
+    holdings: tuple[Holding, ...] = ()
+    counted_ms: int | None = None
 
 
 class Enforcer:
@@ -49,6 +54,7 @@ class Enforcer:
     drivers : who is told
     clock, monotonic : wall time chooses what is planned; ages are told by the steady clock
     policy, margin : see `clamp`
+    tally : sums up what is held back of whom
     on_change : told of a microgrid and for how many devices a cap is new or another
     """
 
@@ -62,9 +68,11 @@ class Enforcer:
         monotonic: Monotonic,
         policy: Policy = Policy.PROPORTIONAL,
         margin: Margin | None = None,
+        tally: Tally | None = None,
         on_change: Callable[[str, int], None] | None = None,
     ) -> None:
         self._on_change = on_change
+        self._tally = Tally() if tally is None else tally
         self._book, self._directory = limits.book, limits.directory
         self._surveyor = Surveyor(limits=limits, forecasts=forecasts, drivers=drivers, clock=clock, monotonic=monotonic)
         self._drivers = drivers
@@ -122,7 +130,10 @@ class Enforcer:
     def _enforce(self, microgrid: str) -> None:
         known = self._directory.get(microgrid)
         area = self._areas.setdefault(microgrid, _Area())
+        if known is not None:
+            self._count(known, area)
         if known is None or not (self._book.targets(microgrid) or area.caps):
+            area.holdings = ()
             self._surveyor.forget(microgrid)
             return
         declared = self._drivers.failsafes(microgrid)
@@ -156,10 +167,40 @@ class Enforcer:
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
         excess = self._failsafe_excess(known, situation, declared)
         area.kept = _kept(known, found, situation, area.caps, excess)
+        area.holdings = self._holdings(known, situation, area)
         if changed:
             self._drivers.push(microgrid, changed)
             if self._on_change is not None:
                 self._on_change(microgrid, len(changed & area.caps.keys()))
+
+    def _count(self, known: Registered, area: _Area) -> None:
+        """Sum up what was held back since the last look; a wall clock that was set adds nothing."""
+        at_ms = int(self._monotonic.now() * 1000)
+        if area.holdings and area.counted_ms is not None:
+            end_ms = int(self._clock.now() * 1000)
+            start_ms = end_ms - min(at_ms - area.counted_ms, int(LONGEST_S * 1000))
+            grid = known.microgrid
+            self._tally.add(grid.id, grid.mtu_seconds, area.holdings, start_ms=start_ms, end_ms=end_ms)
+        area.counted_ms = at_ms
+
+    def _holdings(self, known: Registered, situation: Situation, area: _Area) -> tuple[Holding, ...]:
+        """What is held back of whom from now on; a DSO's limit bears it before a rating."""
+        grid = known.microgrid
+        homes = {device.id: device.member for device in known.devices}
+        found = []
+        for device in situation.devices:
+            cap = area.caps.get(device.id)
+            if cap is None or device.id not in homes or not any(held := held_w(device, cap)):
+                continue
+            names = [(name, target) for target in cap.binding for name in area.names.get(target, ())]
+            owned = [(name, self._book.holder(grid.id, name, target)) for name, target in names]
+            limit, holder = min(owned, key=lambda one: (not one[1], one), default=("", ""))
+            found.append(
+                Holding(
+                    member=homes[device.id], limit=limit, holder=holder, consumption_w=held[0], production_w=held[1]
+                )
+            )
+        return tuple(found)
 
     def _doubts(
         self,

@@ -38,7 +38,7 @@ APPEND_ONLY = (
 )
 """Tables whose rows stay as they were written: a correction is a row of its own."""
 
-KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "outbox", "vetoes", "windows")
+KEPT = ("adjustments", "controllers", "demand_events", "demand_offers", "held_back", "outbox", "vetoes", "windows")
 """Tables whose rows change and are never removed."""
 
 REMEMBERED = ("clearings", "requests")

@@ -36,6 +36,15 @@ def upsert_all(
         _run_for_all(connection, replacing, rows)
 
 
+def add_up(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of the same columns, or add what is no key to the row with the same primary key."""
+    if rows:
+        keys = [column.name for column in table.primary_key.columns]
+        statement = _dialect(connection).insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in rows[0] if name not in keys}
+        _run_for_all(connection, statement.on_conflict_do_update(index_elements=keys, set_=sums), rows)
+
+
 def insert_new(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of which there is no row with the same primary key."""
     if rows:

@@ -690,6 +690,21 @@ balances = _table(
 """What the postings of each window sum to, kept by a trigger. The key is checked at the commit, in SQLite and in
 PostgreSQL alike: no transaction ends in which a window's postings do not sum to zero."""
 
+held_back = _table(
+    "held_back",
+    _text("microgrid"),
+    _text("member"),
+    _wide("mtu_start"),
+    _text("limit"),
+    _text("holder"),
+    _wide("consumption_w_ms"),
+    _wide("production_w_ms"),
+    PrimaryKeyConstraint("microgrid", "member", "mtu_start", "limit", "holder"),
+    Index("ix_held_back_mtu_start", "microgrid", "mtu_start"),
+    CheckConstraint("consumption_w_ms >= 0 AND production_w_ms >= 0", name="range"),
+)
+"""What limits held back of members' devices, in W times milliseconds; it only grows."""
+
 settlements = _table(
     "settlements",
     _text("window"),

@@ -13,6 +13,7 @@ from controller.limits.book import LimitsBook
 from controller.limits.directory import Registered
 from controller.limits.enforcer import Enforcer
 from controller.limits.forecasts import Forecasts
+from controller.limits.holding import Tally
 from controller.limits.journal import MemoryJournal
 from controller.limits.measured import LivePowers
 from controller.limits.values import Envelope, Source
@@ -80,6 +81,7 @@ class Scene:
         self.drivers = Drivers()
         self.count = 0
         self.capped = []
+        self.tally = Tally()
         registered = Registered(
             microgrid=calendar("village"),
             members=(Member(id="ada", section="east"), Member(id="bob", section="east")),
@@ -98,6 +100,7 @@ class Scene:
             clock=self.clock,
             monotonic=self.clock,
             policy=policy,
+            tally=self.tally,
             on_change=lambda microgrid, devices: self.capped.append((microgrid, devices)),
         )
 

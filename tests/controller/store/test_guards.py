@@ -115,6 +115,8 @@ def filled(village_store):
         batches.sign(connection, "village", 0, ONE, bytes(65), **signed_by)
         quorums.propose(connection, Quorum(epoch=1, threshold=1, validators=(ONE,)), proposed_by="op", now=1)
         quorums.sign(connection, 1, ONE, bytes(65), **signed_by)
+        held = {"microgrid": "village", "member": "ada", "mtu_start": 0, "limit": "e", "holder": "wires"}
+        connection.execute(schema.held_back.insert().values(**held, consumption_w_ms=1, production_w_ms=0))
         attempt = {"kind": "BATCH", "microgrid": "village", "number": 0, "place": 0}
         connection.execute(schema.outbox_attempts.insert().values(**attempt, raw=b"r", created_us=1))
 
