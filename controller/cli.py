@@ -16,6 +16,7 @@ from controller.exit_codes import BAD_INPUT, OK
 from controller.journal_options import add_journal
 from controller.options import Formatter, Parser, examples
 from controller.service_options import add_pki, add_serve, add_status
+from controller.witness_options import add_witness
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add_backup(commands)
     add_journal(commands)
     add_audit(commands)
+    add_witness(commands)
     add_driver(commands)
     commands.add_parser(
         "verify",

@@ -31,10 +31,11 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         caller = caller_of(context)
         id_ = fields.microgrid_id("parent", request.parent)
         page = read_page(caller, request, request.page_size, request.page_token, (int,))
+        first = fields.number("from_number", request.from_number, upper=2**62 - 1)
 
         def read(connection: Connection) -> pb.ListHeadersResponse:
             require_microgrid(connection, caller, id_, request.parent)
-            after = -1 if page.after is None else int(page.after[0])
+            after = first - 1 if page.after is None else int(page.after[0])
             numbered = evidence.headers_after(connection, id_, after, page.size + 1)
             found, token = page.cut(numbered, lambda pair: (pair[0],))
             return pb.ListHeadersResponse(headers=[header_message(h) for _, h in found], next_page_token=token)

@@ -32,6 +32,17 @@ def test_headers_come_page_by_page(site):
     assert [h.window for h in (*first.headers, *rest.headers)] == [site.window(number) for number in range(4)]
 
 
+def test_headers_are_listed_from_a_place_on(site):
+    site.live(until=site.start + 7200)
+    request = audit_pb2.ListHeadersRequest(parent=NAME, page_size=1, from_number=2)
+    first = site.auditor.ListHeaders(request)
+    request.page_token = first.next_page_token
+    rest = site.auditor.ListHeaders(request)
+    assert [h.window for h in (*first.headers, *rest.headers)] == [site.window(2), site.window(3)]
+    assert not rest.next_page_token
+    assert not site.auditor.ListHeaders(audit_pb2.ListHeadersRequest(parent=NAME, from_number=4)).headers
+
+
 def test_a_header_commits_to_the_inputs_and_the_interval(settled):
     found = header(settled)
     assert (found.window_start, found.window_end) == (settled.start, settled.start + 1800)
