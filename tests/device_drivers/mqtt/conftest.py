@@ -78,7 +78,7 @@ def broker(tmp_path_factory):
 
 def start_plug(broker, folder):
     """A stand-in for a Tasmota plug, connected to the broker."""
-    peer = Peer(sys.executable, str(FOLDER / "tasmota.py"), str(broker.port), str(folder / "flash.json"))
+    peer = Peer(sys.executable, "-m", "tests.device_drivers.mqtt.tasmota", str(broker.port), str(folder / "flash.json"))
     peer.flash = folder / "flash.json"
     return peer
 

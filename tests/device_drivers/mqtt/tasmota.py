@@ -1,6 +1,8 @@
 """A stand-in for a Tasmota plug, written from the public documentation: topics, PulseTime, PowerOnState, last will.
 
-Usage: tasmota.py BROKER_PORT FILE PORT; FILE holds what its flash would; PORT is said back once it is connected.
+Usage: python -m tests.device_drivers.mqtt.tasmota BROKER_PORT FILE PORT
+
+FILE holds what its flash would; PORT is said back once it is connected.
 """
 
 import asyncio
@@ -11,6 +13,8 @@ import time
 from pathlib import Path
 
 from aiomqtt import Client, Will
+
+from tests.device_drivers.mqtt.discovery import discovery
 
 TOPIC = "plug"
 
@@ -43,7 +47,7 @@ class Plug:
 
     def answers(self, command, payload):
         """Topics and messages in answer to a command."""
-        if command == "POWER":
+        if command in {"POWER", "POWER1"}:
             if payload in {"ON", "1"}:
                 self.switch(True)
             elif payload in {"OFF", "0"}:
@@ -58,13 +62,20 @@ class Plug:
             if payload:
                 self.keep(PowerOnState=int(payload))
             return [("RESULT", {"PowerOnState": self.settings["PowerOnState"]})]
-        if (command, payload) == ("STATUS", "11"):
-            power = "ON" if self.closed else "OFF"
-            return [("STATUS11", {"StatusSTS": {"UptimeSec": 7, "Sleep": 50, "POWER": power}})]
-        if (command, payload) == ("STATUS", "10"):
-            energy = {"Total": 1.0, "Power": 1500 if self.closed else 0}
-            return [("STATUS10", {"StatusSNS": {"ENERGY": energy}})]
-        return [("RESULT", {"Command": "Unknown"})]
+        return [self.says(command, payload)]
+
+    def says(self, command, payload):
+        """Topic and message in answer to a question."""
+        state = {"UptimeSec": 7, "Sleep": 50, "POWER": "ON" if self.closed else "OFF"}
+        match command, payload:
+            case "STATE", _:
+                return "RESULT", state
+            case "STATUS", "11":
+                return "STATUS11", {"StatusSTS": state}
+            case "STATUS", "10":
+                energy = {"Total": 1.0, "Power": 1500 if self.closed else 0}
+                return "STATUS10", {"StatusSNS": {"ENERGY": energy}}
+        return "RESULT", {"Command": "Unknown"}
 
 
 async def tick(plug, client):
@@ -85,6 +96,8 @@ async def main():
             async with Client("127.0.0.1", broker, username="plug", password="secret", will=will) as client:
                 await client.subscribe(f"cmnd/{TOPIC}/+")
                 await client.publish(f"tele/{TOPIC}/LWT", "Online", retain=True)
+                for topic, told in discovery(TOPIC):
+                    await client.publish(topic, told, retain=True)
                 if not said:
                     print(port, flush=True)
                     said = True

@@ -1,16 +1,13 @@
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.device_drivers.peer import Peer
 
-PLUG = Path(__file__).with_name("plug.py")
-
 
 def start_plug(folder, password=""):
     """A stand-in for a Shelly plug."""
-    peer = Peer(sys.executable, str(PLUG), str(folder / "flash.json"), password)
+    peer = Peer(sys.executable, "-m", "tests.device_drivers.shelly.plug", str(folder / "flash.json"), password)
     peer.flash = folder / "flash.json"
     return peer
 

@@ -1,6 +1,8 @@
 """A stand-in for a Shelly plug, written from the public documentation of the RPC: Switch.Set and its flip-back timer.
 
-Usage: plug.py FILE PASSWORD PORT; FILE holds what its flash would, PASSWORD may be empty; says its port.
+Usage: python -m tests.device_drivers.shelly.plug FILE PASSWORD PORT
+
+FILE holds what its flash would, PASSWORD may be empty; says its port.
 """
 
 import asyncio
@@ -13,16 +15,29 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tests.device_drivers.shelly.channel import Channel
+
 REALM = "shellyplugs-001122334455"
 CONFIG = {"initial_state": "restore_last", "auto_on": False, "auto_off": False, "auto_on_delay": 1.0}
 
 
 class Plug:
-    def __init__(self, flash, password):
-        self.flash, self.password = flash, password
+    def __init__(self, flash, password, switched=lambda on: None):
+        self.flash, self.password, self.switched = flash, password, switched
         self.config = CONFIG | (json.loads(flash.read_text()) if flash.exists() else {})
         self.closed = self.config["initial_state"] == "on"
         self.timer = None
+        self.ending = None
+
+    def set(self, closed, after_s):
+        """Switch, and switch back after a while, where there is one; `switched` hears of both."""
+        if self.ending is not None:
+            self.ending.cancel()
+        self.closed, self.timer, self.ending = closed, None, None
+        self.switched(closed)
+        if after_s is not None:
+            self.timer = (time.monotonic(), after_s)
+            self.ending = asyncio.get_running_loop().call_later(after_s, self.switched, not closed)
 
     def now(self):
         if self.timer is not None and time.monotonic() >= self.timer[0] + self.timer[1]:
@@ -34,11 +49,8 @@ class Plug:
             return {"error": {"code": -105, "message": f"Argument 'id', value {params.get('id')} not found!"}}
         was_on = self.now()
         if method == "Switch.Set":
-            self.closed, self.timer = params["on"], None
-            if "toggle_after" in params:
-                self.timer = (time.monotonic(), params["toggle_after"])
-            elif self.config["auto_on"] and not self.closed:
-                self.timer = (time.monotonic(), self.config["auto_on_delay"])
+            usual_s = self.config["auto_on_delay"] if self.config["auto_on"] and not params["on"] else None
+            self.set(params["on"], params.get("toggle_after", usual_s))
             return {"result": {"was_on": was_on}}
         if method == "Switch.GetStatus":
             status = {"id": 0, "source": "rpc", "output": was_on, "apower": 99.7 if was_on else 0.0}
@@ -73,15 +85,28 @@ class Plug:
         return web.json_response({"id": asked["id"], "src": REALM, **self.call(asked["method"], asked["params"])})
 
 
-async def main():
-    plug = Plug(Path(sys.argv[1]), sys.argv[2])
+async def serve(plug, port=0):
+    """Serve a plug; returns the port."""
+    channel, switched = Channel(plug), plug.switched
+
+    def both(on):
+        switched(on)
+        channel.tell(on)
+
+    plug.switched = both
     app = web.Application()
     app.router.add_post("/rpc", plug.serve)
+    app.router.add_get("/rpc", channel.serve)
     runner = web.AppRunner(app, keepalive_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(sys.argv[3])).start()
-    print(runner.addresses[0][1], flush=True)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner.addresses[0][1]
+
+
+async def main():
+    print(await serve(Plug(Path(sys.argv[1]), sys.argv[2]), int(sys.argv[3])), flush=True)
     await asyncio.Event().wait()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
