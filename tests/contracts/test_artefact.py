@@ -20,7 +20,7 @@ FOLDER = files("contracts").joinpath("solidity")
 CBOR_IPFS = bytes.fromhex("a264697066735822")  # a map of two, key "ipfs", 34 bytes follow
 
 
-CONTRACTS = ("GridpactRegistry",)
+CONTRACTS = ("EnergyCredits", "GridpactRegistry", "NetPayments")
 
 
 @pytest.fixture(scope="module", params=CONTRACTS)

@@ -27,7 +27,7 @@ from contracts.registry import (
     sign_deployment,
 )
 from contracts.transactions import FeePolicy, LocalSigner, Transaction, decode_signed
-from tests.contracts.validators import MICROGRID, Account, key_of, keys, make_batches, packed, quorum_of
+from tests.contracts.validators import MICROGRID, Account, forgetting, key_of, keys, make_batches, packed, quorum_of
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -44,10 +44,8 @@ def _deployed() -> tuple[EmbeddedChain, Deployment]:
 def deployed(_deployed: tuple[EmbeddedChain, Deployment]) -> Iterator[Deployment]:
     """The registry on a chain that forgets afterwards what a test did."""
     chain, deployment = _deployed
-    snapshot, receipts = chain._backend.take_snapshot(), dict(chain._receipts)
-    yield deployment
-    chain._backend.revert_to_snapshot(snapshot)
-    chain._receipts = receipts
+    with forgetting(chain):
+        yield deployment
 
 
 @pytest.fixture

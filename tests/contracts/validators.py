@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ast import literal_eval
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import pytest
@@ -60,6 +61,15 @@ def make_batches(*counts: int, microgrid: str = MICROGRID) -> list[Batch]:
         made.append(Batch(microgrid=microgrid, number=number, previous=previous, first=first, headers=headers))
         first, previous = first + count, made[-1].hash
     return made
+
+
+@contextmanager
+def forgetting(chain: EmbeddedChain) -> Iterator[None]:
+    """The chain afterwards is what it was before."""
+    snapshot, receipts = chain._backend.take_snapshot(), dict(chain._receipts)
+    yield
+    chain._backend.revert_to_snapshot(snapshot)
+    chain._receipts = receipts
 
 
 class Account:
