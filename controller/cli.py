@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add_audit(commands)
     add_witness(commands)
     add_driver(commands)
+    _add_gas(commands)
     commands.add_parser(
         "verify",
         help="check a day's evidence, or a single proof, against a root that you got elsewhere",
@@ -266,6 +267,19 @@ def _add_schema(commands: "argparse._SubParsersAction[Parser]") -> None:
         formatter_class=Formatter,
     )
     schema.add_argument("format", choices=("case", "community"), help="which format")
+
+
+def _add_gas(commands: "argparse._SubParsersAction[Parser]") -> None:
+    gas = commands.add_parser(
+        "gas",
+        help="measure what anchoring costs on a chain",
+        description="Measures every operation of the contracts on a chain within the program, with the signatures of "
+        "three of five validators: gas per window, per day of 96 windows, per trade, beside published figures.",
+        epilog=examples("gridpact gas", "gridpact gas --json > gas.json"),
+        formatter_class=Formatter,
+    )
+    gas.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    gas.add_argument("--out", type=Path, metavar="DIR", help="write gas.md and gas.svg there as well")
 
 
 def _version() -> str:
