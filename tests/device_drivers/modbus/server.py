@@ -20,13 +20,15 @@ SCALE_2 = 0xFFFE  # -2
 
 
 class Device:
-    """Registers from an address on; `step` is called before each access, `written` after each write was let through."""
+    """Registers from an address on; `write` looks at each write first; `switched` hears when it is on and when off."""
 
     def __init__(self, unit, start, registers):
         self.unit = unit
         self.start = start
         self.first = registers
         self.reverts_at = None
+        self.ending = None
+        self.switched = lambda on: None
 
     def sim(self):
         data = [SimData(self.start, values=self.first, datatype=DataType.REGISTERS)]
@@ -44,7 +46,12 @@ class Device:
         return None
 
     def arm(self, seconds):
-        self.reverts_at = None if seconds == 0 else time.monotonic() + seconds
+        if self.ending is not None:
+            self.ending.cancel()
+        self.reverts_at = self.ending = None
+        if seconds:
+            self.reverts_at = time.monotonic() + seconds
+            self.ending = asyncio.get_running_loop().call_later(seconds, self.switched, False)
 
 
 class Relay(Device):
@@ -61,6 +68,8 @@ class Relay(Device):
                 self.arm(value)
             if index == 4:
                 values[index - offset] = 7
+            if index == 0:
+                self.switched(value == 256)
         return None
 
     def follow(self, registers):
@@ -99,6 +108,7 @@ class New(Inverter):
                 self.arm(after[base + timer] * 65_536 + after[base + timer + 1])
         self.follow(after)
         registers[self.at[701] + 10] = after[self.at[701] + 10]
+        self.switched(after[self.at[701] + 10] > 0)
         return None
 
     def revert(self, registers):
@@ -147,16 +157,24 @@ class Old(Inverter):
         )
 
 
-async def main():
-    devices = [Relay(1, 0, [0, 0, 0, 0, 7, 0, 6]), New(2), Old(3)]
-    port = int(sys.argv[1])
+def relay(unit):
+    return Relay(unit, 0, [0, 0, 0, 0, 7, 0, 6])
+
+
+async def serve(devices, port=0):
+    """Serve devices; returns the port."""
     if port == 0:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
     server = ModbusTcpServer([device.sim() for device in devices], address=("127.0.0.1", port))
     await server.serve_forever(background=True)
-    print(port, flush=True)
+    return port
+
+
+async def main():
+    print(await serve([relay(1), New(2), Old(3)], int(sys.argv[1])), flush=True)
     await asyncio.Event().wait()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -20,8 +20,8 @@ TOPIC = "plug"
 
 
 class Plug:
-    def __init__(self, flash):
-        self.flash = flash
+    def __init__(self, flash, switched=lambda on: None):
+        self.flash, self.switched = flash, switched
         self.settings = {"PulseTime": 0, "PowerOnState": 3, "power": False, "writes": 0}
         if flash.exists():
             self.settings |= json.loads(flash.read_text())
@@ -41,6 +41,7 @@ class Plug:
 
     def switch(self, closed):
         self.closed = closed
+        self.switched(closed)
         pulse_s = self.pulse_s() if closed else None
         self.opens_at = None if pulse_s is None else time.monotonic() + pulse_s
         self.keep(power=closed)
@@ -78,42 +79,50 @@ class Plug:
         return "RESULT", {"Command": "Unknown"}
 
 
-async def tick(plug, client):
+async def tick(plug, client, topic):
     while True:
         await asyncio.sleep(0.01)
         if plug.opens_at is not None and time.monotonic() >= plug.opens_at:
             plug.switch(False)
-            await client.publish(f"stat/{TOPIC}/RESULT", json.dumps({"POWER": "OFF"}))
+            await client.publish(f"stat/{topic}/RESULT", json.dumps({"POWER": "OFF"}))
 
 
-async def main():
-    broker, flash, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    plug = Plug(flash)
-    said = False
+async def serve(plug, broker, topic, connected):
+    """Be a plug of that topic; calls `connected` whenever the broker has it."""
     while True:
         try:
-            will = Will(f"tele/{TOPIC}/LWT", "Offline", retain=True)
+            will = Will(f"tele/{topic}/LWT", "Offline", retain=True)
             async with Client("127.0.0.1", broker, username="plug", password="secret", will=will) as client:
-                await client.subscribe(f"cmnd/{TOPIC}/+")
-                await client.publish(f"tele/{TOPIC}/LWT", "Online", retain=True)
-                for topic, told in discovery(TOPIC):
-                    await client.publish(topic, told, retain=True)
-                if not said:
-                    print(port, flush=True)
-                    said = True
-                ticking = asyncio.create_task(tick(plug, client))
+                await client.subscribe(f"cmnd/{topic}/+")
+                await client.publish(f"tele/{topic}/LWT", "Online", retain=True)
+                for where, told in discovery(topic):
+                    await client.publish(where, told, retain=True)
+                connected()
+                ticking = asyncio.create_task(tick(plug, client, topic))
                 try:
                     async for message in client.messages:
                         command = str(message.topic).rsplit("/", 1)[1].upper()
-                        for topic, answer in plug.answers(command, message.payload.decode()):
+                        for kind, answer in plug.answers(command, message.payload.decode()):
                             told = answer if isinstance(answer, str) else json.dumps(answer)
-                            await client.publish(f"stat/{TOPIC}/{topic}", told)
+                            await client.publish(f"stat/{topic}/{kind}", told)
                 finally:
                     ticking.cancel()
         except Exception:  # whatever ends its connection, a plug connects again
             await asyncio.sleep(0.05)
 
 
-# How its connection ended is what it is there to get over.
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-asyncio.run(main())
+async def main():
+    broker, flash, port = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    once = iter([port])
+
+    def say():
+        for one in once:
+            print(one, flush=True)
+
+    await serve(Plug(flash), broker, TOPIC, say)
+
+
+if __name__ == "__main__":
+    # How its connection ended is what it is there to get over.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    asyncio.run(main())
