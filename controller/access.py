@@ -115,6 +115,15 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/gridpact.v1.MeteringService/ListReadings": frozenset(
         {Role.PARTICIPANT, Role.METER, Role.AGGREGATOR, Role.DSO, Role.OPERATOR, Role.AUDITOR}
     ),
+    "/gridpact.v1.MeteringService/DeclareMeterChange": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.MeteringService/ListMeterChanges": frozenset({Role.OPERATOR, Role.AUDITOR, Role.PARTICIPANT}),
+    "/gridpact.v1.MeteringService/SetMeteringRules": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.MeteringService/GetMeteringRules": _EVERYONE,
+    "/gridpact.v1.MeteringService/ListMeterEvents": frozenset(
+        {Role.OPERATOR, Role.DSO, Role.AUDITOR, Role.METER, Role.PARTICIPANT}
+    ),
+    "/gridpact.v1.MeteringService/DecideMeterEvent": frozenset({Role.OPERATOR}),
+    "/gridpact.v1.MeteringService/ListFeederSums": frozenset({Role.OPERATOR, Role.AUDITOR}),
     "/gridpact.v1.OperatorService/CreateMicrogrid": frozenset({Role.OPERATOR}),
     "/gridpact.v1.OperatorService/GetMicrogrid": _EVERYONE,
     "/gridpact.v1.OperatorService/CreateMember": frozenset({Role.OPERATOR}),
@@ -179,6 +188,8 @@ OWN: dict[str, Own] = {
     "/gridpact.v1.MeteringService/ReportPower": Own.GATEWAY,
     "/gridpact.v1.MeteringService/SubmitReadings": Own.SIGNER,
     "/gridpact.v1.MeteringService/ListReadings": Own.MEMBER,
+    "/gridpact.v1.MeteringService/ListMeterChanges": Own.PART,
+    "/gridpact.v1.MeteringService/ListMeterEvents": Own.PART,
     "/gridpact.v1.ValidatorService/SubmitAttestation": Own.SIGNER,
     "/gridpact.v1.AuditService/ListAccess": Own.PART,
 }

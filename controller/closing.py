@@ -16,6 +16,7 @@ from controller.adjusting import inputs_text
 from controller.corrections import correct
 from controller.demand_response import Delivery, delivery
 from controller.estimating import EstimationRule
+from controller.feeders import feeder_sums, losses
 from controller.instructions import Instruction
 from controller.ledger import Posting
 from controller.metered import registers_at
@@ -27,7 +28,17 @@ from controller.sealing import SaltSource, posting_leaf, reading_leaf, seal, tra
 from controller.settled_on import SettledOn
 from controller.settlement import Payment, settle
 from controller.snapshot import Snapshot
-from controller.store import adjustments, demand, evidence, held_back, market, meter_events, registry, reputations
+from controller.store import (
+    adjustments,
+    demand,
+    evidence,
+    held_back,
+    market,
+    meter_events,
+    meters,
+    registry,
+    reputations,
+)
 from controller.store.market import WindowRow
 
 
@@ -70,6 +81,7 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     reputations.add(connection, window.name, kept)
     demand.add_deliveries(connection, microgrid.id, settled.deliveries)
     meter_events.put_estimated(connection, microgrid.id, row.name, settled.estimated)
+    _add_up(connection, row, snapshot, settled)
     sealed = _unsealed(connection, row, settled.readings)
     _seal(connection, row, microgrid, sealed, settled.postings, salts, run=0)
     evidence.add_settlement(connection, row.name, 0, _rested_on(snapshot, microgrid, settled, sealed).to_json())
@@ -88,6 +100,7 @@ def correct_books(connection: Connection, row: WindowRow, salts: SaltSource) -> 
     settled = None if microgrid is None or runs == 0 else _settle(connection, row, snapshot, microgrid)
     if microgrid is None or settled is None:
         return False
+    _add_up(connection, row, snapshot, settled)
     ledger = {
         posted.ix: Posting(
             account=posted.account, kind=posted.kind, reference=posted.reference, amount_micro=posted.amount_micro
@@ -147,8 +160,8 @@ def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgri
     window, members, instants = snapshot.window, _members(snapshot), _instants(snapshot)
     rule = meter_events.estimation(connection, row.microgrid).rule
     readings = registers_at(connection, microgrid, members, instants, rule=rule)
-    meters = {one: meter for one, meter in meter_events.meters(connection, row.microgrid).items() if one in members}
-    energies = metered_wh(readings, members, instants, meters)
+    declared = {one: meter for one, meter in meter_events.meters(connection, row.microgrid).items() if one in members}
+    energies = metered_wh(readings, members, instants, declared)
     metered = {place: energy for place, energy in energies.items() if energy is not None}
     if len(metered) != len(energies):
         return None
@@ -159,7 +172,7 @@ def _settle(connection: Connection, row: WindowRow, snapshot: Snapshot, microgri
     postings = settle(microgrid, trades, metered, committed, payments, instructions, window=window.name)
     return _Settled(
         readings=readings,
-        meters=meters,
+        meters=declared,
         metered=metered,
         deliveries=deliveries,
         payments=payments,
@@ -189,6 +202,20 @@ def _instructions(
             own = [one for one in deliveries if (one.event, one.offer) == (event.id, offer.id)]
             found += told.of_demand(event, offer, own, metered, mtu_seconds=microgrid.mtu_seconds)
     return found
+
+
+def _add_up(connection: Connection, row: WindowRow, snapshot: Snapshot, settled: _Settled) -> None:
+    """Keep what feeders' meters counted in a window beside their members', and where more is lost than is allowed."""
+    readings = meters.feeder_readings(connection, row.microgrid, row.start, row.end)
+    if not readings:
+        return
+    feeders = sorted({reading.member for reading in readings})
+    counted = metered_wh(readings, feeders, _instants(snapshot), meter_events.meters(connection, row.microgrid))
+    sums = feeder_sums(counted, snapshot.members, settled.metered)
+    meter_events.put_sums(connection, row.name, sums)
+    allowed = meter_events.estimation(connection, row.microgrid).loss_permille
+    found = losses(sums, permille=allowed)
+    meter_events.add_events(connection, row.microgrid, found, created=row.end, once=True)
 
 
 def _rested_on(

@@ -43,10 +43,12 @@ class Estimation:
     ----------
     rule : NONE waits for the reading
     after_minutes : after the end of a window, before which its readings are waited for
+    loss_permille : how much of what goes through a feeder may be lost; None for any
     """
 
     rule: EstimationRule = EstimationRule.NONE
     after_minutes: int = 0
+    loss_permille: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

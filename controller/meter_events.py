@@ -16,6 +16,7 @@ class EventKind(Enum):
     GAP = "GAP"
     DUPLICATE = "DUPLICATE"
     SUBSTITUTED = "SUBSTITUTED"
+    LOSS = "LOSS"
     # Not taken; the rest of the batch is.
     CONTRADICTORY = "CONTRADICTORY"
     FAULTY = "FAULTY"

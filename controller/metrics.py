@@ -191,9 +191,22 @@ class _Asked(Collector):
         yield up
         windows = GaugeMetricFamily("gridpact_windows", "Dispatch windows by state.", labels=("microgrid", "state"))
         anchors = GaugeMetricFamily("gridpact_anchors_waiting", "Anchors not on the chain yet.", labels=("microgrid",))
+        losses = GaugeMetricFamily(
+            "gridpact_feeder_loss_wh",
+            "What feeders took beyond their members' meters in the newest window that was added up.",
+            labels=("microgrid", "place"),
+        )
+        events = GaugeMetricFamily(
+            "gridpact_meter_events_open", "Meter events that wait for the operator's decision.", labels=("microgrid",)
+        )
         for microgrid in found.microgrids:
             for state, count in sorted(microgrid.windows.items()):
                 windows.add_metric((microgrid.id, state), count)
             anchors.add_metric((microgrid.id,), microgrid.anchors_waiting)
+            events.add_metric((microgrid.id,), microgrid.events_open)
+            for place, loss_wh in sorted(microgrid.losses_wh.items()):
+                losses.add_metric((microgrid.id, place), loss_wh)
         yield windows
         yield anchors
+        yield losses
+        yield events

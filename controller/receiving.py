@@ -1,8 +1,8 @@
 """What becomes of a gateway's readings: which count, which are set aside, and what is noted of them."""
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import assert_never
 
 from sqlalchemy import Connection
@@ -25,8 +25,8 @@ from controller.judging import judge as judged
 from controller.meter_events import EventKind, MeterEvent
 from controller.metered import ask_for_corrections
 from controller.metering import SAME_METER
-from controller.microgrid import FAULTY, MEASURED, MeterReading, Microgrid, is_feeder
-from controller.registers import Meter, Registers
+from controller.microgrid import FAULTY, MEASURED, SUBSTITUTED, MeterReading, Microgrid, is_feeder
+from controller.registers import REGISTERS, Meter, MeterChange, Registers
 from controller.store import market, meter_events, meters
 
 OPERATOR = "operator:"
@@ -106,14 +106,31 @@ class Receiver:
         """Whether a reading would count."""
         return judged(reading, self._around(reading), rank=rank)
 
-    def follow(self, readings: Sequence[MeterReading]) -> None:
-        """Let settled windows be looked at again that readings may change."""
+    def judge_change(self, place: str, change: MeterChange) -> tuple[str, WentBack | Leapt] | None:
+        """Which register of a declared change does not go with what is known, and why; None where all do."""
+        meter = self._meters.get(place, SAME_METER)
+        known = self._around_at(place, change.instant).before, self._around_at(place, change.instant - 1).after
+        if change.final is None or change.first is None:
+            return None if change.rollover_wh is None else _within(change.rollover_wh, known)
+        sides = (
+            ("final", change.final, Around(before=known[0], rollover_wh=meter.rollover_wh(change.instant - 1))),
+            ("first", change.first, Around(after=known[1], rollover_wh=change.rollover_wh)),
+        )
+        for field_, registers, around in sides:
+            reading = MeterReading(member=place, instant=change.instant, quality=SUBSTITUTED, **asdict(registers))
+            verdict = judged(reading, replace(around, flow_w=FEEDER_W), rank=DECIDED)
+            if isinstance(verdict, WentBack | Leapt):
+                return f"{field_}.{verdict.register}", verdict
+        return None
+
+    def follow(self, places: Iterable[tuple[str, int]]) -> None:
+        """Let settled windows be looked at again that meters' registers at instants may change."""
         estimated = meter_events.estimated(self._connection, self._microgrid.id)
-        for reading in readings:
-            resting = estimated.pop(reading.member, [])
-            if resting or self._late(reading.instant):
+        for member, instant in places:
+            resting = estimated.pop(member, [])
+            if resting or self._late(instant):
                 id_ = self._microgrid.id
-                ask_for_corrections(self._connection, id_, touched=self._late(reading.instant), estimated=resting)
+                ask_for_corrections(self._connection, id_, touched=self._late(instant), estimated=resting)
 
     def _receive(self, place: int, reading: MeterReading, received: Received) -> Rejected | None:
         around = self._around(reading)
@@ -209,7 +226,9 @@ class Receiver:
                 self._newest_true[reading.member] = stands
 
     def _around(self, reading: MeterReading) -> Around:
-        member, instant = reading.member, reading.instant
+        return self._around_at(reading.member, reading.instant)
+
+    def _around_at(self, member: str, instant: int) -> Around:
         meter = self._meters.get(member, SAME_METER)
         if member not in self._newest:
             newest = meters.last_reading(self._connection, self._microgrid.id, member, qualities=tuple(RANKS))
@@ -256,6 +275,17 @@ class Receiver:
         if stored is not None and stored.instant not in self._batch.get(member, {}):
             found.append(_stands(stored, ""))
         return min(found, key=lambda known: abs(known.instant - instant), default=None)
+
+
+def _within(rollover_wh: int, known: Iterable[Stands | None]) -> tuple[str, Leapt] | None:
+    """What is wrong with an end of registers that known ones have come to already."""
+    for stands in (one for one in known if one is not None):
+        for name in REGISTERS:
+            value = getattr(stands.registers, name)
+            if value >= rollover_wh:
+                wanted = f"more than {value}, which a register has come to"
+                return "rollover_wh", Leapt(register=name, got=rollover_wh, wanted=wanted, known=stands)
+    return None
 
 
 def said(verdict: WentBack | Leapt) -> str:

@@ -14,11 +14,13 @@ from controller.refusals import Refusal, conflict, denied, invalid, not_found, o
 from controller.services.book_calls import registered
 from controller.services.core import FUTURE_S, Core, once, open_signed, require_microgrid
 from controller.services.edge import Context, caller_of
-from controller.services.meter_events import note_refused, refused_event
+from controller.services.meter_book import MeterBookMethods
+from controller.services.meter_events import MeterEventMethods, note_refused, refused_event
 from controller.services.paging import read_page
 from controller.store import consents, meter_events, meters, registry
 from controller.wire import fields
 from controller.wire.community import read_batch, reading_message
+from controller.wire.metering import sum_message
 from gridpact.v1 import metering_pb2 as pb
 from gridpact.v1 import metering_pb2_grpc
 
@@ -28,7 +30,7 @@ FEEDER_READERS = frozenset({Role.OPERATOR, Role.DSO, Role.AUDITOR})
 """Who may read meters that are nobody's own."""
 
 
-class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
+class MeteringServicer(MeterBookMethods, MeterEventMethods, metering_pb2_grpc.MeteringServiceServicer):
     """Implements gridpact.v1.MeteringService."""
 
     def __init__(self, core: Core) -> None:
@@ -84,7 +86,7 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             )
             created = int(self._core.clock.now())
             meter_events.add_events(connection, microgrid.id, received.events, created=created, once=True)
-            receiver.follow([*received.taken, *received.better])
+            receiver.follow((one.member, one.instant) for one in (*received.taken, *received.better))
             return pb.SubmitReadingsResponse(accepted=len(readings) - received.set_aside, set_aside=received.set_aside)
 
         try:
@@ -140,6 +142,26 @@ class MeteringServicer(metering_pb2_grpc.MeteringServiceServicer):
             found, token = page.cut(rows, lambda reading: (reading.instant,))
             return pb.ListReadingsResponse(
                 readings=[reading_message(id_, reading) for reading in found], next_page_token=token
+            )
+
+        return await self._core.database.read_async(read)
+
+    async def ListFeederSums(self, request: pb.ListFeederSumsRequest, context: Context) -> pb.ListFeederSumsResponse:
+        """What feeders' meters counted beside their members', in order of time."""
+        caller = caller_of(context)
+        id_ = fields.microgrid_id("parent", request.parent)
+        page = read_page(caller, request, request.page_size, request.page_token, (int, str))
+        has_interval = request.HasField("interval")
+        start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
+        after = (0, "") if page.after is None else (int(page.after[0]), str(page.after[1]))
+
+        def read(connection: Connection) -> pb.ListFeederSumsResponse:
+            microgrid = require_microgrid(connection, caller, id_, request.parent)
+            rows = meter_events.sums_after(connection, id_, after, page.size + 1, start=start, end=end)
+            found, token = page.cut(rows, lambda one: (one.mtu_start, one.place))
+            return pb.ListFeederSumsResponse(
+                sums=[sum_message(id_, one, mtu_seconds=microgrid.mtu_seconds) for one in found],
+                next_page_token=token,
             )
 
         return await self._core.database.read_async(read)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from contracts.outbox import AnchorState
-from controller.store import registry, schema
+from controller.store import meter_events, registry, schema
 
 DECIDED = ("CLEARED", "DELIVERING", "METERED", "SETTLED", "ANCHORED", "FAILED")
 
@@ -23,6 +23,8 @@ class MicrogridFigures:
     decided : the newest window that was cleared or failed; None before there is one
     next_start : start of the next window whose gate is open, Unix seconds; None where there is none
     anchors_waiting : header hashes that the chain does not hold yet
+    losses_wh : what feeders took beyond their members in the newest window that their meters were added up in, by place
+    events_open : meter events that the operator may decide about, and has not
     """
 
     id: str
@@ -31,6 +33,8 @@ class MicrogridFigures:
     decided: str | None
     next_start: int | None
     anchors_waiting: int
+    losses_wh: Mapping[str, int]
+    events_open: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,4 +73,6 @@ def microgrid_figures(connection: Connection, microgrid: str) -> MicrogridFigure
         decided=decided.scalar(),
         next_start=connection.execute(select(func.min(windows.c.start)).where(own, windows.c.state == "OPEN")).scalar(),
         anchors_waiting=connection.execute(waiting.where(own, pending)).scalar_one(),
+        losses_wh=meter_events.newest_losses(connection, microgrid),
+        events_open=meter_events.count_open(connection, microgrid),
     )

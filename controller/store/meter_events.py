@@ -1,15 +1,17 @@
 """The statements for what is declared of meters, and for what happened to readings."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, exists, func, select
 
 from controller.estimating import Estimation, EstimationRule
-from controller.meter_events import EventKind, KeptEvent, MeterEvent
+from controller.feeders import FeederSum
+from controller.meter_events import OPEN_TO_DECISION, EventKind, KeptEvent, MeterEvent
 from controller.registers import Meter, MeterChange, Registers
 from controller.store import schema
-from controller.store.rows import insert, insert_new, upsert
+from controller.store.rows import insert, insert_new, upsert, upsert_all
 
 
 def add_change(connection: Connection, microgrid: str, member: str, change: MeterChange, *, created: int) -> None:
@@ -48,6 +50,7 @@ def put_estimation(connection: Connection, microgrid: str, estimation: Estimatio
         "microgrid": microgrid,
         "estimation": estimation.rule.value,
         "after_minutes": estimation.after_minutes,
+        "loss_permille": estimation.loss_permille,
     }
     upsert(connection, schema.metering_rules, row)
 
@@ -58,7 +61,9 @@ def estimation(connection: Connection, microgrid: str) -> Estimation:
     row = connection.execute(select(table).where(table.c.microgrid == microgrid)).first()
     if row is None:
         return Estimation()
-    return Estimation(rule=EstimationRule(row.estimation), after_minutes=row.after_minutes)
+    return Estimation(
+        rule=EstimationRule(row.estimation), after_minutes=row.after_minutes, loss_permille=row.loss_permille
+    )
 
 
 def put_estimated(connection: Connection, microgrid: str, window: str, members: Iterable[str]) -> None:
@@ -77,6 +82,55 @@ def estimated(connection: Connection, microgrid: str) -> dict[str, list[str]]:
     for row in rows:
         found.setdefault(row.member, []).append(row.window)
     return found
+
+
+def put_sums(connection: Connection, window: str, sums: Sequence[FeederSum]) -> None:
+    """Keep what feeders counted in a window, in the place of what they were known to have counted."""
+    upsert_all(connection, schema.feeder_sums, [{"window": window, **asdict(one)} for one in sums])
+
+
+def sums_after(
+    connection: Connection, microgrid: str, after: tuple[int, str], count: int, *, start: int, end: int
+) -> list[FeederSum]:
+    """The first sums behind an MTU's start and a place, of windows that begin in ``[start, end)``."""
+    table, windows = schema.feeder_sums, schema.windows
+    names = [column.name for column in table.columns if column.name != "window"]
+    query = (
+        select(*(table.c[name] for name in names))
+        .join(windows, windows.c.name == table.c.window)
+        .where(windows.c.microgrid == microgrid, windows.c.start >= start, windows.c.start < end)
+        .where((table.c.mtu_start > after[0]) | ((table.c.mtu_start == after[0]) & (table.c.place > after[1])))
+        .order_by(table.c.mtu_start, table.c.place)
+        .limit(count)
+    )
+    return [FeederSum(**row._mapping) for row in connection.execute(query)]
+
+
+def newest_losses(connection: Connection, microgrid: str) -> dict[str, int]:
+    """What feeders took beyond their members in the newest window of which there are sums, by place, in Wh."""
+    table, windows = schema.feeder_sums, schema.windows
+    newest = (
+        select(windows.c.name)
+        .where(windows.c.microgrid == microgrid, exists().where(table.c.window == windows.c.name))
+        .order_by(windows.c.start.desc())
+        .limit(1)
+    )
+    loss = func.sum(table.c.metered_wh - table.c.members_wh)
+    rows = connection.execute(
+        select(table.c.place, loss).where(table.c.window == newest.scalar_subquery()).group_by(table.c.place)
+    )
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def count_open(connection: Connection, microgrid: str) -> int:
+    """How many events the operator may decide about, and has not."""
+    table = schema.meter_events
+    kinds = [kind.value for kind in OPEN_TO_DECISION]
+    query = select(func.count()).where(
+        table.c.microgrid == microgrid, table.c.kind.in_(kinds), table.c.instant.is_not(None)
+    )
+    decided = select(func.count()).where(schema.meter_decisions.c.microgrid == microgrid)
+    return connection.execute(query).scalar_one() - connection.execute(decided).scalar_one()
 
 
 def add_events(

@@ -164,6 +164,20 @@ def meter_readings(
     return [_reading(r) for r in newest.values() if r.quality != FAULTY]
 
 
+def feeder_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
+    """The same of feeders' meters alone."""
+    table = schema.meter_readings
+    query = select(table).where(
+        table.c.microgrid == microgrid_id,
+        table.c.instant >= start,
+        table.c.instant <= end,
+        table.c.member.startswith("/"),
+    )
+    rows = connection.execute(query.order_by(table.c.instant, table.c.member, table.c.revision))
+    newest = {(r.instant, r.member): r for r in rows}
+    return [_reading(r) for r in newest.values() if r.quality != FAULTY]
+
+
 def add_revision(
     connection: Connection, microgrid_id: str, reading: MeterReading, *, by: str, sequence: int = 0
 ) -> None:

@@ -305,6 +305,32 @@ def requests_for(site, grid):
         "participant/ada /ParticipantService/ListConsents": {"parent": f"{name}/members/ada"},
         "meter/gateway /MeteringService/SubmitReadings": {"readings": signed["readings"]},
         "participant/ada /MeteringService/ListReadings": {"parent": f"{name}/members/ada"},
+        "operator/op /MeteringService/DeclareMeterChange": {
+            "change": metering_pb2.MeterChange(
+                meter=f"{name}/members/ada",
+                effective_time=fields.timestamp(site.start - 7200),
+                rollover_wh=10**6,
+                final={"import_wh": 900_000, "export_wh": 40},
+                first={"import_wh": 10, "export_wh": 20},
+            )
+        },
+        "participant/ada /MeteringService/ListMeterChanges": {"parent": f"{name}/members/ada"},
+        "operator/op /MeteringService/SetMeteringRules": {
+            "parent": name,
+            "rules": metering_pb2.MeteringRules(
+                estimation=metering_pb2.ESTIMATION_RULE_LINEAR,
+                estimate_after={"seconds": 3600},
+                loss_limit_permille=50,
+            ),
+        },
+        "operator/op /MeteringService/GetMeteringRules": {"parent": name},
+        "operator/op /MeteringService/ListMeterEvents": {"parent": f"{name}/members/ada"},
+        "operator/op /MeteringService/DecideMeterEvent": {
+            "name": f"{name}/meter-events/e1",
+            "decision": metering_pb2.METER_EVENT_DECISION_KEPT,
+            "reason": "misread",
+        },
+        "operator/op /MeteringService/ListFeederSums": {"parent": name},
         "operator/op /OperatorService/CreateMicrogrid": {"microgrid": microgrid},
         "operator/op /OperatorService/GetMicrogrid": {"name": name},
         "operator/op /OperatorService/CreateMember": {"parent": name, "member": member},

@@ -112,7 +112,14 @@ def test_rounds_searches_and_the_disk_are_counted():
 
 
 VILLAGE = MicrogridFigures(
-    id="village", windows={"OPEN": 3, "SETTLED": 1}, devices=2, decided=None, next_start=None, anchors_waiting=1
+    id="village",
+    windows={"OPEN": 3, "SETTLED": 1},
+    devices=2,
+    decided=None,
+    next_start=None,
+    anchors_waiting=1,
+    losses_wh={"/": 12},
+    events_open=2,
 )
 
 
@@ -121,6 +128,8 @@ def test_what_is_is_asked_when_somebody_looks():
     metrics.watch(lambda: Figures(microgrids=(VILLAGE,)))
     assert value(metrics, "gridpact_windows", microgrid="village", state="OPEN") == 3
     assert value(metrics, "gridpact_anchors_waiting", microgrid="village") == 1
+    assert value(metrics, "gridpact_feeder_loss_wh", microgrid="village", place="/") == 12
+    assert value(metrics, "gridpact_meter_events_open", microgrid="village") == 2
     assert value(metrics, "gridpact_database_up") == 1
 
 

@@ -22,37 +22,82 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/metering.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x9a\x01\n\x07Reading\x12\x0e\n\x06member\x18\x01 \x01(\t\x12+\n\x07instant\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timport_wh\x18\x03 \x01(\x03\x12\x11\n\texport_wh\x18\x04 \x01(\x03\x12,\n\x07quality\x18\x05 \x01(\x0e\x32\x1b.gridpact.v1.ReadingQuality\"X\n\x0cReadingBatch\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08readings\x18\x03 \x03(\x0b\x32\x14.gridpact.v1.Reading\"R\n\x15SubmitReadingsRequest\x12%\n\x08readings\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x16SubmitReadingsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x11\n\tset_aside\x18\x02 \x01(\x05\"u\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListReadingsResponse\x12&\n\x08readings\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0bPowerSample\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x30\n\x0cmeasure_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\"O\n\x12ReportPowerRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.gridpact.v1.PowerSample\"\'\n\x13ReportPowerResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05*\xab\x01\n\x0eReadingQuality\x12\x1f\n\x1bREADING_QUALITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18READING_QUALITY_MEASURED\x10\x01\x12\x1f\n\x1bREADING_QUALITY_SUBSTITUTED\x10\x02\x12\x1d\n\x19READING_QUALITY_ESTIMATED\x10\x03\x12\x1a\n\x16READING_QUALITY_FAULTY\x10\x04\x32\x93\x02\n\x0fMeteringService\x12Y\n\x0eSubmitReadings\x12\".gridpact.v1.SubmitReadingsRequest\x1a#.gridpact.v1.SubmitReadingsResponse\x12S\n\x0cListReadings\x12 .gridpact.v1.ListReadingsRequest\x1a!.gridpact.v1.ListReadingsResponse\x12P\n\x0bReportPower\x12\x1f.gridpact.v1.ReportPowerRequest\x1a .gridpact.v1.ReportPowerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agridpact/v1/metering.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x9a\x01\n\x07Reading\x12\x0e\n\x06member\x18\x01 \x01(\t\x12+\n\x07instant\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timport_wh\x18\x03 \x01(\x03\x12\x11\n\texport_wh\x18\x04 \x01(\x03\x12,\n\x07quality\x18\x05 \x01(\x0e\x32\x1b.gridpact.v1.ReadingQuality\"X\n\x0cReadingBatch\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12&\n\x08readings\x18\x03 \x03(\x0b\x32\x14.gridpact.v1.Reading\"R\n\x15SubmitReadingsRequest\x12%\n\x08readings\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x16SubmitReadingsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x11\n\tset_aside\x18\x02 \x01(\x05\"u\n\x13ListReadingsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x14ListReadingsResponse\x12&\n\x08readings\x18\x01 \x03(\x0b\x32\x14.gridpact.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0bPowerSample\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x30\n\x0cmeasure_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x03 \x01(\x03\"O\n\x12ReportPowerRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x07samples\x18\x02 \x03(\x0b\x32\x18.gridpact.v1.PowerSample\"\'\n\x13ReportPowerResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\"6\n\x0eMeterRegisters\x12\x11\n\timport_wh\x18\x01 \x01(\x03\x12\x11\n\texport_wh\x18\x02 \x01(\x03\"\xbd\x01\n\x0bMeterChange\x12\r\n\x05meter\x18\x01 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brollover_wh\x18\x03 \x01(\x03\x12*\n\x05\x66inal\x18\x04 \x01(\x0b\x32\x1b.gridpact.v1.MeterRegisters\x12*\n\x05\x66irst\x18\x05 \x01(\x0b\x32\x1b.gridpact.v1.MeterRegisters\"Y\n\x19\x44\x65\x63lareMeterChangeRequest\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.MeterChange\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"F\n\x1a\x44\x65\x63lareMeterChangeResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.gridpact.v1.MeterChange\"P\n\x17ListMeterChangesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x18ListMeterChangesResponse\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.gridpact.v1.MeterChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xad\x01\n\rMeteringRules\x12/\n\nestimation\x18\x01 \x01(\x0e\x32\x1b.gridpact.v1.EstimationRule\x12\x31\n\x0e\x65stimate_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x13loss_limit_permille\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x16\n\x14_loss_limit_permille\"h\n\x17SetMeteringRulesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x05rules\x18\x02 \x01(\x0b\x32\x1a.gridpact.v1.MeteringRules\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"E\n\x18SetMeteringRulesResponse\x12)\n\x05rules\x18\x01 \x01(\x0b\x32\x1a.gridpact.v1.MeteringRules\")\n\x17GetMeteringRulesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"E\n\x18GetMeteringRulesResponse\x12)\n\x05rules\x18\x01 \x01(\x0b\x32\x1a.gridpact.v1.MeteringRules\"\xb2\x03\n\nMeterEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x04kind\x18\x03 \x01(\x0e\x32\x1b.gridpact.v1.MeterEventKind\x12\r\n\x05meter\x18\x04 \x01(\t\x12+\n\x07instant\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08reporter\x18\x06 \x01(\t\x12\x10\n\x08sequence\x18\x07 \x01(\x04\x12-\n\x08reported\x18\x08 \x01(\x0b\x32\x1b.gridpact.v1.MeterRegisters\x12*\n\x05known\x18\t \x01(\x0b\x32\x1b.gridpact.v1.MeterRegisters\x12.\n\nknown_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x0b \x01(\t\x12\x31\n\x08\x64\x65\x63ision\x18\x0c \x01(\x0e\x32\x1f.gridpact.v1.MeterEventDecision\x12\x0e\n\x06reason\x18\r \x01(\t\"O\n\x16ListMeterEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x17ListMeterEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.gridpact.v1.MeterEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x17\x44\x65\x63ideMeterEventRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x1f.gridpact.v1.MeterEventDecision\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"B\n\x18\x44\x65\x63ideMeterEventResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.gridpact.v1.MeterEvent\"}\n\tFeederSum\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x12\n\nmetered_wh\x18\x03 \x01(\x03\x12\x12\n\nmembers_wh\x18\x04 \x01(\x03\x12\x0f\n\x07loss_wh\x18\x05 \x01(\x03\"w\n\x15ListFeederSumsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\'\n\x08interval\x18\x02 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x16ListFeederSumsResponse\x12$\n\x04sums\x18\x01 \x03(\x0b\x32\x16.gridpact.v1.FeederSum\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x84\x01\n\x0e\x45stimationRule\x12\x1f\n\x1b\x45STIMATION_RULE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45STIMATION_RULE_NONE\x10\x01\x12\x1a\n\x16\x45STIMATION_RULE_LINEAR\x10\x02\x12\x1b\n\x17\x45STIMATION_RULE_PROFILE\x10\x03*\xd1\x04\n\x0eMeterEventKind\x12 \n\x1cMETER_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19METER_EVENT_KIND_ROLLOVER\x10\x01\x12 \n\x1cMETER_EVENT_KIND_REPLACEMENT\x10\x02\x12\x19\n\x15METER_EVENT_KIND_LATE\x10\x03\x12\x18\n\x14METER_EVENT_KIND_GAP\x10\x04\x12\x1e\n\x1aMETER_EVENT_KIND_DUPLICATE\x10\x05\x12 \n\x1cMETER_EVENT_KIND_SUBSTITUTED\x10\x06\x12\"\n\x1eMETER_EVENT_KIND_CONTRADICTORY\x10\x07\x12\x1b\n\x17METER_EVENT_KIND_FAULTY\x10\x08\x12\x1e\n\x1aMETER_EVENT_KIND_BACKWARDS\x10\t\x12\x19\n\x15METER_EVENT_KIND_LEAP\x10\n\x12\x1b\n\x17METER_EVENT_KIND_FUTURE\x10\x0b\x12!\n\x1dMETER_EVENT_KIND_OUT_OF_RANGE\x10\x0c\x12\x1e\n\x1aMETER_EVENT_KIND_MALFORMED\x10\r\x12\"\n\x1eMETER_EVENT_KIND_FOREIGN_METER\x10\x0e\x12\"\n\x1eMETER_EVENT_KIND_BAD_SIGNATURE\x10\x0f\x12&\n\"METER_EVENT_KIND_SEQUENCE_REPLAYED\x10\x10\x12\x19\n\x15METER_EVENT_KIND_LOSS\x10\x11*|\n\x12MeterEventDecision\x12$\n METER_EVENT_DECISION_UNSPECIFIED\x10\x00\x12\x1d\n\x19METER_EVENT_DECISION_KEPT\x10\x01\x12!\n\x1dMETER_EVENT_DECISION_ACCEPTED\x10\x02*\xab\x01\n\x0eReadingQuality\x12\x1f\n\x1bREADING_QUALITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18READING_QUALITY_MEASURED\x10\x01\x12\x1f\n\x1bREADING_QUALITY_SUBSTITUTED\x10\x02\x12\x1d\n\x19READING_QUALITY_ESTIMATED\x10\x03\x12\x1a\n\x16READING_QUALITY_FAULTY\x10\x04\x32\xb7\x07\n\x0fMeteringService\x12Y\n\x0eSubmitReadings\x12\".gridpact.v1.SubmitReadingsRequest\x1a#.gridpact.v1.SubmitReadingsResponse\x12S\n\x0cListReadings\x12 .gridpact.v1.ListReadingsRequest\x1a!.gridpact.v1.ListReadingsResponse\x12P\n\x0bReportPower\x12\x1f.gridpact.v1.ReportPowerRequest\x1a .gridpact.v1.ReportPowerResponse\x12\x65\n\x12\x44\x65\x63lareMeterChange\x12&.gridpact.v1.DeclareMeterChangeRequest\x1a\'.gridpact.v1.DeclareMeterChangeResponse\x12_\n\x10ListMeterChanges\x12$.gridpact.v1.ListMeterChangesRequest\x1a%.gridpact.v1.ListMeterChangesResponse\x12_\n\x10SetMeteringRules\x12$.gridpact.v1.SetMeteringRulesRequest\x1a%.gridpact.v1.SetMeteringRulesResponse\x12_\n\x10GetMeteringRules\x12$.gridpact.v1.GetMeteringRulesRequest\x1a%.gridpact.v1.GetMeteringRulesResponse\x12\\\n\x0fListMeterEvents\x12#.gridpact.v1.ListMeterEventsRequest\x1a$.gridpact.v1.ListMeterEventsResponse\x12_\n\x10\x44\x65\x63ideMeterEvent\x12$.gridpact.v1.DecideMeterEventRequest\x1a%.gridpact.v1.DecideMeterEventResponse\x12Y\n\x0eListFeederSums\x12\".gridpact.v1.ListFeederSumsRequest\x1a#.gridpact.v1.ListFeederSumsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.metering_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_READINGQUALITY']._serialized_start=924
-  _globals['_READINGQUALITY']._serialized_end=1095
-  _globals['_READING']._serialized_start=102
-  _globals['_READING']._serialized_end=256
-  _globals['_READINGBATCH']._serialized_start=258
-  _globals['_READINGBATCH']._serialized_end=346
-  _globals['_SUBMITREADINGSREQUEST']._serialized_start=348
-  _globals['_SUBMITREADINGSREQUEST']._serialized_end=430
-  _globals['_SUBMITREADINGSRESPONSE']._serialized_start=432
-  _globals['_SUBMITREADINGSRESPONSE']._serialized_end=493
-  _globals['_LISTREADINGSREQUEST']._serialized_start=495
-  _globals['_LISTREADINGSREQUEST']._serialized_end=612
-  _globals['_LISTREADINGSRESPONSE']._serialized_start=614
-  _globals['_LISTREADINGSRESPONSE']._serialized_end=701
-  _globals['_POWERSAMPLE']._serialized_start=703
-  _globals['_POWERSAMPLE']._serialized_end=799
-  _globals['_REPORTPOWERREQUEST']._serialized_start=801
-  _globals['_REPORTPOWERREQUEST']._serialized_end=880
-  _globals['_REPORTPOWERRESPONSE']._serialized_start=882
-  _globals['_REPORTPOWERRESPONSE']._serialized_end=921
-  _globals['_METERINGSERVICE']._serialized_start=1098
-  _globals['_METERINGSERVICE']._serialized_end=1373
+  _globals['_ESTIMATIONRULE']._serialized_start=3156
+  _globals['_ESTIMATIONRULE']._serialized_end=3288
+  _globals['_METEREVENTKIND']._serialized_start=3291
+  _globals['_METEREVENTKIND']._serialized_end=3884
+  _globals['_METEREVENTDECISION']._serialized_start=3886
+  _globals['_METEREVENTDECISION']._serialized_end=4010
+  _globals['_READINGQUALITY']._serialized_start=4013
+  _globals['_READINGQUALITY']._serialized_end=4184
+  _globals['_READING']._serialized_start=134
+  _globals['_READING']._serialized_end=288
+  _globals['_READINGBATCH']._serialized_start=290
+  _globals['_READINGBATCH']._serialized_end=378
+  _globals['_SUBMITREADINGSREQUEST']._serialized_start=380
+  _globals['_SUBMITREADINGSREQUEST']._serialized_end=462
+  _globals['_SUBMITREADINGSRESPONSE']._serialized_start=464
+  _globals['_SUBMITREADINGSRESPONSE']._serialized_end=525
+  _globals['_LISTREADINGSREQUEST']._serialized_start=527
+  _globals['_LISTREADINGSREQUEST']._serialized_end=644
+  _globals['_LISTREADINGSRESPONSE']._serialized_start=646
+  _globals['_LISTREADINGSRESPONSE']._serialized_end=733
+  _globals['_POWERSAMPLE']._serialized_start=735
+  _globals['_POWERSAMPLE']._serialized_end=831
+  _globals['_REPORTPOWERREQUEST']._serialized_start=833
+  _globals['_REPORTPOWERREQUEST']._serialized_end=912
+  _globals['_REPORTPOWERRESPONSE']._serialized_start=914
+  _globals['_REPORTPOWERRESPONSE']._serialized_end=953
+  _globals['_METERREGISTERS']._serialized_start=955
+  _globals['_METERREGISTERS']._serialized_end=1009
+  _globals['_METERCHANGE']._serialized_start=1012
+  _globals['_METERCHANGE']._serialized_end=1201
+  _globals['_DECLAREMETERCHANGEREQUEST']._serialized_start=1203
+  _globals['_DECLAREMETERCHANGEREQUEST']._serialized_end=1292
+  _globals['_DECLAREMETERCHANGERESPONSE']._serialized_start=1294
+  _globals['_DECLAREMETERCHANGERESPONSE']._serialized_end=1364
+  _globals['_LISTMETERCHANGESREQUEST']._serialized_start=1366
+  _globals['_LISTMETERCHANGESREQUEST']._serialized_end=1446
+  _globals['_LISTMETERCHANGESRESPONSE']._serialized_start=1448
+  _globals['_LISTMETERCHANGESRESPONSE']._serialized_end=1542
+  _globals['_METERINGRULES']._serialized_start=1545
+  _globals['_METERINGRULES']._serialized_end=1718
+  _globals['_SETMETERINGRULESREQUEST']._serialized_start=1720
+  _globals['_SETMETERINGRULESREQUEST']._serialized_end=1824
+  _globals['_SETMETERINGRULESRESPONSE']._serialized_start=1826
+  _globals['_SETMETERINGRULESRESPONSE']._serialized_end=1895
+  _globals['_GETMETERINGRULESREQUEST']._serialized_start=1897
+  _globals['_GETMETERINGRULESREQUEST']._serialized_end=1938
+  _globals['_GETMETERINGRULESRESPONSE']._serialized_start=1940
+  _globals['_GETMETERINGRULESRESPONSE']._serialized_end=2009
+  _globals['_METEREVENT']._serialized_start=2012
+  _globals['_METEREVENT']._serialized_end=2446
+  _globals['_LISTMETEREVENTSREQUEST']._serialized_start=2448
+  _globals['_LISTMETEREVENTSREQUEST']._serialized_end=2527
+  _globals['_LISTMETEREVENTSRESPONSE']._serialized_start=2529
+  _globals['_LISTMETEREVENTSRESPONSE']._serialized_end=2620
+  _globals['_DECIDEMETEREVENTREQUEST']._serialized_start=2622
+  _globals['_DECIDEMETEREVENTREQUEST']._serialized_end=2748
+  _globals['_DECIDEMETEREVENTRESPONSE']._serialized_start=2750
+  _globals['_DECIDEMETEREVENTRESPONSE']._serialized_end=2816
+  _globals['_FEEDERSUM']._serialized_start=2818
+  _globals['_FEEDERSUM']._serialized_end=2943
+  _globals['_LISTFEEDERSUMSREQUEST']._serialized_start=2945
+  _globals['_LISTFEEDERSUMSREQUEST']._serialized_end=3064
+  _globals['_LISTFEEDERSUMSRESPONSE']._serialized_start=3066
+  _globals['_LISTFEEDERSUMSRESPONSE']._serialized_end=3153
+  _globals['_METERINGSERVICE']._serialized_start=4187
+  _globals['_METERINGSERVICE']._serialized_end=5138
 # @@protoc_insertion_point(module_scope)

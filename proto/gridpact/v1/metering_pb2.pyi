@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
@@ -20,6 +21,137 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _EstimationRule:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EstimationRuleEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EstimationRule.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    ESTIMATION_RULE_UNSPECIFIED: _EstimationRule.ValueType  # 0
+    ESTIMATION_RULE_NONE: _EstimationRule.ValueType  # 1
+    """Not at all: its window waits for it, and all later ones with it."""
+    ESTIMATION_RULE_LINEAR: _EstimationRule.ValueType  # 2
+    """Evenly between the known registers before and after it; it waits for the one after it."""
+    ESTIMATION_RULE_PROFILE: _EstimationRule.ValueType  # 3
+    """As on the ten newest comparable days of the four weeks before, working days and others apart; between known registers
+    such that they are met.
+    """
+
+class EstimationRule(_EstimationRule, metaclass=_EstimationRuleEnumTypeWrapper):
+    """How a register is estimated that nobody read."""
+
+ESTIMATION_RULE_UNSPECIFIED: EstimationRule.ValueType  # 0
+ESTIMATION_RULE_NONE: EstimationRule.ValueType  # 1
+"""Not at all: its window waits for it, and all later ones with it."""
+ESTIMATION_RULE_LINEAR: EstimationRule.ValueType  # 2
+"""Evenly between the known registers before and after it; it waits for the one after it."""
+ESTIMATION_RULE_PROFILE: EstimationRule.ValueType  # 3
+"""As on the ten newest comparable days of the four weeks before, working days and others apart; between known registers
+such that they are met.
+"""
+
+class _MeterEventKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeterEventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_MeterEventKind.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    METER_EVENT_KIND_UNSPECIFIED: _MeterEventKind.ValueType  # 0
+    METER_EVENT_KIND_ROLLOVER: _MeterEventKind.ValueType  # 1
+    """A register began again at zero."""
+    METER_EVENT_KIND_REPLACEMENT: _MeterEventKind.ValueType  # 2
+    """Another meter took its place."""
+    METER_EVENT_KIND_LATE: _MeterEventKind.ValueType  # 3
+    """Its window was settled already, which is corrected."""
+    METER_EVENT_KIND_GAP: _MeterEventKind.ValueType  # 4
+    """There was none before it for longer than an MTU."""
+    METER_EVENT_KIND_DUPLICATE: _MeterEventKind.ValueType  # 5
+    """The same was known already."""
+    METER_EVENT_KIND_SUBSTITUTED: _MeterEventKind.ValueType  # 6
+    """It is not as the meter said, or took the place of one of less quality."""
+    METER_EVENT_KIND_CONTRADICTORY: _MeterEventKind.ValueType  # 7
+    """Another value is known, which counts until the operator decides."""
+    METER_EVENT_KIND_FAULTY: _MeterEventKind.ValueType  # 8
+    """It is known to be wrong."""
+    METER_EVENT_KIND_BACKWARDS: _MeterEventKind.ValueType  # 9
+    """A register went back; the batch was refused."""
+    METER_EVENT_KIND_LEAP: _MeterEventKind.ValueType  # 10
+    """A register counted more than can flow, or than it holds; the batch was refused."""
+    METER_EVENT_KIND_FUTURE: _MeterEventKind.ValueType  # 11
+    """It is of the future; the batch was refused."""
+    METER_EVENT_KIND_OUT_OF_RANGE: _MeterEventKind.ValueType  # 12
+    """A register or an instant is beyond its bounds; the batch was refused."""
+    METER_EVENT_KIND_MALFORMED: _MeterEventKind.ValueType  # 13
+    """Something else is wrong with the batch, which was refused."""
+    METER_EVENT_KIND_FOREIGN_METER: _MeterEventKind.ValueType  # 14
+    """There is no such meter, or it is none of the gateway's; the batch was refused."""
+    METER_EVENT_KIND_BAD_SIGNATURE: _MeterEventKind.ValueType  # 15
+    """The signature is none of the gateway's; the batch was refused."""
+    METER_EVENT_KIND_SEQUENCE_REPLAYED: _MeterEventKind.ValueType  # 16
+    """The sequence number was reached before; the batch was refused."""
+    METER_EVENT_KIND_LOSS: _MeterEventKind.ValueType  # 17
+    """A feeder's meter and its members' differ by more than the rules allow."""
+
+class MeterEventKind(_MeterEventKind, metaclass=_MeterEventKindEnumTypeWrapper):
+    """What happened to a reading."""
+
+METER_EVENT_KIND_UNSPECIFIED: MeterEventKind.ValueType  # 0
+METER_EVENT_KIND_ROLLOVER: MeterEventKind.ValueType  # 1
+"""A register began again at zero."""
+METER_EVENT_KIND_REPLACEMENT: MeterEventKind.ValueType  # 2
+"""Another meter took its place."""
+METER_EVENT_KIND_LATE: MeterEventKind.ValueType  # 3
+"""Its window was settled already, which is corrected."""
+METER_EVENT_KIND_GAP: MeterEventKind.ValueType  # 4
+"""There was none before it for longer than an MTU."""
+METER_EVENT_KIND_DUPLICATE: MeterEventKind.ValueType  # 5
+"""The same was known already."""
+METER_EVENT_KIND_SUBSTITUTED: MeterEventKind.ValueType  # 6
+"""It is not as the meter said, or took the place of one of less quality."""
+METER_EVENT_KIND_CONTRADICTORY: MeterEventKind.ValueType  # 7
+"""Another value is known, which counts until the operator decides."""
+METER_EVENT_KIND_FAULTY: MeterEventKind.ValueType  # 8
+"""It is known to be wrong."""
+METER_EVENT_KIND_BACKWARDS: MeterEventKind.ValueType  # 9
+"""A register went back; the batch was refused."""
+METER_EVENT_KIND_LEAP: MeterEventKind.ValueType  # 10
+"""A register counted more than can flow, or than it holds; the batch was refused."""
+METER_EVENT_KIND_FUTURE: MeterEventKind.ValueType  # 11
+"""It is of the future; the batch was refused."""
+METER_EVENT_KIND_OUT_OF_RANGE: MeterEventKind.ValueType  # 12
+"""A register or an instant is beyond its bounds; the batch was refused."""
+METER_EVENT_KIND_MALFORMED: MeterEventKind.ValueType  # 13
+"""Something else is wrong with the batch, which was refused."""
+METER_EVENT_KIND_FOREIGN_METER: MeterEventKind.ValueType  # 14
+"""There is no such meter, or it is none of the gateway's; the batch was refused."""
+METER_EVENT_KIND_BAD_SIGNATURE: MeterEventKind.ValueType  # 15
+"""The signature is none of the gateway's; the batch was refused."""
+METER_EVENT_KIND_SEQUENCE_REPLAYED: MeterEventKind.ValueType  # 16
+"""The sequence number was reached before; the batch was refused."""
+METER_EVENT_KIND_LOSS: MeterEventKind.ValueType  # 17
+"""A feeder's meter and its members' differ by more than the rules allow."""
+
+class _MeterEventDecision:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeterEventDecisionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_MeterEventDecision.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    METER_EVENT_DECISION_UNSPECIFIED: _MeterEventDecision.ValueType  # 0
+    METER_EVENT_DECISION_KEPT: _MeterEventDecision.ValueType  # 1
+    """What counts goes on to count."""
+    METER_EVENT_DECISION_ACCEPTED: _MeterEventDecision.ValueType  # 2
+    """What was reported counts, as SUBSTITUTED."""
+
+class MeterEventDecision(_MeterEventDecision, metaclass=_MeterEventDecisionEnumTypeWrapper):
+    """What the operator decides about an event."""
+
+METER_EVENT_DECISION_UNSPECIFIED: MeterEventDecision.ValueType  # 0
+METER_EVENT_DECISION_KEPT: MeterEventDecision.ValueType  # 1
+"""What counts goes on to count."""
+METER_EVENT_DECISION_ACCEPTED: MeterEventDecision.ValueType  # 2
+"""What was reported counts, as SUBSTITUTED."""
 
 class _ReadingQuality:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -286,5 +418,563 @@ class ReportPowerResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MeterRegisters(message.Message):
+    """The two registers of a meter."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    IMPORT_WH_FIELD_NUMBER: builtins.int
+    EXPORT_WH_FIELD_NUMBER: builtins.int
+    import_wh: builtins.int
+    """1.8.0, Wh."""
+    export_wh: builtins.int
+    """2.8.0, Wh."""
+    def __init__(
+        self,
+        *,
+        import_wh: builtins.int = ...,
+        export_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["export_wh", b"export_wh", "import_wh", b"import_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MeterChange(message.Message):
+    """What holds of a meter from an instant on."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    METER_FIELD_NUMBER: builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: builtins.int
+    ROLLOVER_WH_FIELD_NUMBER: builtins.int
+    FINAL_FIELD_NUMBER: builtins.int
+    FIRST_FIELD_NUMBER: builtins.int
+    meter: builtins.str
+    """As Reading.member."""
+    rollover_wh: builtins.int
+    """At which the registers begin again at zero: 1000 to 10^12 Wh; 0 where they never do."""
+    @builtins.property
+    def effective_time(self) -> timestamp_pb2.Timestamp:
+        """Readings of this instant and later ones are of the meter as it is after it."""
+
+    @builtins.property
+    def final(self) -> MeterRegisters:
+        """Of a replacement: the last registers of the meter that was taken away."""
+
+    @builtins.property
+    def first(self) -> MeterRegisters:
+        """Of a replacement: the first registers of the one in its place."""
+
+    def __init__(
+        self,
+        *,
+        meter: builtins.str = ...,
+        effective_time: timestamp_pb2.Timestamp | None = ...,
+        rollover_wh: builtins.int = ...,
+        final: MeterRegisters | None = ...,
+        first: MeterRegisters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["effective_time", b"effective_time", "final", b"final", "first", b"first"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["effective_time", b"effective_time", "final", b"final", "first", b"first", "meter", b"meter", "rollover_wh", b"rollover_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeclareMeterChangeRequest(message.Message):
+    """A change to declare."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    @builtins.property
+    def change(self) -> MeterChange: ...
+    def __init__(
+        self,
+        *,
+        change: MeterChange | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["change", b"change", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeclareMeterChangeResponse(message.Message):
+    """The change as it is kept."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def change(self) -> MeterChange: ...
+    def __init__(
+        self,
+        *,
+        change: MeterChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["change", b"change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMeterChangesRequest(message.Message):
+    """Whose changes to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid} for all meters, or microgrids/{microgrid}/members/{member}."""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMeterChangesResponse(message.Message):
+    """One page of changes."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def changes(self) -> containers.RepeatedCompositeFieldContainer[MeterChange]:
+        """By meter, in order of time."""
+
+    def __init__(
+        self,
+        *,
+        changes: abc.Iterable[MeterChange] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MeteringRules(message.Message):
+    """What a microgrid does about missing readings and losses."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ESTIMATION_FIELD_NUMBER: builtins.int
+    ESTIMATE_AFTER_FIELD_NUMBER: builtins.int
+    LOSS_LIMIT_PERMILLE_FIELD_NUMBER: builtins.int
+    estimation: EstimationRule.ValueType
+    loss_limit_permille: builtins.int
+    """How much of what goes through a feeder in a window may be lost, in thousandths; more is an event. Absent: any."""
+    @builtins.property
+    def estimate_after(self) -> duration_pb2.Duration:
+        """How long after a window's end its missing readings are estimated; whole minutes, at most 31 days."""
+
+    def __init__(
+        self,
+        *,
+        estimation: EstimationRule.ValueType = ...,
+        estimate_after: duration_pb2.Duration | None = ...,
+        loss_limit_permille: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_loss_limit_permille", b"_loss_limit_permille", "estimate_after", b"estimate_after", "loss_limit_permille", b"loss_limit_permille"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_loss_limit_permille", b"_loss_limit_permille", "estimate_after", b"estimate_after", "estimation", b"estimation", "loss_limit_permille", b"loss_limit_permille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__loss_limit_permille: _TypeAlias = typing.Literal["loss_limit_permille"]  # noqa: Y015
+    _WhichOneofArgType__loss_limit_permille: _TypeAlias = typing.Literal["_loss_limit_permille", b"_loss_limit_permille"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss_limit_permille) -> _WhichOneofReturnType__loss_limit_permille | None: ...
+
+@typing.final
+class SetMeteringRulesRequest(message.Message):
+    """Rules to set."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    RULES_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    request_id: builtins.str
+    @builtins.property
+    def rules(self) -> MeteringRules: ...
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        rules: MeteringRules | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent", "request_id", b"request_id", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetMeteringRulesResponse(message.Message):
+    """The rules as they are kept."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def rules(self) -> MeteringRules: ...
+    def __init__(
+        self,
+        *,
+        rules: MeteringRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMeteringRulesRequest(message.Message):
+    """Whose rules to get."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetMeteringRulesResponse(message.Message):
+    """The rules that hold."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def rules(self) -> MeteringRules: ...
+    def __init__(
+        self,
+        *,
+        rules: MeteringRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class MeterEvent(message.Message):
+    """Something out of the ordinary about readings."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    METER_FIELD_NUMBER: builtins.int
+    INSTANT_FIELD_NUMBER: builtins.int
+    REPORTER_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    REPORTED_FIELD_NUMBER: builtins.int
+    KNOWN_FIELD_NUMBER: builtins.int
+    KNOWN_TIME_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    DECISION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/meter-events/{event}"""
+    kind: MeterEventKind.ValueType
+    meter: builtins.str
+    """As Reading.member; empty where a whole batch was refused."""
+    reporter: builtins.str
+    """The gateway's id, or operator:{id}; empty of losses."""
+    sequence: builtins.int
+    """Of the gateway's batch; 0 where there is none."""
+    note: builtins.str
+    """For people."""
+    decision: MeterEventDecision.ValueType
+    """Unspecified where nothing was decided."""
+    reason: builtins.str
+    """Why it was decided so."""
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp: ...
+    @builtins.property
+    def instant(self) -> timestamp_pb2.Timestamp:
+        """Of the reading; of a loss the window's start. Absent where a whole batch was refused."""
+
+    @builtins.property
+    def reported(self) -> MeterRegisters:
+        """What was reported; absent where nothing was, or where the caller may not read it."""
+
+    @builtins.property
+    def known(self) -> MeterRegisters:
+        """What it was held against; absent where there is nothing, or where the caller may not read it."""
+
+    @builtins.property
+    def known_time(self) -> timestamp_pb2.Timestamp:
+        """Of what it was held against."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+        kind: MeterEventKind.ValueType = ...,
+        meter: builtins.str = ...,
+        instant: timestamp_pb2.Timestamp | None = ...,
+        reporter: builtins.str = ...,
+        sequence: builtins.int = ...,
+        reported: MeterRegisters | None = ...,
+        known: MeterRegisters | None = ...,
+        known_time: timestamp_pb2.Timestamp | None = ...,
+        note: builtins.str = ...,
+        decision: MeterEventDecision.ValueType = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "instant", b"instant", "known", b"known", "known_time", b"known_time", "reported", b"reported"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "decision", b"decision", "instant", b"instant", "kind", b"kind", "known", b"known", "known_time", b"known_time", "meter", b"meter", "name", b"name", "note", b"note", "reason", b"reason", "reported", b"reported", "reporter", b"reporter", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMeterEventsRequest(message.Message):
+    """Whose events to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}, or of one meter: as Reading.member."""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first. Events that are added meanwhile are on the last pages."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListMeterEventsResponse(message.Message):
+    """One page of events."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def events(self) -> containers.RepeatedCompositeFieldContainer[MeterEvent]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        events: abc.Iterable[MeterEvent] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DecideMeterEventRequest(message.Message):
+    """A decision about an event."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DECISION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """microgrids/{microgrid}/meter-events/{event}: of a reading that was set aside, or refused for its registers."""
+    decision: MeterEventDecision.ValueType
+    reason: builtins.str
+    """For people; at most 500 characters."""
+    request_id: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        decision: MeterEventDecision.ValueType = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["decision", b"decision", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DecideMeterEventResponse(message.Message):
+    """The event with what was decided."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def event(self) -> MeterEvent: ...
+    def __init__(
+        self,
+        *,
+        event: MeterEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FeederSum(message.Message):
+    """What a feeder's meter counted in an MTU, beside its members' meters."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    METERED_WH_FIELD_NUMBER: builtins.int
+    MEMBERS_WH_FIELD_NUMBER: builtins.int
+    LOSS_WH_FIELD_NUMBER: builtins.int
+    target: builtins.str
+    """microgrids/{microgrid} (the connection point), or its /transformer or /sections/{section}."""
+    metered_wh: builtins.int
+    """By the feeder's meter; consumption positive."""
+    members_wh: builtins.int
+    """By the meters of its members, estimates included; consumption positive."""
+    loss_wh: builtins.int
+    """metered_wh - members_wh: what was lost, or is metered wrongly."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """The MTU."""
+
+    def __init__(
+        self,
+        *,
+        target: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        metered_wh: builtins.int = ...,
+        members_wh: builtins.int = ...,
+        loss_wh: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "loss_wh", b"loss_wh", "members_wh", b"members_wh", "metered_wh", b"metered_wh", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListFeederSumsRequest(message.Message):
+    """Which sums to list."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    """At most so many; 0 for 100, at most 1000."""
+    page_token: builtins.str
+    """Of the page before; empty for the first."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Only of windows that begin in here; absent for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["interval", b"interval", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListFeederSumsResponse(message.Message):
+    """One page of sums."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SUMS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @builtins.property
+    def sums(self) -> containers.RepeatedCompositeFieldContainer[FeederSum]:
+        """In order of time."""
+
+    def __init__(
+        self,
+        *,
+        sums: abc.Iterable[FeederSum] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "sums", b"sums"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -50,6 +50,41 @@ class MeteringServiceStub:
                 request_serializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.FromString,
                 _registered_method=True)
+        self.DeclareMeterChange = channel.unary_unary(
+                '/gridpact.v1.MeteringService/DeclareMeterChange',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeResponse.FromString,
+                _registered_method=True)
+        self.ListMeterChanges = channel.unary_unary(
+                '/gridpact.v1.MeteringService/ListMeterChanges',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.ListMeterChangesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.ListMeterChangesResponse.FromString,
+                _registered_method=True)
+        self.SetMeteringRules = channel.unary_unary(
+                '/gridpact.v1.MeteringService/SetMeteringRules',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesResponse.FromString,
+                _registered_method=True)
+        self.GetMeteringRules = channel.unary_unary(
+                '/gridpact.v1.MeteringService/GetMeteringRules',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesResponse.FromString,
+                _registered_method=True)
+        self.ListMeterEvents = channel.unary_unary(
+                '/gridpact.v1.MeteringService/ListMeterEvents',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.ListMeterEventsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.ListMeterEventsResponse.FromString,
+                _registered_method=True)
+        self.DecideMeterEvent = channel.unary_unary(
+                '/gridpact.v1.MeteringService/DecideMeterEvent',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.DecideMeterEventRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.DecideMeterEventResponse.FromString,
+                _registered_method=True)
+        self.ListFeederSums = channel.unary_unary(
+                '/gridpact.v1.MeteringService/ListFeederSums',
+                request_serializer=gridpact_dot_v1_dot_metering__pb2.ListFeederSumsRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_metering__pb2.ListFeederSumsResponse.FromString,
+                _registered_method=True)
 
 
 class MeteringServiceServicer:
@@ -82,6 +117,57 @@ class MeteringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeclareMeterChange(self, request, context):
+        """Declares of a meter where its registers begin again at zero, or that another took its place. What is settled already
+        is corrected where that changes it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMeterChanges(self, request, context):
+        """What was declared of meters, by meter and time; to a participant of its own alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMeteringRules(self, request, context):
+        """Sets how missing readings are estimated, and how much of what goes through a feeder may be lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMeteringRules(self, request, context):
+        """How missing readings are estimated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMeterEvents(self, request, context):
+        """What was out of the ordinary about readings, oldest first: of all meters, of the participant's own, of what the calling
+        gateway reported. A DSO sees no registers of members that do not consent to METER_DATA.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideMeterEvent(self, request, context):
+        """Decides whether what was reported shall count. What is settled already is corrected where that changes it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeederSums(self, request, context):
+        """What feeders' meters counted beside their members' together, in each settled MTU.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeteringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +185,41 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     servicer.ReportPower,
                     request_deserializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.SerializeToString,
+            ),
+            'DeclareMeterChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclareMeterChange,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeResponse.SerializeToString,
+            ),
+            'ListMeterChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeterChanges,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.ListMeterChangesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.ListMeterChangesResponse.SerializeToString,
+            ),
+            'SetMeteringRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMeteringRules,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesResponse.SerializeToString,
+            ),
+            'GetMeteringRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMeteringRules,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesResponse.SerializeToString,
+            ),
+            'ListMeterEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeterEvents,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.ListMeterEventsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.ListMeterEventsResponse.SerializeToString,
+            ),
+            'DecideMeterEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideMeterEvent,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.DecideMeterEventRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.DecideMeterEventResponse.SerializeToString,
+            ),
+            'ListFeederSums': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeederSums,
+                    request_deserializer=gridpact_dot_v1_dot_metering__pb2.ListFeederSumsRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_metering__pb2.ListFeederSumsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -183,6 +304,195 @@ class MeteringService:
             '/gridpact.v1.MeteringService/ReportPower',
             gridpact_dot_v1_dot_metering__pb2.ReportPowerRequest.SerializeToString,
             gridpact_dot_v1_dot_metering__pb2.ReportPowerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclareMeterChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/DeclareMeterChange',
+            gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.DeclareMeterChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeterChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/ListMeterChanges',
+            gridpact_dot_v1_dot_metering__pb2.ListMeterChangesRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.ListMeterChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMeteringRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/SetMeteringRules',
+            gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.SetMeteringRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMeteringRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/GetMeteringRules',
+            gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.GetMeteringRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeterEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/ListMeterEvents',
+            gridpact_dot_v1_dot_metering__pb2.ListMeterEventsRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.ListMeterEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideMeterEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/DecideMeterEvent',
+            gridpact_dot_v1_dot_metering__pb2.DecideMeterEventRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.DecideMeterEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeederSums(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.MeteringService/ListFeederSums',
+            gridpact_dot_v1_dot_metering__pb2.ListFeederSumsRequest.SerializeToString,
+            gridpact_dot_v1_dot_metering__pb2.ListFeederSumsResponse.FromString,
             options,
             channel_credentials,
             insecure,

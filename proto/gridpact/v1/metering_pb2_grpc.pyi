@@ -47,6 +47,24 @@ class MeteringServiceStub:
     the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
     keys name.
     """
+    DeclareMeterChange: grpc.UnaryUnaryMultiCallable[metering_pb2.DeclareMeterChangeRequest, metering_pb2.DeclareMeterChangeResponse]
+    """Declares of a meter where its registers begin again at zero, or that another took its place. What is settled already
+    is corrected where that changes it.
+    """
+    ListMeterChanges: grpc.UnaryUnaryMultiCallable[metering_pb2.ListMeterChangesRequest, metering_pb2.ListMeterChangesResponse]
+    """What was declared of meters, by meter and time; to a participant of its own alone."""
+    SetMeteringRules: grpc.UnaryUnaryMultiCallable[metering_pb2.SetMeteringRulesRequest, metering_pb2.SetMeteringRulesResponse]
+    """Sets how missing readings are estimated, and how much of what goes through a feeder may be lost."""
+    GetMeteringRules: grpc.UnaryUnaryMultiCallable[metering_pb2.GetMeteringRulesRequest, metering_pb2.GetMeteringRulesResponse]
+    """How missing readings are estimated."""
+    ListMeterEvents: grpc.UnaryUnaryMultiCallable[metering_pb2.ListMeterEventsRequest, metering_pb2.ListMeterEventsResponse]
+    """What was out of the ordinary about readings, oldest first: of all meters, of the participant's own, of what the calling
+    gateway reported. A DSO sees no registers of members that do not consent to METER_DATA.
+    """
+    DecideMeterEvent: grpc.UnaryUnaryMultiCallable[metering_pb2.DecideMeterEventRequest, metering_pb2.DecideMeterEventResponse]
+    """Decides whether what was reported shall count. What is settled already is corrected where that changes it."""
+    ListFeederSums: grpc.UnaryUnaryMultiCallable[metering_pb2.ListFeederSumsRequest, metering_pb2.ListFeederSumsResponse]
+    """What feeders' meters counted beside their members' together, in each settled MTU."""
 
 @typing.type_check_only
 class MeteringServiceAsyncStub(MeteringServiceStub):
@@ -67,6 +85,24 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
     keys name.
     """
+    DeclareMeterChange: aio.UnaryUnaryMultiCallable[metering_pb2.DeclareMeterChangeRequest, metering_pb2.DeclareMeterChangeResponse]  # type: ignore[assignment]
+    """Declares of a meter where its registers begin again at zero, or that another took its place. What is settled already
+    is corrected where that changes it.
+    """
+    ListMeterChanges: aio.UnaryUnaryMultiCallable[metering_pb2.ListMeterChangesRequest, metering_pb2.ListMeterChangesResponse]  # type: ignore[assignment]
+    """What was declared of meters, by meter and time; to a participant of its own alone."""
+    SetMeteringRules: aio.UnaryUnaryMultiCallable[metering_pb2.SetMeteringRulesRequest, metering_pb2.SetMeteringRulesResponse]  # type: ignore[assignment]
+    """Sets how missing readings are estimated, and how much of what goes through a feeder may be lost."""
+    GetMeteringRules: aio.UnaryUnaryMultiCallable[metering_pb2.GetMeteringRulesRequest, metering_pb2.GetMeteringRulesResponse]  # type: ignore[assignment]
+    """How missing readings are estimated."""
+    ListMeterEvents: aio.UnaryUnaryMultiCallable[metering_pb2.ListMeterEventsRequest, metering_pb2.ListMeterEventsResponse]  # type: ignore[assignment]
+    """What was out of the ordinary about readings, oldest first: of all meters, of the participant's own, of what the calling
+    gateway reported. A DSO sees no registers of members that do not consent to METER_DATA.
+    """
+    DecideMeterEvent: aio.UnaryUnaryMultiCallable[metering_pb2.DecideMeterEventRequest, metering_pb2.DecideMeterEventResponse]  # type: ignore[assignment]
+    """Decides whether what was reported shall count. What is settled already is corrected where that changes it."""
+    ListFeederSums: aio.UnaryUnaryMultiCallable[metering_pb2.ListFeederSumsRequest, metering_pb2.ListFeederSumsResponse]  # type: ignore[assignment]
+    """What feeders' meters counted beside their members' together, in each settled MTU."""
 
 class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     """For meter gateways, and for those who may read a meter."""
@@ -102,5 +138,65 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         the same one again changes nothing. For gateways of which a READING key is registered, and of the meters that their
         keys name.
         """
+
+    @abc_1.abstractmethod
+    def DeclareMeterChange(
+        self,
+        request: metering_pb2.DeclareMeterChangeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.DeclareMeterChangeResponse, abc.Awaitable[metering_pb2.DeclareMeterChangeResponse]]:
+        """Declares of a meter where its registers begin again at zero, or that another took its place. What is settled already
+        is corrected where that changes it.
+        """
+
+    @abc_1.abstractmethod
+    def ListMeterChanges(
+        self,
+        request: metering_pb2.ListMeterChangesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.ListMeterChangesResponse, abc.Awaitable[metering_pb2.ListMeterChangesResponse]]:
+        """What was declared of meters, by meter and time; to a participant of its own alone."""
+
+    @abc_1.abstractmethod
+    def SetMeteringRules(
+        self,
+        request: metering_pb2.SetMeteringRulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.SetMeteringRulesResponse, abc.Awaitable[metering_pb2.SetMeteringRulesResponse]]:
+        """Sets how missing readings are estimated, and how much of what goes through a feeder may be lost."""
+
+    @abc_1.abstractmethod
+    def GetMeteringRules(
+        self,
+        request: metering_pb2.GetMeteringRulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.GetMeteringRulesResponse, abc.Awaitable[metering_pb2.GetMeteringRulesResponse]]:
+        """How missing readings are estimated."""
+
+    @abc_1.abstractmethod
+    def ListMeterEvents(
+        self,
+        request: metering_pb2.ListMeterEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.ListMeterEventsResponse, abc.Awaitable[metering_pb2.ListMeterEventsResponse]]:
+        """What was out of the ordinary about readings, oldest first: of all meters, of the participant's own, of what the calling
+        gateway reported. A DSO sees no registers of members that do not consent to METER_DATA.
+        """
+
+    @abc_1.abstractmethod
+    def DecideMeterEvent(
+        self,
+        request: metering_pb2.DecideMeterEventRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.DecideMeterEventResponse, abc.Awaitable[metering_pb2.DecideMeterEventResponse]]:
+        """Decides whether what was reported shall count. What is settled already is corrected where that changes it."""
+
+    @abc_1.abstractmethod
+    def ListFeederSums(
+        self,
+        request: metering_pb2.ListFeederSumsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_pb2.ListFeederSumsResponse, abc.Awaitable[metering_pb2.ListFeederSumsResponse]]:
+        """What feeders' meters counted beside their members' together, in each settled MTU."""
 
 def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -12,6 +12,7 @@ from gridpact.v1 import (
     dispatch_pb2,
     dso_pb2,
     metering_pb2,
+    metering_pb2_grpc,
     operator_pb2,
     participant_pb2,
     validator_pb2,
@@ -181,6 +182,7 @@ def changes(site):
         ),
         "SubmitOrder": (ada.SubmitOrder, site.order_request("ada", 3), site.order_request("ada", 3, load_w=[1, 2])),
         "SubmitReadings": (site.gateway.SubmitReadings, readings(31), readings(32)),
+        **metering_changes(site),
         "SubmitAttestation": (site.validator.SubmitAttestation, again, unsigned),
         "DenyIdentity": (site.operator.DenyIdentity, denial("serial:1"), denial("serial:2")),
         "AllowIdentity": (
@@ -188,6 +190,36 @@ def changes(site):
             operator_pb2.AllowIdentityRequest(parent=NAME, subject="serial:3"),
             operator_pb2.AllowIdentityRequest(parent=NAME, subject="serial:4"),
         ),
+    }
+
+
+def metering_changes(site):
+    """The same of the operator's calls about meters; ada's and bob's first registers are contradicted."""
+    contradiction = site.batch(site.start, members=["ada", "bob"], sequence=25)
+    for reading in contradiction.readings:
+        reading.import_wh += 1
+    site.gateway.SubmitReadings(site.batch_request(contradiction))
+
+    def declared(member):
+        change = metering_pb2.MeterChange(
+            meter=f"{NAME}/members/{member}", effective_time=fields.timestamp(site.start - 60), rollover_wh=10**6
+        )
+        return metering_pb2.DeclareMeterChangeRequest(change=change)
+
+    def ruled(permille):
+        rules = metering_pb2.MeteringRules(estimation=metering_pb2.ESTIMATION_RULE_LINEAR, loss_limit_permille=permille)
+        return metering_pb2.SetMeteringRulesRequest(parent=NAME, rules=rules)
+
+    def decided(number):
+        return metering_pb2.DecideMeterEventRequest(
+            name=f"{NAME}/meter-events/e{number}", decision=metering_pb2.METER_EVENT_DECISION_KEPT
+        )
+
+    metering = site.stub(metering_pb2_grpc.MeteringServiceStub, "operator/op")
+    return {
+        "DeclareMeterChange": (metering.DeclareMeterChange, declared("ada"), declared("bob")),
+        "SetMeteringRules": (metering.SetMeteringRules, ruled(1), ruled(2)),
+        "DecideMeterEvent": (metering.DecideMeterEvent, decided(1), decided(2)),
     }
 
 
@@ -206,6 +238,9 @@ METHODS = (
     "GrantConsent",
     "RevokeConsent",
     "SubmitReadings",
+    "DeclareMeterChange",
+    "SetMeteringRules",
+    "DecideMeterEvent",
     "SubmitAttestation",
     "DenyIdentity",
     "AllowIdentity",

@@ -78,6 +78,9 @@ def peopled(make_site):
         ada.GrantConsent(participant_pb2.GrantConsentRequest(parent=ADA, consent=consent, request_id=site.request_id()))
     site.live(until=site.start + 1800)
     assert site.states()[0] == "SETTLED"
+    contradiction = site.batch(site.start, members=["ada"], sequence=25)
+    contradiction.readings[0].import_wh += 1
+    site.gateway.SubmitReadings(site.batch_request(contradiction))
     return site
 
 

@@ -51,7 +51,7 @@ FINE = {
         max_starts_per_day min_off_duration min_on_duration required_duration curtailment_cost_micro_per_kwh
         rated_power_w follows ambient_milli_c comfort lower_milli_c upper_milli_c discomfort_cost_micro_per_k_h
         loss_milli_w_per_k temperature_milli_c page_size interval start_time end_time horizon objective deadline
-        validate_only
+        validate_only estimate_after loss_limit_permille rollover_wh import_wh export_wh
         min_delay_duration max_delay_duration max_pause_duration import_price_micro_per_kwh price_micro_per_kwh
         """,
     "negative": """
@@ -187,6 +187,9 @@ def swept(tmp_path_factory, loop, authority, lived):
     plan = site.aggregator.RequestPlan(dispatch_pb2.RequestPlanRequest(parent=NAME, request_id="plan")).plan
     valid["aggregator/agg /DispatchService/GetPlan"] = {"name": plan.name}
     site.dso.CreateEnvelope(site.envelope_request(site.envelope("limit")))
+    contradiction = site.batch(START, members=["bob"], sequence=25)
+    contradiction.readings[0].import_wh += 1
+    site.gateway.SubmitReadings(site.batch_request(contradiction))
     washer, *_ = (control for control in controls(START, START + 7200).values() if isinstance(control, Programme))
     washer = flexibility_message(
         "village", Device(id="ada/washer", member="ada", flexibility=replace(washer, follows=None))
