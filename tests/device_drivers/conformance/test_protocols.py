@@ -27,6 +27,8 @@ SKIPPED = {
     "kasa": (),
     "modbus sunspec 704": (),
     "modbus relay": (),
+    "modbus relay rtu": (),
+    "modbus sunspec 123": NO_TIMER,
     "mqtt tasmota": (),
     "shelly": (),
     "ocpp 1.6": (),
@@ -54,8 +56,10 @@ def place(name, stack, folder):
             peer = running(start_shelly(folder))
             return f"shelly://127.0.0.1:{peer.port}?timeout_s=0.8", peer.power_cycle
         case "modbus":
-            peer = running(start_server())
-            return f"modbus://127.0.0.1:{peer.port}/{DEVICES[device]}&timeout_s=0.8", peer.power_cycle
+            device, rtu, _ = device.partition(" rtu")
+            peer = running(start_server("rtu" if rtu else "socket"))
+            framing = "&framing=rtu" if rtu else ""
+            return f"modbus://127.0.0.1:{peer.port}/{DEVICES[device]}&timeout_s=0.8{framing}", peer.power_cycle
         case "ocpp":
             port = free_port()
             peer = running(start_station(folder, port, version=device))

@@ -1,4 +1,4 @@
-"""Devices behind a server of pymodbus. Usage: server.py PORT; says its port on the first line of its output.
+"""Devices behind a server of pymodbus. Usage: server.py FRAMER PORT; says its port on the first line of its output.
 
 Unit 1 is a relay with a meter and a timer of its own, unit 2 an inverter with SunSpec models 1, 701, 702, 704, unit 3
 one with 1, 103, 120, 123. What makes them devices is `Device`: timers that end, power that follows. Where points stand
@@ -11,6 +11,7 @@ import sys
 import time
 
 from pymodbus.constants import ExcCodes
+from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -161,18 +162,18 @@ def relay(unit):
     return Relay(unit, 0, [0, 0, 0, 0, 7, 0, 6])
 
 
-async def serve(devices, port=0):
+async def serve(devices, port=0, framer=FramerType.SOCKET):
     """Serve devices; returns the port."""
     if port == 0:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-    server = ModbusTcpServer([device.sim() for device in devices], address=("127.0.0.1", port))
+    server = ModbusTcpServer([device.sim() for device in devices], framer=framer, address=("127.0.0.1", port))
     await server.serve_forever(background=True)
     return port
 
 
 async def main():
-    print(await serve([relay(1), New(2), Old(3)], int(sys.argv[1])), flush=True)
+    print(await serve([relay(1), New(2), Old(3)], int(sys.argv[2]), FramerType(sys.argv[1])), flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
 
 from device_drivers.address import DeviceUrl
 from device_drivers.errors import DeviceError, InvalidValueError
@@ -10,6 +11,8 @@ from tests.device_drivers.modbus.conftest import FOLDER
 
 OPEN, CLOSED = RelayState(closed=False), RelayState(closed=True)
 NOTHING = ProductionLimit(limit_w=0)
+REVERTS_AT = 40_000 + 2 + 68 + 52 + 28 + 7
+"""WMaxLimPct_RvrtTms of model 123 in unit 3, behind the mark and the models 1, 103 and 120."""
 
 
 async def opened(server, unit, *, failsafe=OPEN, **options):
@@ -41,6 +44,41 @@ def test_the_old_timer_counts_only_where_no_limit_is_the_failsafe(server, limit_
         return inverter.capabilities.timer
 
     assert (asyncio.run(timer()) is not None) is counts
+
+
+async def reverts_after(server):
+    """s to which the timer of unit 3 is set."""
+    async with AsyncModbusTcpClient("127.0.0.1", port=server.port) as client:
+        return (await client.read_holding_registers(REVERTS_AT, count=1, device_id=3)).registers[0]
+
+
+@pytest.mark.slow
+def test_the_old_timer_ends_in_no_limit_with_its_driver_gone(server):
+    async def let_go():
+        inverter = await opened(server, 3, failsafe=ProductionLimit(limit_w=5000), map="sunspec")
+        await inverter.apply(ProductionLimit(limit_w=1250), revert_after_s=2.5)
+        limited_w, reverts_s = (await inverter.read()).power_w, await reverts_after(server)
+        await inverter.aclose()
+        again = await opened(server, 3, failsafe=ProductionLimit(limit_w=5000), map="sunspec")
+        for _ in range(100):
+            if (free_w := (await again.read()).power_w) != limited_w:
+                break
+            await asyncio.sleep(0.05)
+        await again.aclose()
+        return limited_w, reverts_s, free_w
+
+    assert asyncio.run(let_go()) == (-1250, 2, -4000)
+
+
+def test_the_old_timer_is_not_set_where_it_would_end_in_more_than_the_failsafe(server):
+    async def limit():
+        inverter = await opened(server, 3, failsafe=NOTHING, map="sunspec")
+        await inverter.apply(ProductionLimit(limit_w=1250), revert_after_s=30)
+        power_w = (await inverter.read()).power_w
+        await inverter.aclose()
+        return power_w, await reverts_after(server)
+
+    assert asyncio.run(limit()) == (-1250, 0)
 
 
 RELAY = (FOLDER / "relay.toml").read_text(encoding="utf-8")
