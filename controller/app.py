@@ -16,6 +16,7 @@ from contracts.errors import AnchorError
 from controller import demand_limits
 from controller.access_journal import AccessJournal
 from controller.admission import Gate
+from controller.batching import BatchPolicy
 from controller.clamp import Margin, Policy
 from controller.clock import BoottimeClock, Clock, SystemClock
 from controller.denials import Denials
@@ -35,6 +36,7 @@ from controller.override_keeper import OverrideKeeper
 from controller.pki import Credentials
 from controller.quotas import Quotas
 from controller.refusals import unavailable
+from controller.registry_identity import RegistryKnown, no_registry
 from controller.sealing import SaltSource
 from controller.services.allowances import RECEIVED_BYTES
 from controller.services.core import Core
@@ -43,7 +45,8 @@ from controller.services.register import SERVICES, add_reflection, add_servicers
 from controller.solving import Solver
 from controller.status import StatusBoard
 from controller.stepping import Told
-from controller.store import accesses, calls, clearings, denied, held_back
+from controller.store import accesses, batches, calls, clearings, denied, held_back
+from controller.store import registry as microgrids
 from controller.store.database import Database
 from controller.window import WindowEngine
 
@@ -175,6 +178,8 @@ class Service:
     settings : as its class says
     database, clock, solver, salts : the parts
     anchorer : moves the anchors on; None leaves them pending
+    registry : which registry validators sign for
+    batching : when settled windows become batches
     wall : the real time, by which certificates run out; ``clock`` may be a virtual day's
     quotas : what each identity may use
     renewal : asked at each new connection for changed credentials; None keeps the settings'
@@ -193,6 +198,8 @@ class Service:
         solver: Solver,
         salts: SaltSource,
         anchorer: Anchors | None,
+        registry: RegistryKnown = no_registry,
+        batching: BatchPolicy | None = None,
         wall: Clock | None = None,
         quotas: Quotas | None = None,
         renewal: Renewal | None = None,
@@ -203,6 +210,7 @@ class Service:
     ) -> None:
         self._settings = settings
         self._anchorer = anchorer
+        self._batching = BatchPolicy() if batching is None else batching
         self._renewal = renewal
         self._observers = observers
         # A clock that is set by hand is steady as long as nobody sets it.
@@ -294,6 +302,7 @@ class Service:
             denials=denials,
             status=self.status,
             journal=self._journal,
+            registry=registry,
         )
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -462,8 +471,16 @@ class Service:
         """Wait for steps of windows that were begun; what takes longer is cut off, and taken at the next start."""
         await self._engine.finish(seconds)
 
+    async def form_batches(self) -> int:
+        """Let the headers that are due become batches; returns how many there are more."""
+        ids = await self._database.run_async(microgrids.microgrid_ids)
+        now = int(self._clock.now())
+        formed = [await self._database.run_async(batches.form, id_, self._batching, now=now) for id_ in ids]
+        return sum(map(len, formed))
+
     async def anchor(self) -> AnchorProgress | None:
         """Move the anchors on; a chain that does not answer leaves them for the next time."""
+        await self.form_batches()
         if self._anchorer is None:
             return None
         try:

@@ -44,6 +44,17 @@ def trade_leaf(window: str, index: int, trade: Trade, salt: bytes) -> TradeLeaf:
     )
 
 
+def trade_of(leaf: TradeLeaf) -> Trade:
+    """The trade of a leaf."""
+    return Trade(
+        seller=leaf.seller,
+        buyer=leaf.buyer,
+        mtu_start=leaf.mtu_start,
+        energy_wh=leaf.energy_wh,
+        price_micro_per_kwh=leaf.price_micro_per_kwh,
+    )
+
+
 def reading_leaf(window: str, index: int, reading: MeterReading, salt: bytes) -> ReadingLeaf:
     """The leaf of a reading."""
     return ReadingLeaf(
@@ -69,6 +80,11 @@ def posting_leaf(window: str, index: int, posting: Posting, salt: bytes) -> Post
         amount_micro=posting.amount_micro,
         salt=salt,
     )
+
+
+def posting_of(leaf: PostingLeaf) -> Posting:
+    """The posting of a leaf."""
+    return Posting(account=leaf.account, kind=leaf.kind, reference=leaf.reference, amount_micro=leaf.amount_micro)
 
 
 def seal(

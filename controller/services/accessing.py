@@ -14,6 +14,7 @@ PERSONAL: dict[str, str] = {
     "/gridpact.v1.MeteringService/ListReadings": "",
     "/gridpact.v1.ParticipantService/GetSchedule": "",
     "/gridpact.v1.ValidatorService/GetWindowRecords": EVERYBODY,
+    "/gridpact.v1.ValidatorService/GetWindowEvidence": EVERYBODY,
     "/gridpact.v1.AuditService/GetProof": EVERYBODY,
 }
 """Methods that read personal data, and whose; empty where the request names the member."""

@@ -18,6 +18,7 @@ from controller.limits.limits import Limits
 from controller.microgrid import Microgrid
 from controller.quotas import DAY_S, Daily
 from controller.refusals import Code, Refusal, conflict, exhausted, not_found
+from controller.registry_identity import RegistryKnown, no_registry
 from controller.services.accessing import access_to
 from controller.signing import verifies
 from controller.solving import Solver
@@ -62,6 +63,7 @@ class Core:
     limits: Limits
     status: StatusBoard
     journal: AccessJournal
+    registry: RegistryKnown = no_registry
 
 
 class Request(Protocol):

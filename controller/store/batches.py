@@ -92,19 +92,25 @@ def batch(connection: Connection, microgrid: str, number: int) -> KeptBatch | No
     return found[0] if found and found[0].batch.number == number else None
 
 
-def batches(connection: Connection, microgrid: str, *, after: int, count: int) -> list[KeptBatch]:
-    """The first of a microgrid's batches behind a number, in their order."""
-    table = schema.batches
+def batches(
+    connection: Connection, microgrid: str, *, after: int, count: int, unsigned_by: Address | None = None
+) -> list[KeptBatch]:
+    """The first of a microgrid's batches behind a number, in order; or of those that a validator has not signed."""
+    table, signed_by = schema.batches, schema.batch_signatures
+    signed_too = select(signed_by.c.number).where(
+        signed_by.c.microgrid == microgrid, signed_by.c.validator == (unsigned_by or "")
+    )
     rows = connection.execute(
         select(table)
-        .where(table.c.microgrid == microgrid, table.c.number > after)
+        .where(table.c.microgrid == microgrid, table.c.number > after, table.c.number.not_in(signed_too))
         .order_by(table.c.number)
         .limit(count)
     ).all()
     if not rows:
         return []
     first = min(row.first for row in rows)
-    hashes = _hashes(connection, microgrid, first, sum(row._mapping["count"] for row in rows))
+    last = rows[-1].first + rows[-1]._mapping["count"]
+    hashes = _hashes(connection, microgrid, first, last - first)
     outbox = schema.outbox
     states = connection.execute(
         select(outbox.c.number, outbox.c.state).where(

@@ -203,6 +203,23 @@ def _counts(table: Table) -> ColumnElement[bool]:
     return ~exists().where(*same, later.c.revision > table.c.revision)
 
 
+def batches_of(connection: Connection, microgrid_id: str, start: int, end: int) -> list[Row[Any]]:
+    """The signed batches with readings of instants from ``start`` to ``end``, both included, as they were numbered."""
+    batches, table = schema.reading_batches, schema.meter_readings
+    within = select(table.c.gateway, table.c.sequence).where(
+        table.c.microgrid == microgrid_id, table.c.instant >= start, table.c.instant <= end
+    )
+    wanted = within.distinct().subquery()
+    return list(
+        connection.execute(
+            select(batches)
+            .join(wanted, (wanted.c.gateway == batches.c.gateway) & (wanted.c.sequence == batches.c.sequence))
+            .where(batches.c.microgrid == microgrid_id)
+            .order_by(batches.c.gateway, batches.c.sequence)
+        )
+    )
+
+
 def _reading(r: Row[Any]) -> MeterReading:
     return MeterReading(
         member=r.member, instant=r.instant, import_wh=r.import_wh, export_wh=r.export_wh, quality=r.quality

@@ -28,6 +28,7 @@ from controller.services.register import add_servicers
 from controller.store import schema
 from controller.store.database import Database
 from tests.controller.stand_ins import ScriptedSolver
+from tests.controller.validators import registry
 
 STREAM_S = 0.03
 """As long a stream is listened to after it was told everything."""
@@ -208,6 +209,7 @@ class FuzzedService:
             solver=ScriptedSolver(),
             salts=seeded_salts(b"village"),
             anchorer=None,
+            registry=registry,
             quotas=Quotas(dict.fromkeys(Role, Limits(calls_burst=1e12, bytes_burst=1e15, messages_burst=1e12))),
         )
         self._edge = service._edge

@@ -134,8 +134,8 @@ class TestCrash:
                     return
 
         hit.live(until=hit.end, advance=stumble)
-        # Of each window: closed, cleared, begun, metered, settled, signed, included.
-        assert crashes == 4 * 7
+        # Of each window: closed, cleared, begun, metered, settled, batched, signed, included.
+        assert crashes == 4 * 8
         assert story(hit) == story(calm)
         assert hit.rows("controllers")[0]["epoch"] == calm.rows("controllers")[0]["epoch"] + crashes
 

@@ -24,26 +24,55 @@ _sym_db = _symbol_database.Default()
 
 from gridpact.v1 import audit_pb2 as gridpact_dot_v1_dot_audit__pb2
 from gridpact.v1 import dispatch_pb2 as gridpact_dot_v1_dot_dispatch__pb2
+from gridpact.v1 import operator_pb2 as gridpact_dot_v1_dot_operator__pb2
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgridpact/v1/validator.proto\x12\x0bgridpact.v1\x1a\x17gridpact/v1/audit.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x17gridpact/v1/types.proto\")\n\x17GetWindowRecordsRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"\xa8\x01\n\x18GetWindowRecordsResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12\x13\n\x0btrades_json\x18\x02 \x03(\t\x12\x15\n\rreadings_json\x18\x03 \x03(\t\x12\x15\n\rpostings_json\x18\x04 \x03(\t\x12$\n\x07uplifts\x18\x05 \x03(\x0b\x32\x13.gridpact.v1.Uplift\"?\n\x0b\x41ttestation\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\"X\n\x18SubmitAttestationRequest\x12(\n\x0b\x61ttestation\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x19SubmitAttestationResponse\x12\x14\n\x0c\x61ttestations\x18\x01 \x01(\x05\x32\xd7\x01\n\x10ValidatorService\x12_\n\x10GetWindowRecords\x12$.gridpact.v1.GetWindowRecordsRequest\x1a%.gridpact.v1.GetWindowRecordsResponse\x12\x62\n\x11SubmitAttestation\x12%.gridpact.v1.SubmitAttestationRequest\x1a&.gridpact.v1.SubmitAttestationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bgridpact/v1/validator.proto\x12\x0bgridpact.v1\x1a\x17gridpact/v1/audit.proto\x1a\x1agridpact/v1/dispatch.proto\x1a\x1agridpact/v1/operator.proto\x1a\x17gridpact/v1/types.proto\")\n\x17GetWindowRecordsRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"\xa8\x01\n\x18GetWindowRecordsResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12\x13\n\x0btrades_json\x18\x02 \x03(\t\x12\x15\n\rreadings_json\x18\x03 \x03(\t\x12\x15\n\rpostings_json\x18\x04 \x03(\t\x12$\n\x07uplifts\x18\x05 \x03(\x0b\x32\x13.gridpact.v1.Uplift\"?\n\x0b\x41ttestation\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\x12\x13\n\x0bheader_hash\x18\x03 \x01(\x0c\"X\n\x18SubmitAttestationRequest\x12(\n\x0b\x61ttestation\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Signed\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x19SubmitAttestationResponse\x12\x14\n\x0c\x61ttestations\x18\x01 \x01(\x05\"$\n\x12GetRegistryRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"\x85\x01\n\x13GetRegistryResponse\x12\x10\n\x08\x63hain_id\x18\x01 \x01(\x03\x12\x10\n\x08\x63ontract\x18\x02 \x01(\x0c\x12\x14\n\x0cgenesis_hash\x18\x03 \x01(\x0c\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x11\n\tthreshold\x18\x05 \x01(\x05\x12\x12\n\nvalidators\x18\x06 \x03(\x0c\"6\n\x0e\x42\x61tchSignature\x12\x11\n\tvalidator\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\xdb\x01\n\x05\x42\x61tch\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08previous\x18\x02 \x01(\x0c\x12\r\n\x05\x66irst\x18\x03 \x01(\x03\x12$\n\x07headers\x18\x04 \x03(\x0b\x32\x13.gridpact.v1.Header\x12\x14\n\x0cwindows_root\x18\x05 \x01(\x0c\x12\x0c\n\x04hash\x18\x06 \x01(\x0c\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.gridpact.v1.BatchState\x12/\n\nsignatures\x18\x08 \x03(\x0b\x32\x1b.gridpact.v1.BatchSignature\"u\n\x12ListBatchesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0bunsigned_by\x18\x04 \x01(\x0c\x12\x13\n\x0b\x66rom_number\x18\x05 \x01(\x03\"S\n\x13ListBatchesResponse\x12#\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x12.gridpact.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x18GetWindowEvidenceRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\"m\n\rRegisteredKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12(\n\x07purpose\x18\x02 \x01(\x0e\x32\x17.gridpact.v1.KeyPurpose\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"4\n\x0e\x43learingAnswer\x12\x12\n\nadjustment\x18\x01 \x01(\x03\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\"O\n\nRunRecords\x12\x13\n\x0btrades_json\x18\x01 \x03(\t\x12\x15\n\rreadings_json\x18\x02 \x03(\t\x12\x15\n\rpostings_json\x18\x03 \x03(\t\"\xbc\x03\n\x19GetWindowEvidenceResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12%\n\x04runs\x18\x02 \x03(\x0b\x32\x17.gridpact.v1.RunRecords\x12\x13\n\x0binputs_json\x18\x03 \x01(\t\x12.\n\tclearings\x18\x04 \x03(\x0b\x32\x1b.gridpact.v1.ClearingAnswer\x12$\n\x07uplifts\x18\x05 \x03(\x0b\x32\x13.gridpact.v1.Uplift\x12\x0f\n\x07\x66\x61ilure\x18\x06 \x01(\t\x12#\n\x06orders\x18\x07 \x03(\x0b\x32\x13.gridpact.v1.Signed\x12#\n\x06limits\x18\x08 \x03(\x0b\x32\x13.gridpact.v1.Signed\x12#\n\x06vetoes\x18\t \x03(\x0b\x32\x13.gridpact.v1.Signed\x12%\n\x08readings\x18\n \x03(\x0b\x32\x13.gridpact.v1.Signed\x12(\n\x04keys\x18\x0b \x03(\x0b\x32\x1a.gridpact.v1.RegisteredKey\x12\x17\n\x0fsettlement_json\x18\x0c \x01(\t\"r\n\x1bSubmitBatchSignatureRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"E\n\x1cSubmitBatchSignatureResponse\x12\x12\n\nsignatures\x18\x01 \x01(\x05\x12\x11\n\tthreshold\x18\x02 \x01(\x05*\x89\x01\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_PENDING\x10\x01\x12\x14\n\x10\x42\x41TCH_STATE_SENT\x10\x02\x12\x18\n\x14\x42\x41TCH_STATE_INCLUDED\x10\x03\x12\x15\n\x11\x42\x41TCH_STATE_FINAL\x10\x04\x32\xcc\x04\n\x10ValidatorService\x12_\n\x10GetWindowRecords\x12$.gridpact.v1.GetWindowRecordsRequest\x1a%.gridpact.v1.GetWindowRecordsResponse\x12\x62\n\x11SubmitAttestation\x12%.gridpact.v1.SubmitAttestationRequest\x1a&.gridpact.v1.SubmitAttestationResponse\x12P\n\x0bGetRegistry\x12\x1f.gridpact.v1.GetRegistryRequest\x1a .gridpact.v1.GetRegistryResponse\x12P\n\x0bListBatches\x12\x1f.gridpact.v1.ListBatchesRequest\x1a .gridpact.v1.ListBatchesResponse\x12\x62\n\x11GetWindowEvidence\x12%.gridpact.v1.GetWindowEvidenceRequest\x1a&.gridpact.v1.GetWindowEvidenceResponse\x12k\n\x14SubmitBatchSignature\x12(.gridpact.v1.SubmitBatchSignatureRequest\x1a).gridpact.v1.SubmitBatchSignatureResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.validator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETWINDOWRECORDSREQUEST']._serialized_start=122
-  _globals['_GETWINDOWRECORDSREQUEST']._serialized_end=163
-  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_start=166
-  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_end=334
-  _globals['_ATTESTATION']._serialized_start=336
-  _globals['_ATTESTATION']._serialized_end=399
-  _globals['_SUBMITATTESTATIONREQUEST']._serialized_start=401
-  _globals['_SUBMITATTESTATIONREQUEST']._serialized_end=489
-  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_start=491
-  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_end=540
-  _globals['_VALIDATORSERVICE']._serialized_start=543
-  _globals['_VALIDATORSERVICE']._serialized_end=758
+  _globals['_BATCHSTATE']._serialized_start=2164
+  _globals['_BATCHSTATE']._serialized_end=2301
+  _globals['_GETWINDOWRECORDSREQUEST']._serialized_start=150
+  _globals['_GETWINDOWRECORDSREQUEST']._serialized_end=191
+  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_start=194
+  _globals['_GETWINDOWRECORDSRESPONSE']._serialized_end=362
+  _globals['_ATTESTATION']._serialized_start=364
+  _globals['_ATTESTATION']._serialized_end=427
+  _globals['_SUBMITATTESTATIONREQUEST']._serialized_start=429
+  _globals['_SUBMITATTESTATIONREQUEST']._serialized_end=517
+  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_start=519
+  _globals['_SUBMITATTESTATIONRESPONSE']._serialized_end=568
+  _globals['_GETREGISTRYREQUEST']._serialized_start=570
+  _globals['_GETREGISTRYREQUEST']._serialized_end=606
+  _globals['_GETREGISTRYRESPONSE']._serialized_start=609
+  _globals['_GETREGISTRYRESPONSE']._serialized_end=742
+  _globals['_BATCHSIGNATURE']._serialized_start=744
+  _globals['_BATCHSIGNATURE']._serialized_end=798
+  _globals['_BATCH']._serialized_start=801
+  _globals['_BATCH']._serialized_end=1020
+  _globals['_LISTBATCHESREQUEST']._serialized_start=1022
+  _globals['_LISTBATCHESREQUEST']._serialized_end=1139
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=1141
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=1224
+  _globals['_GETWINDOWEVIDENCEREQUEST']._serialized_start=1226
+  _globals['_GETWINDOWEVIDENCEREQUEST']._serialized_end=1281
+  _globals['_REGISTEREDKEY']._serialized_start=1283
+  _globals['_REGISTEREDKEY']._serialized_end=1392
+  _globals['_CLEARINGANSWER']._serialized_start=1394
+  _globals['_CLEARINGANSWER']._serialized_end=1446
+  _globals['_RUNRECORDS']._serialized_start=1448
+  _globals['_RUNRECORDS']._serialized_end=1527
+  _globals['_GETWINDOWEVIDENCERESPONSE']._serialized_start=1530
+  _globals['_GETWINDOWEVIDENCERESPONSE']._serialized_end=1974
+  _globals['_SUBMITBATCHSIGNATUREREQUEST']._serialized_start=1976
+  _globals['_SUBMITBATCHSIGNATUREREQUEST']._serialized_end=2090
+  _globals['_SUBMITBATCHSIGNATURERESPONSE']._serialized_start=2092
+  _globals['_SUBMITBATCHSIGNATURERESPONSE']._serialized_end=2161
+  _globals['_VALIDATORSERVICE']._serialized_start=2304
+  _globals['_VALIDATORSERVICE']._serialized_end=2892
 # @@protoc_insertion_point(module_scope)

@@ -7,8 +7,10 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from gridpact.v1 import audit_pb2 as audit_pb2
 from gridpact.v1 import dispatch_pb2 as dispatch_pb2
+from gridpact.v1 import operator_pb2 as operator_pb2
 from gridpact.v1 import types_pb2 as types_pb2
 import builtins as builtins
 import sys
@@ -20,6 +22,35 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
+
+class _BatchState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BatchStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_BatchState.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    BATCH_STATE_UNSPECIFIED: _BatchState.ValueType  # 0
+    BATCH_STATE_PENDING: _BatchState.ValueType  # 1
+    """It waits for signatures or for the chain."""
+    BATCH_STATE_SENT: _BatchState.ValueType  # 2
+    """Its transaction was sent."""
+    BATCH_STATE_INCLUDED: _BatchState.ValueType  # 3
+    """The registry holds it; the chain can still take that back."""
+    BATCH_STATE_FINAL: _BatchState.ValueType  # 4
+    """The registry holds it for good."""
+
+class BatchState(_BatchState, metaclass=_BatchStateEnumTypeWrapper):
+    """How far a batch has come."""
+
+BATCH_STATE_UNSPECIFIED: BatchState.ValueType  # 0
+BATCH_STATE_PENDING: BatchState.ValueType  # 1
+"""It waits for signatures or for the chain."""
+BATCH_STATE_SENT: BatchState.ValueType  # 2
+"""Its transaction was sent."""
+BATCH_STATE_INCLUDED: BatchState.ValueType  # 3
+"""The registry holds it; the chain can still take that back."""
+BATCH_STATE_FINAL: BatchState.ValueType  # 4
+"""The registry holds it for good."""
 
 @typing.final
 class GetWindowRecordsRequest(message.Message):
@@ -141,5 +172,434 @@ class SubmitAttestationResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["attestations", b"attestations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetRegistryRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetRegistryResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    CHAIN_ID_FIELD_NUMBER: builtins.int
+    CONTRACT_FIELD_NUMBER: builtins.int
+    GENESIS_HASH_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    THRESHOLD_FIELD_NUMBER: builtins.int
+    VALIDATORS_FIELD_NUMBER: builtins.int
+    chain_id: builtins.int
+    """Of the registry's chain."""
+    contract: builtins.bytes
+    """Where the registry stands, 20 bytes."""
+    genesis_hash: builtins.bytes
+    """Hash of the chain's first block, 32 bytes; empty where it is not known."""
+    epoch: builtins.int
+    """How often the set of validators was changed."""
+    threshold: builtins.int
+    """How many signatures a batch takes."""
+    @builtins.property
+    def validators(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """Addresses of the validators in ascending order, 20 bytes each."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: builtins.int = ...,
+        contract: builtins.bytes = ...,
+        genesis_hash: builtins.bytes = ...,
+        epoch: builtins.int = ...,
+        threshold: builtins.int = ...,
+        validators: abc.Iterable[builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["chain_id", b"chain_id", "contract", b"contract", "epoch", b"epoch", "genesis_hash", b"genesis_hash", "threshold", b"threshold", "validators", b"validators"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class BatchSignature(message.Message):
+    """A validator's signature over a batch."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VALIDATOR_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    validator: builtins.bytes
+    """The validator's address, 20 bytes."""
+    signature: builtins.bytes
+    """By EIP-712: r, s and v, 65 bytes."""
+    def __init__(
+        self,
+        *,
+        validator: builtins.bytes = ...,
+        signature: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["signature", b"signature", "validator", b"validator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Batch(message.Message):
+    """The next headers of a microgrid, committed to by one hash."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    FIRST_FIELD_NUMBER: builtins.int
+    HEADERS_FIELD_NUMBER: builtins.int
+    WINDOWS_ROOT_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    SIGNATURES_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """Place among the microgrid's batches, from zero."""
+    previous: builtins.bytes
+    """Hash of the batch before; 32 zero bytes for the first."""
+    first: builtins.int
+    """Place of its first header among all of the microgrid, from zero."""
+    windows_root: builtins.bytes
+    """Root of the tree of its headers, 32 bytes."""
+    hash: builtins.bytes
+    """EIP-712 struct hash, which validators sign and the registry holds."""
+    state: BatchState.ValueType
+    """How far it has come."""
+    @builtins.property
+    def headers(self) -> containers.RepeatedCompositeFieldContainer[audit_pb2.Header]:
+        """Its headers in order; each carries the hash of the one before."""
+
+    @builtins.property
+    def signatures(self) -> containers.RepeatedCompositeFieldContainer[BatchSignature]:
+        """What validators have signed, in ascending order of their addresses."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        previous: builtins.bytes = ...,
+        first: builtins.int = ...,
+        headers: abc.Iterable[audit_pb2.Header] | None = ...,
+        windows_root: builtins.bytes = ...,
+        hash: builtins.bytes = ...,
+        state: BatchState.ValueType = ...,
+        signatures: abc.Iterable[BatchSignature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["first", b"first", "hash", b"hash", "headers", b"headers", "number", b"number", "previous", b"previous", "signatures", b"signatures", "state", b"state", "windows_root", b"windows_root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListBatchesRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    UNSIGNED_BY_FIELD_NUMBER: builtins.int
+    FROM_NUMBER_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    page_size: builtins.int
+    page_token: builtins.str
+    unsigned_by: builtins.bytes
+    """Only batches that this validator, 20 bytes, has not signed; empty for all."""
+    from_number: builtins.int
+    """Only batches from this number on."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        unsigned_by: builtins.bytes = ...,
+        from_number: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["from_number", b"from_number", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "unsigned_by", b"unsigned_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListBatchesResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty where there are no more."""
+    @builtins.property
+    def batches(self) -> containers.RepeatedCompositeFieldContainer[Batch]: ...
+    def __init__(
+        self,
+        *,
+        batches: abc.Iterable[Batch] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["batches", b"batches", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetWindowEvidenceRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    RUN_FIELD_NUMBER: builtins.int
+    window: builtins.str
+    """microgrids/{microgrid}/windows/{window}"""
+    run: builtins.int
+    """Which settlement of the window: 0, then one more for each correction."""
+    def __init__(
+        self,
+        *,
+        window: builtins.str = ...,
+        run: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["run", b"run", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RegisteredKey(message.Message):
+    """A registered public key."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: builtins.int
+    PURPOSE_FIELD_NUMBER: builtins.int
+    HOLDER_FIELD_NUMBER: builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: builtins.int
+    key_id: builtins.str
+    purpose: operator_pb2.KeyPurpose.ValueType
+    holder: builtins.str
+    """Whose signatures it makes: the id part of the holder's identity."""
+    public_key: builtins.bytes
+    """Ed25519, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        key_id: builtins.str = ...,
+        purpose: operator_pb2.KeyPurpose.ValueType = ...,
+        holder: builtins.str = ...,
+        public_key: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["holder", b"holder", "key_id", b"key_id", "public_key", b"public_key", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ClearingAnswer(message.Message):
+    """What a solver answered about a window, or about an adjustment of it."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ADJUSTMENT_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    adjustment: builtins.int
+    """0 for the window's own clearing, else the number of the adjustment."""
+    answer: builtins.bytes
+    """Compressed; see docs/formats.md."""
+    def __init__(
+        self,
+        *,
+        adjustment: builtins.int = ...,
+        answer: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adjustment", b"adjustment", "answer", b"answer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RunRecords(message.Message):
+    """The records of one run of a window."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TRADES_JSON_FIELD_NUMBER: builtins.int
+    READINGS_JSON_FIELD_NUMBER: builtins.int
+    POSTINGS_JSON_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def trades_json(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Records with their salts, as JSON; see docs/formats.md."""
+
+    @builtins.property
+    def readings_json(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @builtins.property
+    def postings_json(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        trades_json: abc.Iterable[builtins.str] | None = ...,
+        readings_json: abc.Iterable[builtins.str] | None = ...,
+        postings_json: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["postings_json", b"postings_json", "readings_json", b"readings_json", "trades_json", b"trades_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetWindowEvidenceResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
+    INPUTS_JSON_FIELD_NUMBER: builtins.int
+    CLEARINGS_FIELD_NUMBER: builtins.int
+    UPLIFTS_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
+    ORDERS_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    VETOES_FIELD_NUMBER: builtins.int
+    READINGS_FIELD_NUMBER: builtins.int
+    KEYS_FIELD_NUMBER: builtins.int
+    SETTLEMENT_JSON_FIELD_NUMBER: builtins.int
+    inputs_json: builtins.str
+    """Canonical JSON of all that the window was decided on; its SHA-256 is in the header."""
+    failure: builtins.str
+    """Why the clearing decided nothing; empty where it did."""
+    settlement_json: builtins.str
+    """Canonical JSON of what else the settlement rested on; see docs/formats.md."""
+    @builtins.property
+    def header(self) -> audit_pb2.Header:
+        """Of the run that was asked for."""
+
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[RunRecords]:
+        """Its records, and before them those of the runs before it."""
+
+    @builtins.property
+    def clearings(self) -> containers.RepeatedCompositeFieldContainer[ClearingAnswer]:
+        """What solvers answered, as long as that is kept."""
+
+    @builtins.property
+    def uplifts(self) -> containers.RepeatedCompositeFieldContainer[dispatch_pb2.Uplift]:
+        """What the clearing committed to; postings of kind UPLIFT follow from it."""
+
+    @builtins.property
+    def orders(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """The orders that counted, as members signed them."""
+
+    @builtins.property
+    def limits(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """Envelopes and default envelopes that counted, as DSOs signed them."""
+
+    @builtins.property
+    def vetoes(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """Vetoes that counted, as DSOs signed them."""
+
+    @builtins.property
+    def readings(self) -> containers.RepeatedCompositeFieldContainer[types_pb2.Signed]:
+        """Batches of readings that the window is settled with, as gateways signed them, in the order of their arrival."""
+
+    @builtins.property
+    def keys(self) -> containers.RepeatedCompositeFieldContainer[RegisteredKey]:
+        """The keys of all these signatures."""
+
+    def __init__(
+        self,
+        *,
+        header: audit_pb2.Header | None = ...,
+        runs: abc.Iterable[RunRecords] | None = ...,
+        inputs_json: builtins.str = ...,
+        clearings: abc.Iterable[ClearingAnswer] | None = ...,
+        uplifts: abc.Iterable[dispatch_pb2.Uplift] | None = ...,
+        failure: builtins.str = ...,
+        orders: abc.Iterable[types_pb2.Signed] | None = ...,
+        limits: abc.Iterable[types_pb2.Signed] | None = ...,
+        vetoes: abc.Iterable[types_pb2.Signed] | None = ...,
+        readings: abc.Iterable[types_pb2.Signed] | None = ...,
+        keys: abc.Iterable[RegisteredKey] | None = ...,
+        settlement_json: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["clearings", b"clearings", "failure", b"failure", "header", b"header", "inputs_json", b"inputs_json", "keys", b"keys", "limits", b"limits", "orders", b"orders", "readings", b"readings", "runs", b"runs", "settlement_json", b"settlement_json", "uplifts", b"uplifts", "vetoes", b"vetoes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SubmitBatchSignatureRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}"""
+    number: builtins.int
+    """Of the batch."""
+    hash: builtins.bytes
+    """The batch's hash as the validator has computed it, 32 bytes; another one than the batch's is refused."""
+    signature: builtins.bytes
+    """Over it by EIP-712: r, s and v, 65 bytes, s in the lower half."""
+    request_id: builtins.str
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        number: builtins.int = ...,
+        hash: builtins.bytes = ...,
+        signature: builtins.bytes = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hash", b"hash", "number", b"number", "parent", b"parent", "request_id", b"request_id", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SubmitBatchSignatureResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SIGNATURES_FIELD_NUMBER: builtins.int
+    THRESHOLD_FIELD_NUMBER: builtins.int
+    signatures: builtins.int
+    """How many of the present validators have signed the batch."""
+    threshold: builtins.int
+    """How many it takes."""
+    def __init__(
+        self,
+        *,
+        signatures: builtins.int = ...,
+        threshold: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["signatures", b"signatures", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -45,6 +45,26 @@ class ValidatorServiceStub:
                 request_serializer=gridpact_dot_v1_dot_validator__pb2.SubmitAttestationRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_validator__pb2.SubmitAttestationResponse.FromString,
                 _registered_method=True)
+        self.GetRegistry = channel.unary_unary(
+                '/gridpact.v1.ValidatorService/GetRegistry',
+                request_serializer=gridpact_dot_v1_dot_validator__pb2.GetRegistryRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_validator__pb2.GetRegistryResponse.FromString,
+                _registered_method=True)
+        self.ListBatches = channel.unary_unary(
+                '/gridpact.v1.ValidatorService/ListBatches',
+                request_serializer=gridpact_dot_v1_dot_validator__pb2.ListBatchesRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_validator__pb2.ListBatchesResponse.FromString,
+                _registered_method=True)
+        self.GetWindowEvidence = channel.unary_unary(
+                '/gridpact.v1.ValidatorService/GetWindowEvidence',
+                request_serializer=gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceResponse.FromString,
+                _registered_method=True)
+        self.SubmitBatchSignature = channel.unary_unary(
+                '/gridpact.v1.ValidatorService/SubmitBatchSignature',
+                request_serializer=gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureResponse.FromString,
+                _registered_method=True)
 
 
 class ValidatorServiceServicer:
@@ -64,6 +84,34 @@ class ValidatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRegistry(self, request, context):
+        """The registry that signatures count for, and who may sign for it. FAILED_PRECONDITION where there is none yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBatches(self, request, context):
+        """Batches of headers in the order of their numbers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWindowEvidence(self, request, context):
+        """Everything that a run of a window was decided on and settled with, as it was signed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitBatchSignature(self, request, context):
+        """Signs a batch. Its signer has to be one of the validators; the same signature again has no second effect.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ValidatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +124,26 @@ def add_ValidatorServiceServicer_to_server(servicer, server):
                     servicer.SubmitAttestation,
                     request_deserializer=gridpact_dot_v1_dot_validator__pb2.SubmitAttestationRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_validator__pb2.SubmitAttestationResponse.SerializeToString,
+            ),
+            'GetRegistry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegistry,
+                    request_deserializer=gridpact_dot_v1_dot_validator__pb2.GetRegistryRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_validator__pb2.GetRegistryResponse.SerializeToString,
+            ),
+            'ListBatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatches,
+                    request_deserializer=gridpact_dot_v1_dot_validator__pb2.ListBatchesRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_validator__pb2.ListBatchesResponse.SerializeToString,
+            ),
+            'GetWindowEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWindowEvidence,
+                    request_deserializer=gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceResponse.SerializeToString,
+            ),
+            'SubmitBatchSignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitBatchSignature,
+                    request_deserializer=gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +201,114 @@ class ValidatorService:
             '/gridpact.v1.ValidatorService/SubmitAttestation',
             gridpact_dot_v1_dot_validator__pb2.SubmitAttestationRequest.SerializeToString,
             gridpact_dot_v1_dot_validator__pb2.SubmitAttestationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegistry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ValidatorService/GetRegistry',
+            gridpact_dot_v1_dot_validator__pb2.GetRegistryRequest.SerializeToString,
+            gridpact_dot_v1_dot_validator__pb2.GetRegistryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ValidatorService/ListBatches',
+            gridpact_dot_v1_dot_validator__pb2.ListBatchesRequest.SerializeToString,
+            gridpact_dot_v1_dot_validator__pb2.ListBatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWindowEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ValidatorService/GetWindowEvidence',
+            gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceRequest.SerializeToString,
+            gridpact_dot_v1_dot_validator__pb2.GetWindowEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitBatchSignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ValidatorService/SubmitBatchSignature',
+            gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureRequest.SerializeToString,
+            gridpact_dot_v1_dot_validator__pb2.SubmitBatchSignatureResponse.FromString,
             options,
             channel_credentials,
             insecure,

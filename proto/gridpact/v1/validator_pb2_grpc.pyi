@@ -36,6 +36,14 @@ class ValidatorServiceStub:
     GetWindowRecords: grpc.UnaryUnaryMultiCallable[validator_pb2.GetWindowRecordsRequest, validator_pb2.GetWindowRecordsResponse]
     """The header and every record under it."""
     SubmitAttestation: grpc.UnaryUnaryMultiCallable[validator_pb2.SubmitAttestationRequest, validator_pb2.SubmitAttestationResponse]
+    GetRegistry: grpc.UnaryUnaryMultiCallable[validator_pb2.GetRegistryRequest, validator_pb2.GetRegistryResponse]
+    """The registry that signatures count for, and who may sign for it. FAILED_PRECONDITION where there is none yet."""
+    ListBatches: grpc.UnaryUnaryMultiCallable[validator_pb2.ListBatchesRequest, validator_pb2.ListBatchesResponse]
+    """Batches of headers in the order of their numbers."""
+    GetWindowEvidence: grpc.UnaryUnaryMultiCallable[validator_pb2.GetWindowEvidenceRequest, validator_pb2.GetWindowEvidenceResponse]
+    """Everything that a run of a window was decided on and settled with, as it was signed."""
+    SubmitBatchSignature: grpc.UnaryUnaryMultiCallable[validator_pb2.SubmitBatchSignatureRequest, validator_pb2.SubmitBatchSignatureResponse]
+    """Signs a batch. Its signer has to be one of the validators; the same signature again has no second effect."""
 
 @typing.type_check_only
 class ValidatorServiceAsyncStub(ValidatorServiceStub):
@@ -45,6 +53,14 @@ class ValidatorServiceAsyncStub(ValidatorServiceStub):
     GetWindowRecords: aio.UnaryUnaryMultiCallable[validator_pb2.GetWindowRecordsRequest, validator_pb2.GetWindowRecordsResponse]  # type: ignore[assignment]
     """The header and every record under it."""
     SubmitAttestation: aio.UnaryUnaryMultiCallable[validator_pb2.SubmitAttestationRequest, validator_pb2.SubmitAttestationResponse]  # type: ignore[assignment]
+    GetRegistry: aio.UnaryUnaryMultiCallable[validator_pb2.GetRegistryRequest, validator_pb2.GetRegistryResponse]  # type: ignore[assignment]
+    """The registry that signatures count for, and who may sign for it. FAILED_PRECONDITION where there is none yet."""
+    ListBatches: aio.UnaryUnaryMultiCallable[validator_pb2.ListBatchesRequest, validator_pb2.ListBatchesResponse]  # type: ignore[assignment]
+    """Batches of headers in the order of their numbers."""
+    GetWindowEvidence: aio.UnaryUnaryMultiCallable[validator_pb2.GetWindowEvidenceRequest, validator_pb2.GetWindowEvidenceResponse]  # type: ignore[assignment]
+    """Everything that a run of a window was decided on and settled with, as it was signed."""
+    SubmitBatchSignature: aio.UnaryUnaryMultiCallable[validator_pb2.SubmitBatchSignatureRequest, validator_pb2.SubmitBatchSignatureResponse]  # type: ignore[assignment]
+    """Signs a batch. Its signer has to be one of the validators; the same signature again has no second effect."""
 
 class ValidatorServiceServicer(metaclass=abc_1.ABCMeta):
     """For validators, which recompute a window and sign its header."""
@@ -63,5 +79,37 @@ class ValidatorServiceServicer(metaclass=abc_1.ABCMeta):
         request: validator_pb2.SubmitAttestationRequest,
         context: _ServicerContext,
     ) -> typing.Union[validator_pb2.SubmitAttestationResponse, abc.Awaitable[validator_pb2.SubmitAttestationResponse]]: ...
+
+    @abc_1.abstractmethod
+    def GetRegistry(
+        self,
+        request: validator_pb2.GetRegistryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[validator_pb2.GetRegistryResponse, abc.Awaitable[validator_pb2.GetRegistryResponse]]:
+        """The registry that signatures count for, and who may sign for it. FAILED_PRECONDITION where there is none yet."""
+
+    @abc_1.abstractmethod
+    def ListBatches(
+        self,
+        request: validator_pb2.ListBatchesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[validator_pb2.ListBatchesResponse, abc.Awaitable[validator_pb2.ListBatchesResponse]]:
+        """Batches of headers in the order of their numbers."""
+
+    @abc_1.abstractmethod
+    def GetWindowEvidence(
+        self,
+        request: validator_pb2.GetWindowEvidenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[validator_pb2.GetWindowEvidenceResponse, abc.Awaitable[validator_pb2.GetWindowEvidenceResponse]]:
+        """Everything that a run of a window was decided on and settled with, as it was signed."""
+
+    @abc_1.abstractmethod
+    def SubmitBatchSignature(
+        self,
+        request: validator_pb2.SubmitBatchSignatureRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[validator_pb2.SubmitBatchSignatureResponse, abc.Awaitable[validator_pb2.SubmitBatchSignatureResponse]]:
+        """Signs a batch. Its signer has to be one of the validators; the same signature again has no second effect."""
 
 def add_ValidatorServiceServicer_to_server(servicer: ValidatorServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

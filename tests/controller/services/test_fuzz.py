@@ -21,6 +21,7 @@ from tests.controller.flexibility_cases import controls
 from tests.controller.fuzzed_service import FuzzedService
 from tests.controller.fuzzing import Fuzzer
 from tests.controller.test_access import METHODS, requests_for
+from tests.controller.validators import signed_batch
 from tests.controller.village import SECTIONS, START
 from tests.controller.village_site import Site, found
 
@@ -64,6 +65,8 @@ def live(site, valid):
     attestation = validator_pb2.Attestation(window=site.window(0), run=header["run"], header_hash=header["hash"])
     signed = site.signed("val", "attestation-val", attestation)
     valid["validator/val /ValidatorService/SubmitAttestation"]["attestation"] = signed
+    site.loop.run(site.service.form_batches())
+    valid["validator/val /ValidatorService/SubmitBatchSignature"] |= signed_batch(site)
 
 
 def resource_names(site):

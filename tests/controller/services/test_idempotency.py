@@ -17,6 +17,7 @@ from gridpact.v1 import (
     participant_pb2,
     validator_pb2,
 )
+from tests.controller.validators import KEYS, registry, signed_batch
 
 NAME = "microgrids/village"
 
@@ -53,6 +54,9 @@ def changes(site):
 
     def readings(sequence):
         return site.batch_request(site.batch(site.start + 2700, sequence=sequence))
+
+    def batch_signature(key):
+        return validator_pb2.SubmitBatchSignatureRequest(**signed_batch(site, key=key))
 
     hamlet = operator_pb2.CreateMicrogridRequest(microgrid=calendar)
     hamlet.microgrid.name = "microgrids/other"
@@ -184,6 +188,11 @@ def changes(site):
         "SubmitReadings": (site.gateway.SubmitReadings, readings(31), readings(32)),
         **metering_changes(site),
         "SubmitAttestation": (site.validator.SubmitAttestation, again, unsigned),
+        "SubmitBatchSignature": (
+            site.validator.SubmitBatchSignature,
+            batch_signature(KEYS[0]),
+            batch_signature(KEYS[1]),
+        ),
         "DenyIdentity": (site.operator.DenyIdentity, denial("serial:1"), denial("serial:2")),
         "AllowIdentity": (
             site.operator.AllowIdentity,
@@ -242,6 +251,7 @@ METHODS = (
     "SetMeteringRules",
     "DecideMeterEvent",
     "SubmitAttestation",
+    "SubmitBatchSignature",
     "DenyIdentity",
     "AllowIdentity",
     "CreateVeto",
@@ -264,6 +274,14 @@ def test_no_method_with_a_request_id_was_forgotten():
         if "request_id" in message_factory.GetMessageClass(method.input_type).DESCRIPTOR.fields_by_name
     }
     assert found == {*METHODS, "CreateMicrogrid"}
+
+
+@pytest.fixture
+def settled(make_site):
+    """The village's service half an hour after its start, with a registry; a window is settled and in a batch."""
+    site = make_site("lived", registry=registry)
+    site.loop.run(site.service.form_batches())
+    return site
 
 
 @pytest.fixture(params=METHODS)

@@ -22,6 +22,7 @@ from gridpact.v1 import (
 )
 from tests.controller.fuzzed_service import Recorder
 from tests.controller.test_access import METHODS, call, requests_for
+from tests.controller.validators import registry, signed_batch
 
 NAMES = {
     Role.DSO: "wires",
@@ -68,7 +69,7 @@ class TestTable:
 @pytest.fixture
 def peopled(make_site):
     """Village and hamlet on one service; in the village there is something of every kind to be seen."""
-    site = make_site("village", "hamlet")
+    site = make_site("village", "hamlet", registry=registry)
     site.dso.CreateEnvelope(site.envelope_request(site.envelope("limit")))
     ada = site.participant("ada")
     for role, scope in product((Role.AGGREGATOR, Role.DSO, Role.OPERATOR, Role.AUDITOR, Role.METER), (1, 2, 3)):
@@ -81,6 +82,7 @@ def peopled(make_site):
     contradiction = site.batch(site.start, members=["ada"], sequence=25)
     contradiction.readings[0].import_wh += 1
     site.gateway.SubmitReadings(site.batch_request(contradiction))
+    site.loop.run(site.service.form_batches())
     return site
 
 
@@ -131,6 +133,7 @@ def own_requests(site):
         "ValidatorService/SubmitAttestation": {
             "attestation": site.signed("val", "attestation-val", attestation),
         },
+        "ValidatorService/SubmitBatchSignature": signed_batch(site),
     }
     return found | {f"/gridpact.v1.{short}": values for short, values in existing.items()}
 
