@@ -16,6 +16,7 @@ from controller.exit_codes import BAD_INPUT, OK
 from controller.journal_options import add_journal
 from controller.options import Formatter, Parser, examples
 from controller.service_options import add_pki, add_serve, add_status
+from controller.validator_options import add_validator
 from controller.witness_options import add_witness
 
 
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add_journal(commands)
     add_audit(commands)
     add_witness(commands)
+    add_validator(commands)
     add_driver(commands)
     _add_gas(commands)
     commands.add_parser(

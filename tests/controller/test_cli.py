@@ -261,7 +261,8 @@ def test_verify_imports_contracts_and_nothing_else_of_ours(place: Path) -> None:
     assert "contracts.verify" in modules
     own = {name for name in modules if name.partition(".")[0] == "controller"}
     parsers = {
-        f"controller.{kind}options" for kind in ("", "service_", "backup_", "driver_", "journal_", "audit_", "witness_")
+        f"controller.{kind}options"
+        for kind in ("", "service_", "backup_", "driver_", "journal_", "audit_", "witness_", "validator_")
     }
     assert own == {"controller", "controller.cli", "controller.exit_codes"} | parsers
     foreign = {
