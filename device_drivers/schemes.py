@@ -35,6 +35,7 @@ OWN = MappingProxyType(
         "modbus": Own(factory="device_drivers.modbus.driver:ModbusDriver", extra="modbus"),
         "mqtt": Own(factory="device_drivers.mqtt.driver:MqttDriver", extra="mqtt"),
         "ocpp": Own(factory="device_drivers.ocpp.driver:OcppDriver", extra="ocpp"),
+        "s2": Own(factory="device_drivers.s2.driver:S2Driver", extra="s2"),
         "shelly": Own(factory="device_drivers.shelly.driver:ShellyDriver", extra="shelly"),
         "simulated": Own(factory="device_drivers.simulated.driver:SimulatedDriver"),
     }

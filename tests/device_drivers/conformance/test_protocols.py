@@ -17,6 +17,7 @@ from tests.device_drivers.kasa.conftest import plug as start_kasa
 from tests.device_drivers.modbus.conftest import DEVICES, start_server
 from tests.device_drivers.mqtt.conftest import FOLDER, Mosquitto, start_plug, start_switch
 from tests.device_drivers.ocpp.conftest import free_port, start_station
+from tests.device_drivers.s2.conftest import start_manager
 from tests.device_drivers.shelly.conftest import start_plug as start_shelly
 
 NO_TIMER = ("refresh, expire",)
@@ -34,6 +35,10 @@ SKIPPED = {
     "ocpp 1.6": (),
     "ocpp 2.0.1": (),
     "mqtt template": NO_TIMER,
+    "s2 ombc": NO_TIMER,
+    "s2 frbc": NO_TIMER,
+    "s2 pebc": (),
+    "s2 ppbc": NO_TIMER,
 }
 """Checks that do not apply, by device."""
 
@@ -50,22 +55,23 @@ def place(name, stack, folder):
         case "simulated":
             return "simulated://relay?", None
         case "kasa":
-            peer = running(start_kasa("hs110"))
-            return f"kasa://127.0.0.1:{peer.port}?timeout_s=0.8", peer.power_cycle
+            peer, rest = start_kasa("hs110"), "?"
         case "shelly":
-            peer = running(start_shelly(folder))
-            return f"shelly://127.0.0.1:{peer.port}?timeout_s=0.8", peer.power_cycle
+            peer, rest = start_shelly(folder), "?"
+        case "s2":
+            peer, rest = start_manager(device), f"/{device}?"
         case "modbus":
             device, rtu, _ = device.partition(" rtu")
-            peer = running(start_server("rtu" if rtu else "socket"))
-            framing = "&framing=rtu" if rtu else ""
-            return f"modbus://127.0.0.1:{peer.port}/{DEVICES[device]}&timeout_s=0.8{framing}", peer.power_cycle
+            peer, rest = start_server("rtu" if rtu else "socket"), f"/{DEVICES[device]}&"
+            rest += "framing=rtu&" if rtu else ""
         case "ocpp":
             port = free_port()
             peer = running(start_station(folder, port, version=device))
             return f"ocpp://127.0.0.1:{port}/CP1?timeout_s=0.8", peer.power_cycle
         case _:
             return mqtt(device, running, folder / device)
+    running(peer)
+    return f"{protocol}://127.0.0.1:{peer.port}{rest}timeout_s=0.8", peer.power_cycle
 
 
 def mqtt(device, running, folder):
