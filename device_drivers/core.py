@@ -132,6 +132,7 @@ class DeviceCore:
         self._told_at = 0.0
         self._stepped_at: float | None = None
         self._reverts_at: float | None = None
+        self._may_revert_at: float | None = None
         self._reading: Reading | None = None
         self._missed = 0
         self._saved: Memory | None = None
@@ -268,6 +269,10 @@ class DeviceCore:
         # From when it was told, not from when it answered: it ends within so many s of the former. From the latter it
         # would seem to end after the lease, and be armed anew with every look.
         self._reverts_at = None if armed_s is None else self._told_at + armed_s
+        self._may_revert_at = None
+        if self._reverts_at is not None and self.timer is not None:
+            # What telling it took comes off the timer, rounded down to whole steps.
+            self._may_revert_at = self._reverts_at - self.timer.resolution_s - (now - self._told_at)
 
     def fail(self, reason: str, around: Surroundings) -> Report | None:
         """The device did not say yes: the failsafe acts from now on; what is to be said about it."""
@@ -275,9 +280,15 @@ class DeviceCore:
         self._switching.doubt(around.now)
         return self._lose(reason, around)
 
+    def may_have_reverted(self, now: float) -> bool:
+        """Whether its own timer may have taken it to its failsafe already, which no reading has shown yet."""
+        return self._told is not None and self._may_revert_at is not None and now >= self._may_revert_at
+
     def observe(self, reading: Reading, around: Surroundings) -> Report | None:
         """The device says what it does; what is to be said about it, where that is news."""
         self._reading, self.lost, self._missed = reading, None, 0
+        if self._reverts_at is not None and around.now > self._reverts_at:
+            self._told = self._reverts_at = self._may_revert_at = None  # its timer has ended, whatever it was told
         on = _seen_on(reading, self._told)
         if on is not None:
             self._switching.switch(on, around.now, midnight_s=around.midnight_s)

@@ -13,6 +13,7 @@ from datetime import datetime
 from device_drivers.core import DeviceCore, Order, Surroundings
 from device_drivers.device import Reading
 from device_drivers.errors import InvalidValueError
+from device_drivers.failsafe import at_rest
 from device_drivers.gateway import NOTHING, Gateway
 from device_drivers.precedence import Rule, runs, span
 from device_drivers.report import Report
@@ -72,10 +73,10 @@ class Station:
     def begin(self, name: str, order: Order, now: float, utc: datetime) -> None:
         """A device is about to be told."""
         device = self._devices[name]
-        before = self._gateway.meant(name)
+        befores = self._befores(name, now)
         device.begin(order, self.around(name, now, utc))
         after = span(order.target, device.rules.bounds)
-        self._gateway.stepped(_apart(before, after), now)
+        self._gateway.stepped(max(_apart(before, after) for before in befores), now)
         self._gateway.mean(name, after)
         self._gateway.allow_for(name, _both(self._gateway.possible(name), after))
         if runs(order.target):
@@ -130,22 +131,29 @@ class Station:
         if left_w is None:
             return order
         rating = self._devices[name].rules.bounds
-        before = self._gateway.meant(name)
+        befores = self._befores(name, now)
         after = span(order.target, rating)
-        step_w = _apart(before, after)
+        step_w = max(_apart(before, after) for before in befores)
         if step_w <= left_w:
             return order
-        less = _inside(after, before)
+        less = all(_inside(after, before) for before in befores)
         # A fall to the failsafe cannot wait: a device's own timer would not. It counts, so that the return waits.
         if less and order.decision.rule in {Rule.LIMIT, Rule.INTERLOCK, Rule.FAILSAFE}:
             log.warning(
                 "%s: the ramp is exceeded by %d W: %s", name, step_w - left_w, order.decision.reason or "failsafe"
             )
             return order
-        target = _towards(before, order.target, left_w)
+        before, *others = befores
+        target = None if others else _towards(before, order.target, left_w)
         if target is None or span(target, rating) == before:
             return None
         return replace(order, target=target)
+
+    def _befores(self, name: str, now: float) -> tuple[Bounds, ...]:
+        """From where a device may go on, for the ramp: a timer of its own that ends takes it away unasked."""
+        device, meant = self._devices[name], self._gateway.meant(name)
+        rest = span(at_rest(device.failsafe), device.rules.bounds)
+        return (meant, rest) if device.may_have_reverted(now) and rest != meant else (meant,)
 
 
 def check_ramp(names: Mapping[str, DeviceCore], ramp_w_per_10s: int | None) -> None:

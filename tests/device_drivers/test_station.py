@@ -260,6 +260,20 @@ def test_the_ramp_counts_as_used_up_at_the_start():
     assert bench.power == {"a": 1000}
 
 
+@pytest.mark.parametrize("at", [29.5, 30.5])
+def test_a_device_that_its_own_timer_switched_off_comes_back_by_the_ramp(at):
+    timer = Timer(shortest_s=1.0, longest_s=300.0, resolution_s=1.0)
+    bench = Bench("ab", failsafe=Fixed(target=Power(power_w=0)), timer=timer, ramp_w_per_10s=2000)
+    bench.tick(10)
+    bench.tell("a", Power(power_w=2000), ttl_s=20.0)
+    bench.now, bench.power["a"] = at, 0
+    bench.tell("a", Power(power_w=2000))
+    bench.tell("b", Power(power_w=2000))
+    assert bench.power == {"a": 2000, "b": 0}
+    bench.tick(10)
+    assert bench.power == {"a": 2000, "b": 2000}
+
+
 def test_a_limit_and_the_failsafe_do_not_wait_for_the_ramp_and_their_return_does(caplog):
     bench = Bench("ab", failsafe=Fixed(target=Power(power_w=0)), ramp_w_per_10s=2000)
     bench.tick(10)
