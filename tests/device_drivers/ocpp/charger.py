@@ -6,7 +6,6 @@ Profiles are as both versions say them, with keys in snake case. Nothing here is
 import asyncio
 import json
 import math
-import time
 from datetime import UTC, datetime, timedelta
 
 RATED_W = 22_080
@@ -126,13 +125,12 @@ class Charger:
     def power_w(self):
         return min(self.limit_w(self.now()), CAR_W) if self.transaction is not None else 0
 
-    async def follow(self, log):
-        """Write down when its power changes, for whoever measures."""
+    async def follow(self, tell):
+        """Tell the power whenever it changes, from the first profile on: before, nobody drives it."""
         last = None
         while True:
             power_w = self.power_w()
-            if power_w != last:
-                with log.open("a") as file:
-                    file.write(f"{time.monotonic()} {power_w}\n")
+            if power_w != last and self.profiles:
+                tell(power_w)
                 last = power_w
             await asyncio.sleep(0.02)

@@ -3,7 +3,7 @@
 Usage: python -m tests.device_drivers.ocpp.station SETTINGS PORT
 
 SETTINGS is JSON: `version`, `name`, `url`, `flash`, and where they are wanted `password`, `ca`, `ahead_s`, `waits`,
-`refuses` (answers by action), `error`, `log`. PORT is said back on the first line.
+`refuses` (answers by action), `error`. PORT is said back on the first line.
 """
 
 import asyncio
@@ -284,8 +284,7 @@ async def main():
     settings = json.loads(sys.argv[1])
     charger = Charger(Path(settings["flash"]), ahead_s=settings.get("ahead_s", 0), waits=settings.get("waits", False))
     print(sys.argv[2], flush=True)
-    following = [charger.follow(Path(settings["log"]))] if "log" in settings else []
-    await asyncio.gather(stay(settings, charger), *following)
+    await stay(settings, charger)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tests.device_drivers.kasa.conftest import PLUG
 from tests.device_drivers.modbus.conftest import FOLDER as MODBUS
 from tests.device_drivers.mqtt.conftest import FOLDER as MQTT
 from tests.device_drivers.mqtt.conftest import Mosquitto
+from tests.device_drivers.ocpp.conftest import free_port
 from tests.device_drivers.peer import ROOT, node_modules
 
 HERE = Path(__file__).parent
@@ -48,8 +49,10 @@ class Fault(Enum):
 
 
 FAULTS = tuple(Fault)
-TIMERS = ("kasa", "modbus-relay", "modbus-sunspec", "mqtt-tasmota", "shelly")
+TIMERS = ("kasa", "modbus-relay", "modbus-sunspec", "mqtt-tasmota", "ocpp-16", "ocpp-201", "shelly")
 """Kinds of devices with a timer of their own."""
+STATIONS = ("ocpp-16", "ocpp-201")
+"""Those that dial the driver, instead of the other way round."""
 KINDS = (*TIMERS, "mqtt-template")
 OUT_OF_REACH = {Fault.DRIVER_KILLED, Fault.DRIVER_STOPPED, Fault.DEVICE_CUT}
 """Faults after which nobody tells the device anything."""
@@ -102,7 +105,8 @@ def build(folder, stack):
     broker = running(Mosquitto(folder))
     places = len(FAULTS)
     module = [sys.executable, "-m", "tests.device_drivers.safety.devices"]
-    devices = running(Process(*module, folder, broker.port, places, ports=places + 1))
+    dialled = [free_port() for _ in range(2 * places)]
+    devices = running(Process(*module, folder, broker.port, places, *dialled, ports=places + 1))
     modbus, *shellies = devices.ports
     kinds = KINDS
     try:
@@ -118,6 +122,8 @@ def build(folder, stack):
         urls["modbus-sunspec", place] = ("modbus", modbus, f"/{2 * place + 2}?map=sunspec")
         urls["shelly", place] = ("shelly", shellies[place], "?")
         urls["mqtt-tasmota", place] = ("mqtt", broker.port, f"/plug-{place}?")
+        for kind, version, port in zip(STATIONS, ("1.6", "2.0.1"), dialled[2 * place :], strict=False):
+            urls[kind, place] = ("ocpp", port, f"/CP1?rated_w=2000&version={version}")
         urls["mqtt-template", place] = ("mqtt", broker.port, f"/switch-{place}?map={MQTT / 'switch.toml'}")
         if "kasa" in kinds:
             urls["kasa", place] = ("kasa", kasas[place], "?")
@@ -167,22 +173,33 @@ async def _measure(folder, site, stack, links):
     randomness = Random(1)
 
     async def link(port):
+        """Between a driver and what listens on a port; the driver's port, and what can be troubled."""
         found = FaultyLink("127.0.0.1", port, randomness=randomness, delay_s=1.0)
-        await found.start()
         links.push_async_callback(found.aclose)
-        return found
+        return await found.start(), found
+
+    async def dialled_link(port):
+        """The same where the driver listens, and is dialled on that port."""
+        own = free_port()
+        found = FaultyLink(
+            "127.0.0.1", own, randomness=randomness, delay_s=1.0, at=("127.0.0.1", port), device_dials=True
+        )
+        links.push_async_callback(found.aclose)
+        await found.start()
+        return own, found
 
     processes, troubled = {}, []
     for place, fault in enumerate(FAULTS):
         controller = site.controllers[fault].ports[0]
         ports = {kind: site.urls[kind, place][1] for kind in site.kinds}
         if fault is Fault.CONTROLLER_CUT:
-            troubled.append(between := await link(controller))
-            controller = between.port
+            controller, between = await link(controller)
+            troubled.append(between)
         if fault is Fault.DEVICE_CUT:
-            between = {port: await link(port) for port in set(ports.values())}
-            troubled += between.values()
-            ports = {kind: between[port].port for kind, port in ports.items()}
+            dialled = {ports[kind] for kind in STATIONS}
+            between = {port: await (dialled_link if port in dialled else link)(port) for port in set(ports.values())}
+            troubled += [found for _, found in between.values()]
+            ports = {kind: between[port][0] for kind, port in ports.items()}
         path = settings(folder, site, place, controller, ports)
         if fault in {Fault.DRIVER_KILLED, Fault.DRIVER_STOPPED}:
             command = [sys.executable, "-m", "controller.cli", "driver", "--config", path]
