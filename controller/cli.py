@@ -15,7 +15,7 @@ from controller.driver_options import add_driver
 from controller.exit_codes import BAD_INPUT, OK
 from controller.journal_options import add_journal
 from controller.options import Formatter, Parser, examples
-from controller.service_options import add_pki, add_serve, add_status
+from controller.service_options import add_invoice, add_pki, add_serve, add_status
 from controller.validator_options import add_validator
 from controller.witness_options import add_witness
 
@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pki(commands)
     add_serve(commands)
     add_status(commands)
+    add_invoice(commands)
     add_backup(commands)
     add_journal(commands)
     add_audit(commands)

@@ -100,3 +100,29 @@ def add_status(commands: "argparse._SubParsersAction[Parser]") -> None:
     status.add_argument("--identity", default="operator", metavar="NAME", help="whose files in DIR are shown")
     status.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds that an answer may take")
     status.add_argument("--json", action="store_true", help="print the answer as one JSON object")
+
+
+def add_invoice(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Options of ``gridpact invoice``."""
+    invoice = commands.add_parser(
+        "invoice",
+        help="what a member owes and is owed",
+        description="Asks a running service for a member's lines of the ledger, put together by day: as JSON, or as a "
+        "page that one can print. Days are local ones of the microgrid. Exit codes: 0 done, 1 no answer, 2 bad input.",
+        epilog=examples(
+            "gridpact invoice --listen 127.0.0.1:50051 --pki pki --member home-1 --month 2026-03 --html march.html"
+        ),
+        formatter_class=Formatter,
+    )
+    invoice.add_argument("--listen", required=True, metavar="HOST:PORT", help="where the service answers")
+    invoice.add_argument("--pki", required=True, type=Path, metavar="DIR", help="folder that pki init made")
+    invoice.add_argument(
+        "--identity", default="operator", metavar="NAME", help="whose files in DIR are shown: the member's own too"
+    )
+    invoice.add_argument("--member", required=True, metavar="ID", help="whose invoice")
+    invoice.add_argument("--month", metavar="YYYY-MM", help="all days of a month")
+    invoice.add_argument("--from", dest="from_", metavar="YYYY-MM-DD", help="first day")
+    invoice.add_argument("--to", metavar="YYYY-MM-DD", help="last day; it counts too")
+    invoice.add_argument("--by-mtu", action="store_true", help="a line for each MTU, at most 31 days")
+    invoice.add_argument("--html", type=Path, metavar="FILE", help="write the page there, and no JSON")
+    invoice.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds that an answer may take")

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from controller.services.status_client import ask
 
     try:
-        _check(arguments)
+        check_service(arguments)
         files = read_client(arguments.pki, arguments.identity)
         grid = read_identity(arguments.pki, arguments.identity).grid
         status = ask(arguments.listen, files, grid, timeout_s=arguments.timeout)
@@ -39,7 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     return CHECK_FAILED if status["problems"] else OK
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_service(arguments: argparse.Namespace) -> None:
+    """Refuse an address or a time limit that is none.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+    """
     from controller.config import listen_address
 
     try:

@@ -1,18 +1,21 @@
 """For participants: what is known of them, what their devices are to do, and what they owe."""
 
-from sqlalchemy import Connection
+from typing import Any
+
+from sqlalchemy import Connection, Row
 
 from contracts.runs import reversed_index
-from controller.access import require_area
+from controller.access import Identity, Role, require_area
 from controller.consent import Scope
-from controller.microgrid import ENDLESS, PAST_S
+from controller.invoices import Invoice, OwnLine, days_of, lines_of
+from controller.microgrid import ENDLESS, PAST_S, Microgrid
 from controller.outlook import outlook_of
 from controller.refusals import not_found
 from controller.services.core import Core, require_member, require_microgrid
 from controller.services.edge import Context, caller_of
 from controller.services.paging import read_page
 from controller.store import consents, evidence, market, registry, reputations
-from controller.wire import fields
+from controller.wire import fields, invoice
 from controller.wire.community import member_message
 from controller.wire.schedule import setpoint_message
 from gridpact.v1 import participant_pb2 as pb
@@ -92,6 +95,34 @@ class OwnMethods:
 
         return await self._core.database.read_async(read)
 
+    async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Context) -> pb.GetInvoiceResponse:
+        """What a member owes and is owed for some days."""
+        caller = caller_of(context)
+        id_, member = fields.resource("parent", request.parent, "microgrids", "members")
+        first, last = invoice.read_days(request)
+
+        def read(connection: Connection) -> pb.GetInvoiceResponse:
+            microgrid = _require_billed(connection, caller, id_, member, request.parent)
+            start, end = days_of(first, last, microgrid.time_zone)
+            now = int(self._core.clock.now())
+            rows = evidence.postings_between(connection, id_, member, start=start, end=end)
+            trades = market.trades_of(connection, id_, member, start, end)
+            lines = lines_of(microgrid, member, map(_own_line, rows), trades, by_mtu=request.by_mtu)
+            found = Invoice(
+                member=request.parent,
+                currency=microgrid.currency,
+                time_zone=microgrid.time_zone,
+                start=start,
+                end=end,
+                lines=lines,
+                total_micro=sum(line.amount_micro for line in lines),
+                unsettled=evidence.unsettled(connection, id_, start=start, end=min(end, now + 1)),
+                created=now,
+            )
+            return pb.GetInvoiceResponse(invoice=invoice.invoice_message(found))
+
+        return await self._core.database.read_async(read)
+
     async def ListOwnPostings(self, request: pb.ListOwnPostingsRequest, context: Context) -> pb.ListOwnPostingsResponse:
         """The caller's own lines of the ledger, and their sum."""
         caller = caller_of(context)
@@ -127,6 +158,30 @@ class OwnMethods:
             )
 
         return await self._core.database.read_async(read)
+
+
+def _require_billed(connection: Connection, caller: Identity, id_: str, member: str, name: str) -> Microgrid:
+    """The microgrid, where the caller is this member or operates it; else the same NOT_FOUND as for what is missing."""
+    if caller.role is not Role.OPERATOR:
+        return require_member(connection, caller, id_, member, name)
+    require_area(caller, id_, name)
+    microgrid = require_microgrid(connection, caller, id_, name)
+    if all(known.id != member for known in registry.members(connection, id_)):
+        raise not_found(name)
+    return microgrid
+
+
+def _own_line(row: Row[Any]) -> OwnLine:
+    return OwnLine(
+        window=row.window,
+        index=row.ix,
+        start=row.start,
+        end=row.end,
+        kind=row.kind,
+        reference=row.reference,
+        amount_micro=row.amount_micro,
+        run=row.run,
+    )
 
 
 def _partners(connection: Connection, microgrid: str, member: str, now: int) -> set[str]:

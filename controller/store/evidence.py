@@ -137,6 +137,21 @@ def postings_page(
     )
 
 
+def postings_between(connection: Connection, microgrid: str, account: str, *, start: int, end: int) -> list[Row[Any]]:
+    """The lines of an account, of windows that begin in ``[start, end)``, with their windows' ``start`` and ``end``."""
+    table, windows = schema.postings, schema.windows
+    statement = _postings_of(select(table, windows.c.start, windows.c.end), microgrid, account, start, end)
+    return list(connection.execute(statement.order_by(windows.c.start, table.c.ix)))
+
+
+def unsettled(connection: Connection, microgrid: str, *, start: int, end: int) -> int:
+    """How many windows that begin in ``[start, end)`` have no header."""
+    windows, headers = schema.windows, schema.headers
+    where = (windows.c.microgrid == microgrid) & (windows.c.start >= start) & (windows.c.start < end)
+    statement = select(func.count()).select_from(windows).where(where, windows.c.name.not_in(select(headers.c.window)))
+    return connection.execute(statement).scalar_one()
+
+
 def postings_total(connection: Connection, microgrid: str, account: str, *, start: int, end: int) -> int:
     """What the lines of an account come to, of windows that begin in ``[start, end)``."""
     amount = func.sum(schema.postings.c.amount_micro)

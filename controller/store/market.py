@@ -358,6 +358,25 @@ def trades(connection: Connection, window_name: str) -> list[tuple[Trade, bytes]
     ]
 
 
+def trades_of(
+    connection: Connection, microgrid_id: str, member: str, start: int, end: int
+) -> dict[tuple[str, int], Trade]:
+    """A member's trades of windows that begin in ``[start, end)``, by window and index."""
+    table, window = schema.trades, schema.windows
+    names = "seller", "buyer", "mtu_start", "energy_wh", "price_micro_per_kwh"
+    rows = connection.execute(
+        select(table)
+        .join(window, window.c.name == table.c.window)
+        .where(
+            window.c.microgrid == microgrid_id,
+            window.c.start >= start,
+            window.c.start < end,
+            (table.c.seller == member) | (table.c.buyer == member),
+        )
+    )
+    return {(r.window, r.ix): Trade(**{name: r._mapping[name] for name in names}) for r in rows}
+
+
 def trades_between(connection: Connection, microgrid_id: str, start: int, end: int) -> list[Trade]:
     """What was traded so far for MTUs that begin in ``[start, end)``, in order of windows and indices."""
     table, window = schema.trades, schema.windows

@@ -283,6 +283,11 @@ def requests_for(site, grid):
         "participant/ada /ParticipantService/GetMember": {"name": f"{name}/members/ada"},
         "participant/ada /ParticipantService/GetSchedule": {"parent": f"{name}/members/ada"},
         "participant/ada /ParticipantService/ListOwnPostings": {"parent": f"{name}/members/ada"},
+        "participant/ada /ParticipantService/GetInvoice": {
+            "parent": f"{name}/members/ada",
+            "first_day": "2026-03-02",
+            "last_day": "2026-03-02",
+        },
         "participant/ada /ParticipantService/ListReputations": {"parent": f"{name}/members/ada"},
         "participant/ada /ParticipantService/SetOverride": {
             "device": flexibility.device,

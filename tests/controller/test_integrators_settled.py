@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from controller.cli import main
 from gridpact.v1 import operator_pb2, operator_pb2_grpc
 from tests.integration.served import DEADLINE_S, served
 from tests.integration.test_integrators import PAGE, place, public_key, run
@@ -26,6 +27,10 @@ def test_validators_and_auditors_examples_work_on_a_settled_window(place, lived)
     data.mkdir()
     shutil.copy(lived, data / "gridpact.sqlite")
     with served(data, place / "pki") as service:
+        page = place / "invoice.html"
+        asked = ["invoice", "--listen", service.target, "--pki", str(place / "pki"), "--member", "eve"]
+        assert main([*asked, "--month", "2026-03", "--html", str(page)]) == 0
+        assert main([*asked, "--from", "2026-03-02", "--to", "2026-03-02", "--identity", "auditor"]) == 2
         operator = operator_pb2_grpc.OperatorServiceStub(service.channel("operator"))
         operator.RegisterKey(
             operator_pb2.RegisterKeyRequest(
@@ -47,6 +52,7 @@ def test_validators_and_auditors_examples_work_on_a_settled_window(place, lived)
             port=str(service.port),
             PYTHONPATH=str(place / "client"),
         )
+    assert "Bought from the grid" in page.read_text(encoding="utf-8")
     validator, auditor = told.splitlines()
     assert validator == "validator: 1 headers attested"
     assert re.fullmatch(r"auditor: [0-9a-f]{64} 1 attestations, \d+ steps of a proof", auditor)

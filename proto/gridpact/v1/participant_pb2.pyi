@@ -1135,9 +1135,232 @@ class OwnPosting(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
-class ListOwnPostingsRequest(message.Message):
-    """Which lines to list."""
+class InvoiceReference(message.Message):
+    """Which lines to list.
+    Lines of a window's ledger.
+    """
 
+    DESCRIPTOR: descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    POSTINGS_FIELD_NUMBER: builtins.int
+    window: builtins.str
+    """microgrids/{microgrid}/windows/{window}"""
+    @builtins.property
+    def postings(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Indices of its postings: {window}/postings/{index} has a proof."""
+
+    def __init__(
+        self,
+        *,
+        window: builtins.str = ...,
+        postings: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["postings", b"postings", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class InvoiceLine(message.Message):
+    """A member's lines of the ledger that belong together."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    COUNTERPART_FIELD_NUMBER: builtins.int
+    SOLD_FIELD_NUMBER: builtins.int
+    ENERGY_WH_FIELD_NUMBER: builtins.int
+    PRICE_MICRO_PER_KWH_FIELD_NUMBER: builtins.int
+    AMOUNT_MICRO_FIELD_NUMBER: builtins.int
+    CORRECTION_FIELD_NUMBER: builtins.int
+    REFERENCES_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """TRADE, NETWORK_CHARGE, IMBALANCE and so on; see docs/formats.md."""
+    counterpart: builtins.str
+    """Of trades, and of what goes with them, grid or neighbours; else empty."""
+    sold: builtins.bool
+    """Whether the member sold."""
+    energy_wh: builtins.int
+    """Of trades; absent for other kinds."""
+    price_micro_per_kwh: builtins.int
+    """Average of the trades' prices, weighted by energy."""
+    amount_micro: builtins.int
+    """Positive is received, negative is owed; the ledger's own, to the micro."""
+    correction: builtins.bool
+    """Whether it was posted after the first settlement of its window."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """The local day, the MTU, or the window where a line belongs to no MTU."""
+
+    @builtins.property
+    def references(self) -> containers.RepeatedCompositeFieldContainer[InvoiceReference]:
+        """What it is made of."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        counterpart: builtins.str = ...,
+        sold: builtins.bool = ...,
+        energy_wh: builtins.int | None = ...,
+        price_micro_per_kwh: builtins.int | None = ...,
+        amount_micro: builtins.int = ...,
+        correction: builtins.bool = ...,
+        references: abc.Iterable[InvoiceReference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_energy_wh", b"_energy_wh", "_price_micro_per_kwh", b"_price_micro_per_kwh", "energy_wh", b"energy_wh", "interval", b"interval", "price_micro_per_kwh", b"price_micro_per_kwh"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_energy_wh", b"_energy_wh", "_price_micro_per_kwh", b"_price_micro_per_kwh", "amount_micro", b"amount_micro", "correction", b"correction", "counterpart", b"counterpart", "energy_wh", b"energy_wh", "interval", b"interval", "kind", b"kind", "price_micro_per_kwh", b"price_micro_per_kwh", "references", b"references", "sold", b"sold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__energy_wh: _TypeAlias = typing.Literal["energy_wh"]  # noqa: Y015
+    _WhichOneofArgType__energy_wh: _TypeAlias = typing.Literal["_energy_wh", b"_energy_wh"]  # noqa: Y015
+    _WhichOneofReturnType__price_micro_per_kwh: _TypeAlias = typing.Literal["price_micro_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__price_micro_per_kwh: _TypeAlias = typing.Literal["_price_micro_per_kwh", b"_price_micro_per_kwh"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_wh) -> _WhichOneofReturnType__energy_wh | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_micro_per_kwh) -> _WhichOneofReturnType__price_micro_per_kwh | None: ...
+
+@typing.final
+class InvoiceTotal(message.Message):
+    """What the lines of a kind come to."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    AMOUNT_MICRO_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """As of the lines."""
+    amount_micro: builtins.int
+    """Positive is received, negative is owed."""
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        amount_micro: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["amount_micro", b"amount_micro", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Invoice(message.Message):
+    """What a member owes and is owed for some days."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: builtins.int
+    CURRENCY_FIELD_NUMBER: builtins.int
+    TIME_ZONE_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    TOTALS_FIELD_NUMBER: builtins.int
+    TOTAL_MICRO_FIELD_NUMBER: builtins.int
+    UNSETTLED_WINDOWS_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    member: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    currency: builtins.str
+    """ISO 4217."""
+    time_zone: builtins.str
+    """IANA name of the zone whose days these are."""
+    total_micro: builtins.int
+    """Sum of all lines; negative where the member owes."""
+    unsettled_windows: builtins.int
+    """Windows of the interval that have begun and are not settled yet: what they come to is missing."""
+    @builtins.property
+    def interval(self) -> types_pb2.Interval:
+        """Windows count that begin in here."""
+
+    @builtins.property
+    def lines(self) -> containers.RepeatedCompositeFieldContainer[InvoiceLine]:
+        """By time, then by kind."""
+
+    @builtins.property
+    def totals(self) -> containers.RepeatedCompositeFieldContainer[InvoiceTotal]:
+        """By kind."""
+
+    @builtins.property
+    def create_time(self) -> timestamp_pb2.Timestamp:
+        """When the ledger was read."""
+
+    def __init__(
+        self,
+        *,
+        member: builtins.str = ...,
+        currency: builtins.str = ...,
+        time_zone: builtins.str = ...,
+        interval: types_pb2.Interval | None = ...,
+        lines: abc.Iterable[InvoiceLine] | None = ...,
+        totals: abc.Iterable[InvoiceTotal] | None = ...,
+        total_micro: builtins.int = ...,
+        unsettled_windows: builtins.int = ...,
+        create_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "currency", b"currency", "interval", b"interval", "lines", b"lines", "member", b"member", "time_zone", b"time_zone", "total_micro", b"total_micro", "totals", b"totals", "unsettled_windows", b"unsettled_windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetInvoiceRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    FIRST_DAY_FIELD_NUMBER: builtins.int
+    LAST_DAY_FIELD_NUMBER: builtins.int
+    BY_MTU_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """microgrids/{microgrid}/members/{member}"""
+    first_day: builtins.str
+    """YYYY-MM-DD in the microgrid's time zone."""
+    last_day: builtins.str
+    """The same; it counts too. At most 366 days, 31 by MTU."""
+    by_mtu: builtins.bool
+    """A line for each MTU in the place of each day."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        first_day: builtins.str = ...,
+        last_day: builtins.str = ...,
+        by_mtu: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["by_mtu", b"by_mtu", "first_day", b"first_day", "last_day", b"last_day", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetInvoiceResponse(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    INVOICE_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def invoice(self) -> Invoice:
+        """What was asked for."""
+
+    def __init__(
+        self,
+        *,
+        invoice: Invoice | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["invoice", b"invoice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["invoice", b"invoice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListOwnPostingsRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: builtins.int

@@ -70,6 +70,11 @@ class ParticipantServiceStub:
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
                 response_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
                 _registered_method=True)
+        self.GetInvoice = channel.unary_unary(
+                '/gridpact.v1.ParticipantService/GetInvoice',
+                request_serializer=gridpact_dot_v1_dot_participant__pb2.GetInvoiceRequest.SerializeToString,
+                response_deserializer=gridpact_dot_v1_dot_participant__pb2.GetInvoiceResponse.FromString,
+                _registered_method=True)
         self.ListReputations = channel.unary_unary(
                 '/gridpact.v1.ParticipantService/ListReputations',
                 request_serializer=gridpact_dot_v1_dot_participant__pb2.ListReputationsRequest.SerializeToString,
@@ -172,6 +177,13 @@ class ParticipantServiceServicer:
 
     def ListOwnPostings(self, request, context):
         """The caller's own lines of the ledger, and what they come to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInvoice(self, request, context):
+        """What a member owes and is owed for some days: to the member itself, and to the operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,6 +300,11 @@ def add_ParticipantServiceServicer_to_server(servicer, server):
                     servicer.ListOwnPostings,
                     request_deserializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.FromString,
                     response_serializer=gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.SerializeToString,
+            ),
+            'GetInvoice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInvoice,
+                    request_deserializer=gridpact_dot_v1_dot_participant__pb2.GetInvoiceRequest.FromString,
+                    response_serializer=gridpact_dot_v1_dot_participant__pb2.GetInvoiceResponse.SerializeToString,
             ),
             'ListReputations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReputations,
@@ -530,6 +547,33 @@ class ParticipantService:
             '/gridpact.v1.ParticipantService/ListOwnPostings',
             gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsRequest.SerializeToString,
             gridpact_dot_v1_dot_participant__pb2.ListOwnPostingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInvoice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gridpact.v1.ParticipantService/GetInvoice',
+            gridpact_dot_v1_dot_participant__pb2.GetInvoiceRequest.SerializeToString,
+            gridpact_dot_v1_dot_participant__pb2.GetInvoiceResponse.FromString,
             options,
             channel_credentials,
             insecure,

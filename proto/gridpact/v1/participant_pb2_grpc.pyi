@@ -51,6 +51,8 @@ class ParticipantServiceStub:
     """
     ListOwnPostings: grpc.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]
     """The caller's own lines of the ledger, and what they come to."""
+    GetInvoice: grpc.UnaryUnaryMultiCallable[participant_pb2.GetInvoiceRequest, participant_pb2.GetInvoiceResponse]
+    """What a member owes and is owed for some days: to the member itself, and to the operator."""
     ListReputations: grpc.UnaryUnaryMultiCallable[participant_pb2.ListReputationsRequest, participant_pb2.ListReputationsResponse]
     """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
     it. In order of the members.
@@ -103,6 +105,8 @@ class ParticipantServiceAsyncStub(ParticipantServiceStub):
     """
     ListOwnPostings: aio.UnaryUnaryMultiCallable[participant_pb2.ListOwnPostingsRequest, participant_pb2.ListOwnPostingsResponse]  # type: ignore[assignment]
     """The caller's own lines of the ledger, and what they come to."""
+    GetInvoice: aio.UnaryUnaryMultiCallable[participant_pb2.GetInvoiceRequest, participant_pb2.GetInvoiceResponse]  # type: ignore[assignment]
+    """What a member owes and is owed for some days: to the member itself, and to the operator."""
     ListReputations: aio.UnaryUnaryMultiCallable[participant_pb2.ListReputationsRequest, participant_pb2.ListReputationsResponse]  # type: ignore[assignment]
     """The scores of the caller and of the partners with whom it may trade: those that its newest order names and that name
     it. In order of the members.
@@ -194,6 +198,14 @@ class ParticipantServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[participant_pb2.ListOwnPostingsResponse, abc.Awaitable[participant_pb2.ListOwnPostingsResponse]]:
         """The caller's own lines of the ledger, and what they come to."""
+
+    @abc_1.abstractmethod
+    def GetInvoice(
+        self,
+        request: participant_pb2.GetInvoiceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[participant_pb2.GetInvoiceResponse, abc.Awaitable[participant_pb2.GetInvoiceResponse]]:
+        """What a member owes and is owed for some days: to the member itself, and to the operator."""
 
     @abc_1.abstractmethod
     def ListReputations(
