@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from contracts.errors import CallRevertedError, ChainUnavailableError, EvidenceError, WrongChainError
+from contracts.errors import CallRevertedError, ChainRefusedError, ChainUnavailableError, EvidenceError, WrongChainError
 from contracts.hashing import parse_hex, to_hex
 from contracts.records import read_object
 from contracts.transactions import Address, SignedTransaction, decode_signed
@@ -372,4 +372,4 @@ def _embedded_errors() -> Iterator[None]:
     except TransactionFailed as err:
         raise CallRevertedError(f"embedded chain: got {err!r}, wanted an answer", data=_reason(err)) from err
     except (PyEVMError, BlockNotFound, TesterValidationError, ValidationError) as err:
-        raise ChainUnavailableError(f"embedded chain: got {err!r}, wanted an answer") from err
+        raise ChainRefusedError(f"embedded chain: got {err!r}, wanted an answer") from err

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self
+from typing import Self, assert_never
 
 from contracts.chain import Genesis
 from contracts.columns import Hash
@@ -15,14 +14,17 @@ from contracts.records import read_object
 from contracts.transactions import Address
 
 _HASH = Hash()
-_NAME = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
 class Purpose(Enum):
     """What a transaction of the evidence is for."""
 
     DEPLOY = "deploy"
+    """It deploys the registry with its first validators."""
     ANCHOR = "anchor"
+    """It anchors a batch."""
+    ROTATE = "rotate"
+    """It appoints other validators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,43 +35,49 @@ class ChainTransaction:
     ----------
     purpose : Purpose
         What it is for.
-    window : str or None
-        Whose header it anchors; None for the deployment.
+    number : int or None
+        Of the batch that it anchors, or the epoch of the validators that it appoints; None for the deployment.
     raw : bytes
         The signed bytes.
     """
 
     purpose: Purpose
-    window: str | None
+    number: int | None
     raw: bytes
 
     @property
     def name(self) -> str:
         """How messages name it."""
-        return self.purpose.value if self.window is None else f"{self.purpose.value} of window {self.window}"
+        match self.purpose:
+            case Purpose.DEPLOY:
+                return "deploy"
+            case Purpose.ANCHOR:
+                return f"anchor of batch {self.number}"
+            case Purpose.ROTATE:
+                return f"validators of epoch {self.number}"
+            case _:
+                assert_never(self.purpose)
 
     def to_json(self) -> dict[str, object]:
-        """The fields as JSON spells them, the window only where there is one."""
-        window = {} if self.window is None else {"window": self.window}
-        return {"purpose": self.purpose.value, **window, "raw": to_hex(self.raw)}
+        """The fields as JSON spells them, the number only where there is one."""
+        number = {} if self.number is None else {"number": self.number}
+        return {"purpose": self.purpose.value, **number, "raw": to_hex(self.raw)}
 
     @classmethod
     def from_json(cls, value: object) -> Self:
         """The transaction that `to_json` spells as `value`."""
-        purpose = Purpose.DEPLOY
-        if isinstance(value, dict) and value.get("purpose") != Purpose.DEPLOY.value:
-            purpose = Purpose.ANCHOR
-        names = ("purpose", "raw") if purpose is Purpose.DEPLOY else ("purpose", "window", "raw")
-        stated = read_object(value, names)
-        if stated["purpose"] != purpose.value:
-            raise EvidenceError("deploy or anchor", got=stated["purpose"], field="purpose")
-        window = stated.get("window")
-        if window is not None and (not isinstance(window, str) or not _NAME.fullmatch(window)):
-            raise EvidenceError("a window's name", got=window, field="window")
-        raw = parse_hex(stated["raw"]) if isinstance(stated["raw"], str) else None
+        known = {purpose.value: purpose for purpose in Purpose}
+        stated = value.get("purpose") if isinstance(value, dict) else None
+        purpose = known.get(stated) if isinstance(stated, str) else None
+        if isinstance(value, dict) and "purpose" in value and purpose is None:
+            raise EvidenceError(f"one of {', '.join(known)}", got=stated, field="purpose")
+        names = ("purpose", "raw") if purpose is Purpose.DEPLOY else ("purpose", "number", "raw")
+        fields = read_object(value, names)
+        number = read_number(fields["number"], "number") if "number" in names else None
+        raw = parse_hex(fields["raw"]) if isinstance(fields["raw"], str) else None
         if raw is None:
-            raise EvidenceError("0x and lower-case hexadecimal digits", got=stated["raw"], field="raw")
-        return cls(purpose=purpose, window=window, raw=raw)
+            raise EvidenceError("0x and lower-case hexadecimal digits", got=fields["raw"], field="raw")
+        return cls(purpose=Purpose(fields["purpose"]), number=number, raw=raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ class ChainEvidence:
     code_hash : bytes
         Keccak-256 of the registry's deployed code.
     transactions : tuple of ChainTransaction
-        In the order in which the chain included them: the deployment, then the anchors.
+        In the order in which the chain included them: the deployment, then anchors and changes of the validators.
     """
 
     genesis: Genesis
@@ -114,6 +122,13 @@ class ChainEvidence:
             code_hash=read_hash(stated["code_hash"], "code_hash"),
             transactions=tuple(ChainTransaction.from_json(entry) for entry in stated["transactions"]),
         )
+
+
+def read_number(value: object, field: str) -> int:
+    """The unsigned integer of 64 bits that a JSON value is."""
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise EvidenceError(f"an integer from 0 to {2**64 - 1}", got=value, field=field)
+    return value
 
 
 def read_hash(value: object, field: str) -> bytes:

@@ -62,20 +62,27 @@ class ChainUnavailableError(AnchorError):
     """The chain cannot be reached, or refused what it was asked."""
 
 
-class CallRevertedError(ChainUnavailableError):
-    """A contract refused a call.
+class ChainRefusedError(ChainUnavailableError):
+    """The chain answered, with an error.
 
     Parameters
     ----------
     message : str
         Who was asked, and what came.
+    code : int
+        Of the error, as JSON-RPC has it; 0 where there is none.
     data : bytes
-        The reason as the contract encoded it: a selector of four bytes and its arguments; empty where none came.
+        What came with the error, such as a contract's reason; empty where nothing did.
     """
 
-    def __init__(self, message: str, *, data: bytes) -> None:
+    def __init__(self, message: str, *, code: int = 0, data: bytes = b"") -> None:
+        self.code = code
         self.data = data
         super().__init__(message)
+
+
+class CallRevertedError(ChainRefusedError):
+    """A contract refused a call; the data begin with the selector of the contract's own error, if it has one."""
 
 
 class StaleHeadError(ChainUnavailableError):

@@ -4,6 +4,7 @@
 file                holds
 ==================  =========================================================================================
 ``headers.jsonl``   one header a line, with its hash, in the order of the chain of headers
+``batches.jsonl``   one batch of headers a line, with its hash and what validators signed under it
 ``trades.jsonl``    one trade a line, with its leaf and its proof up to its header's root
 ``readings.jsonl``  the same for readings
 ``postings.jsonl``  the same for postings
@@ -16,11 +17,13 @@ A directory holds one header for each run of each window, from the microgrid's f
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+from contracts.batch import first_hole
+from contracts.batch_evidence import SignedBatch, StatedBatch
 from contracts.books import WindowBooks
 from contracts.chain_evidence import ChainEvidence, read_hash
 from contracts.errors import EvidenceError
@@ -33,8 +36,10 @@ from contracts.runs import KINDS, records_by_run, runs_by_window
 from contracts.strict_json import read_lines, read_value, write_lines
 
 HEADERS_FILE = "headers.jsonl"
+BATCHES_FILE = "batches.jsonl"
 CHAIN_FILE = "chain.json"
 
+T = TypeVar("T")
 L = TypeVar("L", bound=Leaf)
 LeafT_co = TypeVar("LeafT_co", bound=Leaf, covariant=True)
 
@@ -119,6 +124,7 @@ class StatedBooks:
 class Evidence(StatedBooks):
     """A whole directory, read but not yet checked."""
 
+    batches: tuple[StatedBatch, ...]
     chain: ChainEvidence
 
 
@@ -126,6 +132,7 @@ def export_directory(
     directory: Path,
     *,
     headers: Sequence[WindowHeader],
+    batches: Sequence[SignedBatch],
     trades: Iterable[TradeLeaf],
     readings: Iterable[ReadingLeaf],
     postings: Iterable[PostingLeaf],
@@ -141,6 +148,8 @@ def export_directory(
         Made where it is missing.
     headers : sequence of WindowHeader
         In the order of their chain, one for each run of each window.
+    batches : sequence of SignedBatch
+        In the order of their numbers; together they have these headers.
     trades, readings, postings : iterable of leaves
         In any order.
     chain : ChainEvidence
@@ -149,10 +158,15 @@ def export_directory(
     Raises
     ------
     EvidenceError
-        If a run of a window has two headers, a record has none, or a header does not commit to its records.
+        If a run of a window has two headers, a record has none, a header does not commit to its records, or the
+        batches have other headers.
     """
     if len({(header.window, header.run) for header in headers}) != len(headers):
         raise EvidenceError("one header for each run of a window", got=[header.window for header in headers])
+    if (hole := first_hole([signed.batch for signed in batches])) is not None:
+        raise EvidenceError("batches that follow each other", got=hole)
+    if [each for signed in batches for each in signed.batch.headers] != [header.hash for header in headers]:
+        raise EvidenceError("batches of these headers", got=[signed.batch.number for signed in batches])
     windows = runs_by_window(headers)
     by_run: dict[tuple[str, int], WindowBooks] = {}
     grouped = (_by_window(trades), _by_window(readings), _by_window(postings))
@@ -182,6 +196,7 @@ def export_directory(
     for file, values in lines.items():
         write_lines(directory / file, values)
     write_lines(directory / HEADERS_FILE, ({**header.to_json(), "hash": to_hex(header.hash)} for header in headers))
+    write_lines(directory / BATCHES_FILE, (signed.to_json() for signed in batches))
     write_lines(directory / CHAIN_FILE, [chain.to_json()])
 
 
@@ -220,12 +235,7 @@ def read_directory(directory: Path) -> Evidence:
     """
     if not directory.is_dir():
         raise EvidenceError("a directory", got=str(directory))
-    headers = []
-    for number, value in read_lines(directory / HEADERS_FILE):
-        try:
-            headers.append(StatedHeader.from_json(value, f"{HEADERS_FILE} line {number}"))
-        except EvidenceError as err:
-            raise err.at(HEADERS_FILE, number) from err
+    headers = _read_stated(directory, HEADERS_FILE, StatedHeader.from_json)
     if not headers:
         raise EvidenceError("at least one header", got="none", file=HEADERS_FILE)
     try:
@@ -233,12 +243,23 @@ def read_directory(directory: Path) -> Evidence:
     except EvidenceError as err:
         raise err.at(CHAIN_FILE) from err
     return Evidence(
-        headers=tuple(headers),
+        headers=headers,
+        batches=_read_stated(directory, BATCHES_FILE, StatedBatch.from_json),
         trades=_read_records(directory, TradeLeaf),
         readings=_read_records(directory, ReadingLeaf),
         postings=_read_records(directory, PostingLeaf),
         chain=chain,
     )
+
+
+def _read_stated(directory: Path, file: str, read: Callable[[object, str], T]) -> tuple[T, ...]:
+    found = []
+    for number, value in read_lines(directory / file):
+        try:
+            found.append(read(value, f"{file} line {number}"))
+        except EvidenceError as err:
+            raise err.at(file, number) from err
+    return tuple(found)
 
 
 def _read_records(directory: Path, kind: type[L]) -> tuple[StatedRecord[L], ...]:
@@ -255,8 +276,8 @@ def _read_records(directory: Path, kind: type[L]) -> tuple[StatedRecord[L], ...]
     return tuple(records)
 
 
-def read_proof(value: object) -> tuple[bytes, ...]:
+def read_proof(value: object, field: str = "proof") -> tuple[bytes, ...]:
     """The path that a JSON value spells."""
     if not isinstance(value, list):
-        raise EvidenceError("a JSON array of hashes", got=value, field="proof")
-    return tuple(read_hash(sibling, "proof") for sibling in value)
+        raise EvidenceError("a JSON array of hashes", got=value, field=field)
+    return tuple(read_hash(sibling, field) for sibling in value)

@@ -13,30 +13,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from contracts.errors import ChainUnavailableError, EvidenceError
+from contracts.errors import ChainRefusedError, ChainUnavailableError, EvidenceError
 from contracts.hashing import parse_hex
 from contracts.strict_json import parse, render
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-
-
-class RpcRefusedError(ChainUnavailableError):
-    """The other side answered with an error.
-
-    Parameters
-    ----------
-    message : str
-        What was asked of whom, and what it said.
-    code : int
-        Of the error, as JSON-RPC has it.
-    data : bytes
-        What came with the error, such as the reason of a reverted call; empty where nothing did.
-    """
-
-    def __init__(self, message: str, *, code: int, data: bytes = b"") -> None:
-        self.code = code
-        self.data = data
-        super().__init__(message)
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -78,7 +59,7 @@ class JsonRpc:
 
         Raises
         ------
-        RpcRefusedError
+        ChainRefusedError
             If the answer is an error.
         ChainUnavailableError
             If there is no answer, or none that JSON-RPC knows.
@@ -115,7 +96,7 @@ class JsonRpc:
         code, data = error.get("code"), error.get("data")
         # Nodes put the reason of a reverted call there bare, or one level down.
         data = data.get("data") if isinstance(data, dict) else data
-        raise RpcRefusedError(
+        raise ChainRefusedError(
             f"{self.host}: {method}: got {str(error.get('message'))[:300]!r}",
             code=code if type(code) is int else 0,
             data=(parse_hex(data.lower()) if isinstance(data, str) else None) or b"",

@@ -10,7 +10,7 @@ from eth_abi.exceptions import DecodingError
 
 from contracts.artefact import domain_immutables, load_artefact, selector
 from contracts.batch import Batch, microgrid_key
-from contracts.chain import Chain
+from contracts.chain import Chain, ChainState, Log
 from contracts.errors import AnchorError, ContractsError, WrongChainError
 from contracts.hashing import keccak, to_hex
 from contracts.quorum import SIGNATURE_BYTES, Domain, Quorum
@@ -18,6 +18,12 @@ from contracts.transactions import Address, FeePolicy, Signer, Transaction, crea
 
 CONTRACT = "GridpactRegistry"
 """Name of its artefact."""
+
+ANCHORED = keccak(b"Anchored(bytes32,uint64,bytes32)")
+"""Topic of what the contract says when it begins to hold a batch."""
+
+ROTATED = keccak(b"Rotated(uint64,uint64,address[])")
+"""Topic of what the contract says when validators are appointed, the first ones included."""
 
 _ANCHOR_TYPES = ("bytes32", "uint64", "bytes32", "bytes32", "bytes")
 _ROTATE_TYPES = ("address[]", "uint64", "bytes")
@@ -121,15 +127,15 @@ class Registry:
                 f"contract {self.address}: got code hash {to_hex(code_hash)}, wanted {to_hex(self.code_hash)}"
             )
 
-    def held(self, chain: Chain, microgrid: str, number: int) -> bytes:
+    def held(self, state: ChainState, microgrid: str, number: int) -> bytes:
         """Hash that the contract holds for a batch; 32 zero bytes where it holds none."""
         data = _BATCH_HASH + encode(("bytes32", "uint64"), (microgrid_key(microgrid), number))
-        (held,) = self._ask(chain, data, ("bytes32",))
+        (held,) = self._ask(state, data, ("bytes32",))
         if not isinstance(held, bytes):
             raise WrongChainError(f"contract {self.address}: got {held!r} for a hash, wanted 32 bytes")
         return held
 
-    def quorum(self, chain: Chain) -> Quorum:
+    def quorum(self, state: ChainState) -> Quorum:
         """Who may sign now, and how many of them must.
 
         Raises
@@ -137,9 +143,9 @@ class Registry:
         WrongChainError
             If the contract answers with what no quorum can be.
         """
-        (epoch,) = self._ask(chain, _EPOCH, ("uint64",))
-        (threshold,) = self._ask(chain, _THRESHOLD, ("uint64",))
-        (validators,) = self._ask(chain, _VALIDATORS, ("address[]",))
+        (epoch,) = self._ask(state, _EPOCH, ("uint64",))
+        (threshold,) = self._ask(state, _THRESHOLD, ("uint64",))
+        (validators,) = self._ask(state, _VALIDATORS, ("address[]",))
         try:
             return _quorum(epoch, threshold, validators)
         except (ContractsError, TypeError) as err:
@@ -157,8 +163,8 @@ class Registry:
     def _transaction(self, data: bytes, gas: int, nonce: int, fees: FeePolicy) -> Transaction:
         return Transaction(chain_id=self.chain_id, nonce=nonce, to=self.address, data=data, gas=gas, fees=fees)
 
-    def _ask(self, chain: Chain, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
-        answer = chain.call(self.address, data)
+    def _ask(self, state: ChainState, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
+        answer = state.call(self.address, data)
         try:
             return tuple(decode(types, answer))
         except DecodingError as err:
@@ -243,6 +249,38 @@ def parse_rotate_data(data: bytes) -> RotateCall | None:
     validators, threshold, signatures = values
     call = RotateCall(validators=tuple(map(Address, validators)), threshold=threshold, signatures=signatures)
     return call if call.data == data else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """The contract began to hold a batch.
+
+    Attributes
+    ----------
+    microgrid : bytes
+        `contracts.batch.microgrid_key` of the microgrid, 32 bytes.
+    number : int
+        Place of the batch among the microgrid's.
+    hash : bytes
+        What it holds, 32 bytes.
+    """
+
+    microgrid: bytes
+    number: int
+    hash: bytes
+
+
+def parse_event(log: Log) -> Anchored | Quorum | None:
+    """What the contract said: that it holds a batch, or who its validators are; None where it is neither."""
+    try:
+        if log.topics[:1] == (ANCHORED,):
+            (held,) = decode(("bytes32",), log.data)
+            return Anchored(microgrid=log.topics[1], number=int.from_bytes(log.topics[2]), hash=held)
+        if log.topics[:1] == (ROTATED,):
+            return _quorum(int.from_bytes(log.topics[1]), *decode(("uint64", "address[]"), log.data))
+    except (DecodingError, IndexError, ContractsError):
+        return None
+    return None
 
 
 def quorum_of_deployment(transaction: Transaction) -> Quorum | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.chain import Block, Log, Receipt, check_chain_id
-from contracts.errors import CallRevertedError, ChainUnavailableError
+from contracts.errors import CallRevertedError, ChainRefusedError, ChainUnavailableError
 from contracts.hashing import parse_hex, to_hex
-from contracts.json_rpc import JsonRpc, RpcRefusedError
+from contracts.json_rpc import JsonRpc
 from contracts.transactions import Address, decode_signed
 
 _REVERTED = 3
@@ -48,9 +48,9 @@ class RpcState:
         call = {"to": to, "data": to_hex(data)}
         try:
             return read_data(self._rpc, "eth_call", self._rpc.ask("eth_call", [call, self._block]))
-        except RpcRefusedError as err:
+        except ChainRefusedError as err:
             if err.code == _REVERTED or err.data or "revert" in str(err):
-                raise CallRevertedError(str(err), data=err.data) from err
+                raise CallRevertedError(str(err), code=err.code, data=err.data) from err
             raise
 
     def _number(self, method: str, address: Address) -> int:

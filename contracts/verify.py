@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracts.books import committed_count
+from contracts.batch_checks import check_batches, rebuilt
 from contracts.chain_checks import check_anchored, check_replay, read_transactions
 from contracts.chain_evidence import read_address
 from contracts.checks import (
@@ -29,7 +29,8 @@ from contracts.checks import (
 from contracts.errors import ContractsError, EvidenceError
 from contracts.evidence import read_directory
 from contracts.hashing import parse_hash
-from contracts.proof_file import SingleProof, read_proof_file
+from contracts.proof_checks import check_batch, check_index, check_on_chain, check_proof_root
+from contracts.proof_file import read_proof_file
 from contracts.report import Check, Report
 from contracts.rpc_chain import RpcChain
 from contracts.sqlite_books import DATABASE, check_database
@@ -46,7 +47,8 @@ def verify_path(
     path : Path
         The directory, or the file.
     root : bytes, optional
-        Hash of the last header, 32 bytes, from a source that the verifier trusts.
+        Hash of the last header, 32 bytes, from a source that the verifier trusts; for a single proof, that of its batch
+        does as well.
     rpc : str, optional
         URL of a chain that the verifier trusts. At least one of the two is needed.
     contract : Address, optional
@@ -85,19 +87,21 @@ def verify_directory(
         check_books(evidence),
         check_headers(headers),
         check_first_header(headers),
+        check_batches(evidence.batches, headers),
     ]
     if root is not None:
         checks.append(check_root(headers, root))
-    transactions = read_transactions(evidence.chain, headers)
+    batches = rebuilt(evidence.batches, headers)
+    transactions = read_transactions(evidence.chain, evidence.batches, batches)
     checks.append(transactions.check)
     if contract is not None:
         checks.append(_check_contract(evidence.chain.contract, contract))
     if transactions.registry is not None:
         if rpc is not None:
-            checks.append(check_anchored(RpcChain(rpc), transactions.registry, headers, rpc))
+            checks.append(check_anchored(RpcChain(rpc), transactions.registry, evidence.chain, batches, rpc))
         elif not transactions.check.failures:
             # Only the committed contract is ever run: never code that the evidence brings along.
-            checks.append(check_replay(evidence.chain, transactions.registry, headers))
+            checks.append(check_replay(evidence.chain, transactions.registry, batches))
     if (path / DATABASE).exists():
         checks.append(check_database(path, evidence))
     return Report(subject=str(path), checks=tuple(checks), caveat=_caveat(evidence.chain.contract, root, contract))
@@ -111,29 +115,21 @@ def verify_proof_file(
     proof = read_proof_file(path)
     checks = [
         check_proofs([proof.stated], proof.headers[:1]),
-        _check_index(proof),
+        check_index(proof),
         check_headers(proof.headers),
+        check_batch(proof),
     ]
     if root is not None:
-        checks.append(check_root(proof.headers, root))
+        checks.append(check_proof_root(proof, root))
     if contract is not None:
         checks.append(_check_contract(proof.registry.address, contract))
     if rpc is not None:
-        checks.append(check_anchored(RpcChain(rpc), proof.registry, proof.headers, rpc))
+        checks.append(check_on_chain(RpcChain(rpc), proof, rpc))
     return Report(
         subject=f"{path}: {proof.stated.record.name}",
         checks=tuple(checks),
         caveat=_caveat(proof.registry.address, root, contract),
     )
-
-
-def _check_index(proof: SingleProof) -> Check:
-    record, header = proof.stated.record, proof.headers[0].header
-    count = committed_count(header, type(record))
-    # The indices of a correction go on from those of the runs before it, of which the proof says nothing.
-    counted = count > 0 if header.run else record.index < count
-    failures = () if counted else (f"{record.name}: the header counts only {count}",)
-    return Check(name="the record is one of those that the header counts", failures=failures)
 
 
 def _check_contract(stated: Address, trusted: Address) -> Check:
@@ -170,8 +166,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m contr
         epilog=f"example: {prog} gridpact-demo --root 0x5f0c...",
     )
     parser.add_argument("path", type=Path, help="exported directory, or file of a single proof")
-    parser.add_argument("--root", help="hash of the last header, 64 hexadecimal digits")
-    parser.add_argument("--rpc", help="URL of a chain that holds the headers' hashes")
+    parser.add_argument("--root", help="hash of the last header, 64 hexadecimal digits; or of a proof's batch")
+    parser.add_argument("--rpc", help="URL of a chain that holds the batches' hashes")
     parser.add_argument("--contract", help="address of the registry that you trust there")
     options = parser.parse_args(arguments)
     try:

@@ -1,28 +1,33 @@
 """Which chain the books are anchored on: none, one in this process, or one behind a URL.
 
 A chain and its registry are made ready at the first anchor, not at the start: rebuilding the embedded chain takes about
-40 ms for each anchor that there ever was, and nobody waits for it. What it starts from is kept in ``chain.json``
+50 ms for each anchor that there ever was, and nobody waits for it. What it starts from is kept in ``chain.json``
 beside the database, so that a restart finds the same contract.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_hex
 
 from sqlalchemy import Connection
 
 from contracts.anchoring import Anchorer, AnchorProgress
 from contracts.chain import Chain, EmbeddedChain, Genesis
-from contracts.errors import AnchorError, ChainUnavailableError
-from contracts.hashing import keccak
-from contracts.operator_registry import Registry, sign_deployment
+from contracts.errors import AnchorError, ChainRefusedError, ChainUnavailableError, WrongChainError
+from contracts.hashing import keccak, to_hex
+from contracts.quorum import Quorum
+from contracts.registry import Registry, quorum_of_deployment, sign_deployment
 from contracts.rpc_chain import RpcChain
-from contracts.transactions import FeePolicy, LocalSigner, Signer, created_address, decode_signed
+from contracts.sending import Sending
+from contracts.transactions import FeePolicy, LocalSigner, SignedTransaction, Signer, created_address, decode_signed
+from controller.attesting import Moving, SelfAttested, only
+from controller.clock import Clock
 from controller.data_folder import keep
 from controller.errors import InputError
 from controller.store.database import Database
-from controller.store.evidence import StoredOutbox, anchors
+from controller.store.outbox import StoredOutbox, all_attempts
 
 CHAIN_ID = 61_337
 CHAIN_GAS_LIMIT = 30_000_000
@@ -37,18 +42,34 @@ class Beginning:
 
     Attributes
     ----------
-    deployment : the signed transaction that deploys the registry
+    deployment : the signed transaction that deploys the registry with its first validators
     genesis : of the embedded chain; None for one behind a URL
+    genesis_hash : of the first block of a chain behind a URL, 32 bytes; None for the embedded one
     """
 
     deployment: bytes
     genesis: Genesis | None
+    genesis_hash: bytes | None
+
+    @property
+    def signed(self) -> SignedTransaction:
+        """The deployment, read."""
+        return decode_signed(self.deployment)
+
+    @property
+    def registry(self) -> Registry:
+        """The contract that the deployment creates."""
+        signed = self.signed
+        return Registry(
+            chain_id=signed.transaction.chain_id, address=created_address(signed.sender, signed.transaction.nonce)
+        )
 
     def to_json(self) -> dict[str, object]:
         """The fields as JSON spells them."""
         return {
             "deployment": self.deployment.hex(),
             "genesis": None if self.genesis is None else self.genesis.to_json(),
+            "genesis_hash": None if self.genesis_hash is None else self.genesis_hash.hex(),
         }
 
 
@@ -58,10 +79,14 @@ class ChainAnchors:
     Parameters
     ----------
     path : where the chain's beginning is kept
-    signer : who anchors
+    signer : who pays
     database : holds the outbox
+    clock : the real time
     begin : makes the beginning where none is kept; called once in the life of a data folder
     connect : the chain, given its beginning
+    own_key : of the service as the registry's only validator; None leaves signing to validators
+    sending : how transactions are sent
+    holder : of the account's lease; None draws a new name, so that another service with the same key is waited for
     """
 
     def __init__(
@@ -70,15 +95,23 @@ class ChainAnchors:
         signer: Signer,
         database: Database,
         *,
+        clock: Clock,
         begin: Callable[[], Beginning],
         connect: Callable[[Beginning], Chain],
+        own_key: bytes | None = None,
+        sending: Sending | None = None,
+        holder: str | None = None,
     ) -> None:
         self._path = path
         self._signer = signer
         self._database = database
+        self._clock = clock
         self._begin = begin
         self._connect = connect
-        self._ready: Anchorer | None = None
+        self._own_key = own_key
+        self._sending = Sending() if sending is None else sending
+        self._holder = token_hex(8) if holder is None else holder
+        self._ready: Moving | None = None
 
     def run_once(self) -> AnchorProgress:
         """How many anchors are done and how many wait.
@@ -92,22 +125,65 @@ class ChainAnchors:
             self._ready = self._prepare()
         return self._ready.run_once()
 
-    def _prepare(self) -> Anchorer:
+    def _prepare(self) -> Moving:
         beginning = self._kept()
         chain = self._connect(beginning)
-        deployed = decode_signed(beginning.deployment)
-        if deployed.sender != self._signer.address:
+        registry = beginning.registry
+        genesis = beginning.genesis_hash or chain.block_hash(0)
+        if genesis is None:
+            raise ChainUnavailableError("got no first block, wanted one")
+        if not chain.code(registry.address):
+            self._deploy(chain, beginning)
+        moving = Anchorer(
+            chain,
+            registry,
+            genesis_hash=genesis,
+            signer=self._signer,
+            outbox=StoredOutbox(self._database),
+            clock=self._clock.now,
+            holder=self._holder,
+            sending=self._sending,
+        )
+        if self._own_key is None:
+            return moving
+        return SelfAttested(
+            moving, key=self._own_key, domain=registry.domain, database=self._database, clock=self._clock
+        )
+
+    def _deploy(self, chain: Chain, beginning: Beginning) -> None:
+        """Send the deployment, again at each try until it is included: a second sending has no effect."""
+        signed, address = beginning.signed, beginning.registry.address
+        first = chain.block_hash(0)
+        if beginning.genesis_hash is not None and first != beginning.genesis_hash:
+            got = "none" if first is None else to_hex(first)
+            raise WrongChainError(f"genesis block: got {got}, wanted {to_hex(beginning.genesis_hash)}")
+        if chain.nonce(signed.sender) > signed.transaction.nonce:
             raise AnchorError(
-                f"{self._path}: got a contract of {deployed.sender}, wanted one of {self._signer.address}"
+                f"contract {address}: got no code, though {signed.sender} has used nonce {signed.transaction.nonce}: "
+                f"its deployment failed; remove {self._path} to deploy another"
             )
-        address = created_address(deployed.sender, deployed.transaction.nonce)
-        if not chain.code(address):
-            # Sent again at each try until it is included: a second sending has no effect.
+        beginning = self._raised(chain, beginning)
+        try:
             chain.send_raw(beginning.deployment)
+        except ChainRefusedError as err:
+            # A node that has it already refuses it too: what counts is whether it was included.
+            raise ChainUnavailableError(f"contract {address}: its deployment waits: {err}") from err
         if not chain.code(address):
             raise ChainUnavailableError(f"contract {address}: got no code yet, wanted its deployment in a block")
-        registry = Registry(chain_id=deployed.transaction.chain_id, address=address, operator=self._signer.address)
-        return Anchorer(chain, registry, self._signer, StoredOutbox(self._database))
+
+    def _raised(self, chain: Chain, beginning: Beginning) -> Beginning:
+        """The deployment, with higher fees where the chain asks for more: the contract's address stays the same."""
+        transaction, base_fee = beginning.signed.transaction, chain.head().base_fee
+        if beginning.signed.sender != self._signer.address or base_fee <= transaction.fees.max_fee_per_gas:
+            return beginning
+        fees = self._sending.fees.replacement(transaction.fees, base_fee)
+        if fees is None:
+            raise ChainUnavailableError(
+                f"deployment: got a base fee of {base_fee} wei, wanted room under {self._sending.fees.cap}"
+            )
+        raised = replace(beginning, deployment=self._signer.sign(replace(transaction, fees=fees)))
+        keep(self._path, json.dumps(raised.to_json(), sort_keys=True).encode())
+        return raised
 
     def _kept(self) -> Beginning:
         try:
@@ -116,64 +192,131 @@ class ChainAnchors:
                 keep(self._path, json.dumps(beginning.to_json(), sort_keys=True).encode())
                 return beginning
             stated = json.loads(self._path.read_text("utf-8"))
-            genesis = stated["genesis"]
-            return Beginning(
+            genesis, genesis_hash = stated["genesis"], stated.get("genesis_hash")
+            beginning = Beginning(
                 deployment=bytes.fromhex(stated["deployment"]),
                 genesis=None if genesis is None else Genesis.from_json(genesis),
+                genesis_hash=None if genesis_hash is None else bytes.fromhex(genesis_hash),
             )
+            known = quorum_of_deployment(beginning.signed.transaction)
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise AnchorError(f"{self._path}: got {err!r}, wanted what was kept there") from err
+        if known is None:
+            # Of a version that anchored each window by itself: its contract takes no batches.
+            self._path.rename(self._path.with_suffix(".json.windows"))
+            return self._kept()
+        return beginning
 
 
-def embedded(folder: Path, secret: bytes, database: Database, *, now: int) -> ChainAnchors:
+def embedded(
+    folder: Path, secret: bytes, database: Database, *, clock: Clock, quorum: Quorum | None = None
+) -> ChainAnchors:
     """Anchors on a chain in this process, rebuilt from the transactions that the database holds.
 
     Parameters
     ----------
     folder : where the chain's beginning is kept
-    secret : of the folder; the anchoring key follows from it
+    secret : of the folder; the account's key and that of the service as a validator follow from it
     database : holds the outbox
-    now : Unix seconds, of the first block
+    clock : the real time
+    quorum : the registry's first validators; None for the service alone
     """
     signer = LocalSigner(keccak(secret + b" chain operator"))
 
     def begin() -> Beginning:
         genesis = Genesis(
-            chain_id=CHAIN_ID, timestamp=now, gas_limit=CHAIN_GAS_LIMIT, balances={signer.address: FUNDS_WEI}
+            chain_id=CHAIN_ID,
+            timestamp=int(clock.now()),
+            gas_limit=CHAIN_GAS_LIMIT,
+            balances={signer.address: FUNDS_WEI},
         )
-        raw, _ = sign_deployment(signer, chain_id=CHAIN_ID, nonce=0, fees=FeePolicy())
-        return Beginning(deployment=raw, genesis=genesis)
+        first = only(own_key(secret)) if quorum is None else quorum
+        raw, _ = sign_deployment(signer, first, chain_id=CHAIN_ID, nonce=0, fees=FeePolicy())
+        return Beginning(deployment=raw, genesis=genesis, genesis_hash=None)
 
     def connect(beginning: Beginning) -> Chain:
         if beginning.genesis is None:
             raise AnchorError("chain.json: got a chain behind a URL, wanted an embedded one: anchoring.mode changed")
-        return EmbeddedChain(beginning.genesis, [beginning.deployment, *database.read(_sent)])
+        if (sender := beginning.signed.sender) != signer.address:
+            raise AnchorError(f"chain.json: got a contract of {sender}, wanted one of {signer.address}")
+        chain = EmbeddedChain(beginning.genesis, [beginning.deployment])
+        for raw in database.read(_sent):
+            try:
+                chain.send_raw(raw)
+            except ChainRefusedError:
+                # It was replaced by another of its number, or never taken: the worker sends what is missing.
+                continue
+        return chain
 
-    return ChainAnchors(folder / "chain.json", signer, database, begin=begin, connect=connect)
+    return ChainAnchors(
+        folder / "chain.json",
+        signer,
+        database,
+        clock=clock,
+        begin=begin,
+        connect=connect,
+        own_key=own_key(secret) if quorum is None else None,
+        # The folder is this service's alone, and so is the chain: after a restart nobody else has to be waited for.
+        holder="embedded",
+    )
 
 
-def behind(url: str, key: bytes, folder: Path, database: Database) -> ChainAnchors:
+def behind(
+    chain: RpcChain,
+    signer: Signer,
+    folder: Path,
+    database: Database,
+    *,
+    clock: Clock,
+    secret: bytes,
+    quorum: Quorum | None = None,
+    sending: Sending | None = None,
+) -> ChainAnchors:
     """Anchors on the chain behind a URL, whose registry is deployed at the first anchor.
 
     Parameters
     ----------
-    url : JSON-RPC
-    key : private key of who anchors, 32 bytes
+    chain : the chain
+    signer : who pays
     folder : where the deployment is kept
     database : holds the outbox
+    clock : the real time
+    secret : of the folder; the key of the service as a validator follows from it
+    quorum : the registry's first validators; None for the service alone
+    sending : how transactions are sent
     """
-    signer, chain = LocalSigner(key), RpcChain(url)
+    rules = (Sending() if sending is None else sending).fees
 
     def begin() -> Beginning:
-        raw, _ = sign_deployment(signer, chain_id=chain.chain_id(), nonce=chain.nonce(signer.address), fees=FeePolicy())
-        return Beginning(deployment=raw, genesis=None)
+        if (genesis := chain.block_hash(0)) is None:
+            raise ChainUnavailableError("got no first block, wanted one")
+        base_fee = chain.head().base_fee
+        if (fees := rules.first(base_fee)) is None:
+            raise ChainUnavailableError(f"got a base fee of {base_fee} wei, wanted room for a tip under {rules.cap}")
+        first = only(own_key(secret)) if quorum is None else quorum
+        raw, _ = sign_deployment(signer, first, chain_id=chain.chain_id(), nonce=chain.nonce(signer.address), fees=fees)
+        return Beginning(deployment=raw, genesis=None, genesis_hash=genesis)
 
     def connect(beginning: Beginning) -> Chain:
         if beginning.genesis is not None:
             raise AnchorError("chain.json: got an embedded chain, wanted one behind a URL: anchoring.mode changed")
         return chain
 
-    return ChainAnchors(folder / "chain.json", signer, database, begin=begin, connect=connect)
+    return ChainAnchors(
+        folder / "chain.json",
+        signer,
+        database,
+        clock=clock,
+        begin=begin,
+        connect=connect,
+        own_key=own_key(secret) if quorum is None else None,
+        sending=sending,
+    )
+
+
+def own_key(secret: bytes) -> bytes:
+    """The key of a service as a validator, 32 bytes."""
+    return keccak(secret + b" validator")
 
 
 def read_key(path: Path) -> bytes:
@@ -200,6 +343,5 @@ def read_key(path: Path) -> bytes:
 
 
 def _sent(connection: Connection) -> Sequence[bytes]:
-    """All signed anchors in the order of their nonces: each was sent, or will be."""
-    signed = [row.raw_transaction for row in anchors(connection) if row.raw_transaction is not None]
-    return sorted(signed, key=lambda raw: decode_signed(raw).transaction.nonce)
+    """All signed transactions in the order of their nonces: each was sent, or will be."""
+    return sorted(all_attempts(connection), key=lambda raw: decode_signed(raw).transaction.nonce)

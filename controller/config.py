@@ -157,6 +157,33 @@ class Anchoring(Section):
             "by its owner alone; for `rpc`. It pays for the gas."
         ),
     ] = None
+    max_fee_gwei: Annotated[
+        float,
+        Field(
+            ge=0.001,
+            le=1_000_000,
+            description="Most gwei that a unit of gas may cost, base fee and tip together; dearer than that, anchors "
+            "wait. For `rpc`.",
+        ),
+    ] = 100.0
+    bump_after_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            description="s after which a transaction that no block has included is sent anew with higher fees, within "
+            "`max_fee_gwei`. For `rpc`.",
+        ),
+    ] = 60.0
+    finality_depth: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=100_000,
+            description="Blocks that must follow an anchor's until it counts as final, for chains that do not say "
+            "themselves; not set, the block that the node calls `finalized` is trusted. For `rpc`.",
+        ),
+    ] = None
     period_s: Annotated[float, Field(ge=0.1, le=3600, description="s between two looks at the outbox of anchors.")] = (
         10.0
     )

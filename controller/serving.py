@@ -8,12 +8,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from contracts.fees import GWEI, FeeRules
+from contracts.rpc_chain import RpcChain
+from contracts.sending import Sending
+from contracts.transactions import LocalSigner
 from controller import anchoring
 from controller.access import Role
 from controller.app import Anchors, ConnectionLimits, Service, Settings
 from controller.clamp import Margin, Policy
-from controller.clock import SystemClock
-from controller.config import Connections, ServeConfig, listen_address
+from controller.clock import Clock, SystemClock
+from controller.config import Anchoring, Connections, ServeConfig, listen_address
 from controller.credentials import ReloadedCredentials
 from controller.data_folder import DataFolder
 from controller.limits.supervision import Timing
@@ -113,7 +117,7 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
         clock=clock,
         solver=MeasuredSolver(solver, metrics.search_ended, tracer),
         salts=seeded_salts(secret),
-        anchorer=_anchors(config, secret, database, now=int(clock.now())),
+        anchorer=_anchors(config, secret, database, clock),
         quotas=_quotas(config),
         renewal=credentials,
         observers=[Observing(metrics, tracer)],
@@ -172,16 +176,28 @@ def _quotas(config: ServeConfig) -> Quotas:
     )
 
 
-def _anchors(config: ServeConfig, secret: bytes, database: Database, *, now: int) -> Anchors | None:
+def _anchors(config: ServeConfig, secret: bytes, database: Database, clock: Clock) -> Anchors | None:
     settings = config.anchoring
     match settings.mode:
         case "embedded":
-            return anchoring.embedded(config.data, secret, database, now=now)
+            return anchoring.embedded(config.data, secret, database, clock=clock)
         case "rpc" if settings.url is not None and settings.key_file is not None:
-            key = anchoring.read_key(settings.key_file)
-            return anchoring.behind(settings.url.get_secret_value(), key, config.data, database)
+            return anchoring.behind(
+                RpcChain(settings.url.get_secret_value(), finality_depth=settings.finality_depth),
+                LocalSigner(anchoring.read_key(settings.key_file)),
+                config.data,
+                database,
+                clock=clock,
+                secret=secret,
+                sending=_sending(settings),
+            )
         case _:
             return None
+
+
+def _sending(settings: Anchoring) -> Sending:
+    cap = round(settings.max_fee_gwei * GWEI)
+    return Sending(fees=FeeRules(cap=cap, tip=min(cap, GWEI)), bump_after_s=settings.bump_after_s)
 
 
 async def serve(config: ServeConfig, parts: Parts) -> None:

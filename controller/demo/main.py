@@ -15,11 +15,13 @@ from typing import Any
 from contracts.anchoring import Anchorer
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.hashing import keccak
-from contracts.operator_registry import Deployment, deploy
+from contracts.registry import Deployment, deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
-from controller.app import Service, Settings
-from controller.clock import VirtualClock
+from controller.anchoring import own_key
+from controller.app import Anchors, Service, Settings
+from controller.attesting import SelfAttested, only
+from controller.clock import Clock, VirtualClock
 from controller.demo.catalogue import load_catalogue
 from controller.demo.check import check_day
 from controller.demo.clients import Dialer
@@ -38,7 +40,7 @@ from controller.pki import Authority
 from controller.sealing import seeded_salts
 from controller.solving import DecompositionSolver
 from controller.store.database import Database
-from controller.store.evidence import StoredOutbox
+from controller.store.outbox import StoredOutbox
 
 CHAIN_ID = 61_337
 CHAIN_GAS_LIMIT = 30_000_000
@@ -53,7 +55,16 @@ SILENCE_S = 172_800
 """Two days: a virtual day's hours pass between two words of a driver."""
 MARK = "day.json"
 OURS = {
-    *(MARK, "chain.json", "community.json", "headers.jsonl", "postings.jsonl", "readings.jsonl", "report.html"),
+    *(
+        MARK,
+        "batches.jsonl",
+        "chain.json",
+        "community.json",
+        "headers.jsonl",
+        "postings.jsonl",
+        "readings.jsonl",
+        "report.html",
+    ),
     *("inputs.jsonl", "run", "schedule.json", "trades.jsonl"),
 }
 """What a folder of results holds; one that holds anything else is not replaced."""
@@ -108,7 +119,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
     database = Database(f"sqlite:///{staging / 'run' / 'gridpact.sqlite'}")
     solver = DecompositionSolver(gap=DECLARED_GAP)
     secret = f"gridpact demo {order.seed}".encode()
-    genesis, anchorer, deployment = await asyncio.to_thread(_chain, scenario, secret, database)
+    genesis, anchorer, deployment = await asyncio.to_thread(_chain, scenario, secret, database, clock)
     authority = Authority()
     try:
         service = Service(
@@ -162,7 +173,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
     return result
 
 
-def _chain(scenario: Scenario, secret: bytes, database: Database) -> tuple[Genesis, Anchorer, Deployment]:
+def _chain(scenario: Scenario, secret: bytes, database: Database, clock: Clock) -> tuple[Genesis, Anchors, Deployment]:
     """An in-process chain with the registry on it."""
     signer = LocalSigner(keccak(secret + b" chain operator"))
     genesis = Genesis(
@@ -172,8 +183,20 @@ def _chain(scenario: Scenario, secret: bytes, database: Database) -> tuple[Genes
         balances={signer.address: OPERATOR_FUNDS_WEI},
     )
     chain = EmbeddedChain(genesis)
-    deployment = deploy(chain, signer)
-    return genesis, Anchorer(chain, deployment.registry, signer, StoredOutbox(database)), deployment
+    genesis_hash = chain.head().hash
+    key = own_key(secret)
+    deployment = deploy(chain, signer, only(key))
+    worker = Anchorer(
+        chain,
+        deployment.registry,
+        genesis_hash=genesis_hash,
+        signer=signer,
+        outbox=StoredOutbox(database),
+        clock=clock.now,
+        holder="demo",
+    )
+    anchors = SelfAttested(worker, key=key, domain=deployment.registry.domain, database=database, clock=clock)
+    return genesis, anchors, deployment
 
 
 def _write_results(

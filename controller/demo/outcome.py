@@ -10,7 +10,7 @@ from contracts.header import WindowHeader
 from controller.demo.scenario import MTU_MINUTES, Scenario
 from controller.flexibility import Plant, Relay, Storage
 from controller.microgrid import Trade
-from controller.store import evidence, market, meters, registry
+from controller.store import evidence, market, meters, outbox, registry
 from controller.store.market import WindowRow
 
 MTU_S = MTU_MINUTES * 60
@@ -30,7 +30,7 @@ class Outcome:
     metered : Wh taken (import minus export) by member and MTU
     postings : (account, kind, amount) in order of the windows
     envelopes : as they count, in order of their ids
-    anchors : with the raw transactions and gas used
+    anchoring_gas : of all batches together
     """
 
     windows: list[WindowRow]
@@ -41,7 +41,7 @@ class Outcome:
     metered: dict[tuple[str, int], int]
     postings: list[tuple[str, str, int]]
     envelopes: list[dict[str, Any]]
-    anchors: list[Any]
+    anchoring_gas: int
 
 
 def read_outcome(connection: Connection, scenario: Scenario) -> Outcome:
@@ -73,7 +73,7 @@ def read_outcome(connection: Connection, scenario: Scenario) -> Outcome:
             {"id": e.id, "target": e.target, "reason": e.reason, "periods": [asdict(p) for p in e.periods]}
             for e in registry.envelopes(connection, grid.id)
         ],
-        anchors=evidence.anchors(connection),
+        anchoring_gas=sum(sent.gas_used for sent in outbox.included(connection, grid.id)),
     )
 
 

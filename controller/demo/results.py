@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from contracts.batch_evidence import SignedBatch
 from contracts.chain import Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
-from contracts.operator_registry import Deployment
-from contracts.outbox import AnchorState
+from contracts.registry import Deployment
 from controller.closing import inputs_of
 from controller.demo.conductor import Diary
 from controller.demo.outcome import Outcome
@@ -19,7 +19,7 @@ from controller.demo.scenario import MTU_MINUTES, Scenario
 from controller.flexibility import Flexibility, Generator, Plant, Programme, Relay, Storage, Thermostat, Vehicle
 from controller.microgrid import Device
 from controller.sealed import records_of
-from controller.store import evidence, market
+from controller.store import batches, evidence, market, outbox
 
 MTU_S = MTU_MINUTES * 60
 
@@ -32,17 +32,25 @@ def export_evidence(
     connection: Connection, directory: Path, scenario: Scenario, genesis: Genesis, deployment: Deployment
 ) -> None:
     """The files that ``gridpact verify`` checks."""
-    headers = evidence.headers(connection, scenario.microgrid.id)
+    microgrid = scenario.microgrid.id
+    headers = evidence.headers(connection, microgrid)
     records = [records_of(connection, header.window, header.run) for header in headers]
-    transactions = [ChainTransaction(purpose=Purpose.DEPLOY, window=None, raw=deployment.raw_transaction)]
+    transactions = [ChainTransaction(purpose=Purpose.DEPLOY, number=None, raw=deployment.raw_transaction)]
     transactions += [
-        ChainTransaction(purpose=Purpose.ANCHOR, window=row.window, raw=row.raw_transaction)
-        for row in evidence.anchors(connection)
-        if row.state == AnchorState.INCLUDED.name
+        ChainTransaction(
+            purpose=Purpose.ANCHOR if sent.kind == batches.BATCH else Purpose.ROTATE,
+            number=sent.number,
+            raw=sent.attempt.raw,
+        )
+        for sent in outbox.included(connection, microgrid)
     ]
     export_directory(
         directory,
         headers=headers,
+        batches=[
+            SignedBatch(batch=kept.batch, signatures=kept.signatures)
+            for kept in batches.batches(connection, microgrid, after=-1, count=len(headers))
+        ],
         trades=[leaf for record in records for leaf in record.trades],
         readings=[leaf for record in records for leaf in record.readings],
         postings=[leaf for record in records for leaf in record.postings],

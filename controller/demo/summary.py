@@ -185,7 +185,6 @@ def _summary(
     bill = -sum(amount for account, _, amount in outcome.postings if account in set(members))
     uplifts = [-entry["uplifts_micro"] for entry in _ledger(scenario, outcome) if entry["uplifts_micro"] < 0]
     imbalance = sum(abs(outcome.metered[m, at] - outcome.positions.get((m, at), 0)) for m in members for at in mtus)
-    gas = [row.gas_used for row in outcome.anchors if row.gas_used is not None]
     total_before = [sum(before[m][k] for m in members) for k in range(len(mtus))]
     return {
         "traded_wh": sum(trade.energy_wh for trade in neighbours),
@@ -209,8 +208,8 @@ def _summary(
         "imbalance_wh": imbalance,
         "uplift_micro": sum(uplifts),
         "uplift_members": len(uplifts),
-        "gas_per_window": round(sum(gas) / len(gas)) if gas else 0,
-        "gas_per_trade": round(sum(gas) / len(neighbours), 1) if neighbours else 0.0,
+        "gas_per_window": round(outcome.anchoring_gas / len(outcome.windows)),
+        "gas_per_trade": round(outcome.anchoring_gas / len(neighbours), 1) if neighbours else 0.0,
         "root": "0x" + outcome.headers[-1].hash.hex(),
         "currency": grid.currency,
     }

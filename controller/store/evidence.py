@@ -1,18 +1,15 @@
-"""The statements for what is proven: sealed readings, the ledger, headers, anchors, attestations."""
+"""The statements for what is proven: sealed readings, the ledger, headers, attestations."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, select
 
-from contracts.anchoring import AnchorRow
 from contracts.header import WindowHeader
-from contracts.outbox import AnchorState
 from controller.ledger import Posting
 from controller.microgrid import MeterReading
 from controller.store import market, schema
-from controller.store.database import Database
 from controller.store.rows import insert, insert_new
 
 
@@ -188,7 +185,7 @@ def corrected(connection: Connection, microgrid: str, window: str) -> None:
 
 
 def add_header(connection: Connection, microgrid: str, header: WindowHeader) -> None:
-    """Append a header to the microgrid's chain, and its anchor to the outbox."""
+    """Append a header to the microgrid's chain; it is anchored with the next batch."""
     table = schema.headers
     newest = connection.execute(select(func.max(table.c.number)).where(table.c.microgrid == microgrid)).scalar()
     connection.execute(
@@ -199,15 +196,6 @@ def add_header(connection: Connection, microgrid: str, header: WindowHeader) -> 
             run=header.run,
             hash=header.hash,
             header=json.dumps(header.to_json(), sort_keys=True),
-        )
-    )
-    connection.execute(
-        schema.anchors.insert().values(
-            window=header.window,
-            run=header.run,
-            key=header.anchor_key,
-            header_hash=header.hash,
-            state=AnchorState.PENDING.name,
         )
     )
 
@@ -249,21 +237,6 @@ def header(connection: Connection, window: str, run: int = 0) -> WindowHeader | 
     return None if text is None else WindowHeader.from_json(json.loads(text))
 
 
-def anchors(connection: Connection, states: Collection[AnchorState] | None = None) -> list[Row[Any]]:
-    """The anchors in the order in which they were added; those in some states, None for all."""
-    query = (
-        select(schema.anchors, schema.headers.c.number)
-        .join(
-            schema.headers,
-            (schema.headers.c.window == schema.anchors.c.window) & (schema.headers.c.run == schema.anchors.c.run),
-        )
-        .order_by(schema.headers.c.microgrid, schema.headers.c.number)
-    )
-    if states is not None:
-        query = query.where(schema.anchors.c.state.in_([state.name for state in states]))
-    return list(connection.execute(query))
-
-
 def add_settlement(connection: Connection, window: str, run: int, facts: str) -> None:
     """Keep what a run rested on beside what its header commits to."""
     connection.execute(schema.settlements.insert().values(window=window, run=run, facts=facts))
@@ -298,51 +271,3 @@ def attestations(connection: Connection, window: str) -> list[Row[Any]]:
     return list(
         connection.execute(select(table).where(table.c.window == window).order_by(table.c.run, table.c.validator))
     )
-
-
-class StoredOutbox:
-    """The anchors' outbox in a database; each method is one durable transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def unfinished(self) -> Sequence[AnchorRow]:
-        """Rows that are pending or sent, in the order in which they were added."""
-        # Whatever was anchored in years is many rows with whole transactions: the database leaves it out.
-        rows = self._database.run(anchors, (AnchorState.PENDING, AnchorState.SENT))
-        return [
-            AnchorRow(
-                window=r.window,
-                run=r.run,
-                key=r.key,
-                header_hash=r.header_hash,
-                state=AnchorState[r.state],
-                raw_transaction=r.raw_transaction,
-                transaction_hash=r.transaction_hash,
-                gas_used=r.gas_used,
-            )
-            for r in rows
-        ]
-
-    def record_signed(self, row: AnchorRow, raw_transaction: bytes, transaction_hash: bytes) -> None:
-        """Store a row's signed transaction; its state becomes sent."""
-        self._set(
-            row,
-            state=AnchorState.SENT.name,
-            raw_transaction=raw_transaction,
-            transaction_hash=transaction_hash,
-        )
-
-    def record_included(self, row: AnchorRow, gas_used: int | None) -> None:
-        """Store that the contract holds a row's hash; the window is anchored with it."""
-        self._set(row, state=AnchorState.INCLUDED.name, gas_used=gas_used)
-
-    def _set(self, row: AnchorRow, **values: Any) -> None:
-        self._database.run(_set_anchor, row, values)
-
-
-def _set_anchor(connection: Connection, row: AnchorRow, values: dict[str, Any]) -> None:
-    anchor = schema.anchors
-    connection.execute(update(anchor).where(anchor.c.window == row.window, anchor.c.run == row.run).values(**values))
-    if values["state"] == AnchorState.INCLUDED.name:
-        market.set_window(connection, row.window, was="SETTLED", state="ANCHORED")

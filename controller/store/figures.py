@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from contracts.outbox import AnchorState
 from controller.store import meter_events, registry, schema
+from controller.store.batches import BATCH
 
 DECIDED = ("CLEARED", "DELIVERING", "METERED", "SETTLED", "ANCHORED", "FAILED")
 
@@ -56,14 +57,12 @@ def figures(connection: Connection) -> Figures:
 
 def microgrid_figures(connection: Connection, microgrid: str) -> MicrogridFigures:
     """The figures of one microgrid."""
-    windows, devices, anchors = schema.windows, schema.devices, schema.anchors
+    windows, devices = schema.windows, schema.devices
     own = windows.c.microgrid == microgrid
     counts = connection.execute(select(windows.c.state, func.count()).where(own).group_by(windows.c.state))
     decided = connection.execute(
         select(windows.c.name).where(own, windows.c.state.in_(DECIDED)).order_by(windows.c.start.desc()).limit(1)
     )
-    waiting = select(func.count()).select_from(anchors.join(windows, windows.c.name == anchors.c.window))
-    pending = anchors.c.state.in_([AnchorState.PENDING.name, AnchorState.SENT.name])
     return MicrogridFigures(
         id=microgrid,
         windows={row[0]: row[1] for row in counts},
@@ -72,7 +71,27 @@ def microgrid_figures(connection: Connection, microgrid: str) -> MicrogridFigure
         ).scalar_one(),
         decided=decided.scalar(),
         next_start=connection.execute(select(func.min(windows.c.start)).where(own, windows.c.state == "OPEN")).scalar(),
-        anchors_waiting=connection.execute(waiting.where(own, pending)).scalar_one(),
+        anchors_waiting=_anchors_waiting(connection, microgrid),
         losses_wh=meter_events.newest_losses(connection, microgrid),
         events_open=meter_events.count_open(connection, microgrid),
     )
+
+
+def _anchors_waiting(connection: Connection, microgrid: str) -> int:
+    """Headers that are in no batch yet, or in one that the chain does not hold: they are behind all others."""
+    headers, made, outbox = schema.headers, schema.batches, schema.outbox
+    held = connection.execute(
+        select(func.max(made.c.first + made.c["count"]))
+        .join(
+            outbox,
+            (outbox.c.kind == BATCH)
+            & (outbox.c.microgrid == made.c.microgrid)
+            & (outbox.c.number == made.c.number)
+            & outbox.c.state.in_([AnchorState.INCLUDED.name, AnchorState.FINAL.name]),
+        )
+        .where(made.c.microgrid == microgrid)
+    ).scalar()
+    count = connection.execute(
+        select(func.count()).select_from(headers).where(headers.c.microgrid == microgrid)
+    ).scalar_one()
+    return int(count) - int(held or 0)

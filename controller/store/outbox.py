@@ -1,6 +1,7 @@
 """The outbox of batches and of sets of validators in a database: what the anchoring worker moves on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
@@ -100,6 +101,41 @@ def all_attempts(connection: Connection) -> list[bytes]:
     return [bytes(raw) for raw in connection.execute(select(schema.outbox_attempts.c.raw)).scalars()]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A row whose transaction the chain includes.
+
+    Attributes
+    ----------
+    kind : `BATCH` or `QUORUM`
+    number : of the batch, or the epoch
+    attempt : the transaction
+    gas_used : gas
+    """
+
+    kind: str
+    number: int
+    attempt: Attempt
+    gas_used: int
+
+
+def included(connection: Connection, microgrid: str) -> list[Sent]:
+    """What own transactions brought to the chain of a microgrid's batches and of changes of validators, in order."""
+    table = schema.outbox
+    rows = connection.execute(
+        select(table).where(
+            table.c.microgrid.in_([microgrid, quorums.NO_MICROGRID]), table.c.transaction_hash.is_not(None)
+        )
+    )
+    found = [
+        Sent(kind=row.kind, number=row.number, attempt=attempt, gas_used=row.gas_used)
+        for row in rows.all()
+        for attempt in attempts(connection, (row.kind, row.microgrid, row.number))
+        if attempt.signed.hash == row.transaction_hash
+    ]
+    return sorted(found, key=lambda sent: sent.attempt.signed.transaction.nonce)
+
+
 def _key(subject: Subject) -> Key:
     match subject:
         case Batch():
@@ -118,10 +154,13 @@ def _is(columns: Any, key: Key) -> tuple[ColumnElement[bool], ...]:
 def _lease(connection: Connection, sender: Address, holder: str, now_us: int, until_us: int) -> bool:
     table = schema.leases
     known = connection.execute(select(table).where(table.c.sender == sender)).first()
-    if known is not None and known.holder != holder and known.until_us > now_us:
+    if known is None:
+        connection.execute(table.insert().values(sender=sender, holder=holder, until_us=until_us))
+        return True
+    if known.holder != holder and known.until_us > now_us:
         return False
-    connection.execute(table.delete().where(table.c.sender == sender))
-    connection.execute(table.insert().values(sender=sender, holder=holder, until_us=until_us))
+    if (known.holder, known.until_us) != (holder, until_us):
+        connection.execute(update(table).where(table.c.sender == sender).values(holder=holder, until_us=until_us))
     return True
 
 

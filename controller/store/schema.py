@@ -730,21 +730,6 @@ headers = _table(
 )
 """What is anchored, in the order of the chain. Append-only."""
 
-anchors = _table(
-    "anchors",
-    _text("window"),
-    _wide("run"),
-    _bytes("key"),
-    _bytes("header_hash"),
-    _text("state"),
-    _bytes("raw_transaction", nullable=True),
-    _bytes("transaction_hash", nullable=True),
-    _wide("gas_used", nullable=True),
-    PrimaryKeyConstraint("window", "run"),
-    CheckConstraint("state IN ('PENDING','SENT','INCLUDED','FINAL')", name="state"),
-)
-"""The outbox of the chain, written with the ledger."""
-
 batches = _table(
     "batches",
     _text("microgrid"),

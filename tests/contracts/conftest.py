@@ -5,59 +5,32 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from eth_keys.backends.native import main as native
 
-from contracts.anchoring import Anchorer, AnchorRow
+from contracts.batch import GENESIS_BATCH, Batch
+from contracts.batch_evidence import SignedBatch
 from contracts.books import WindowBooks
 from contracts.chain import EmbeddedChain, Genesis
 from contracts.chain_evidence import ChainEvidence, ChainTransaction, Purpose
 from contracts.evidence import export_directory
 from contracts.header import GENESIS_PREVIOUS, WindowHeader
 from contracts.leaves import PostingLeaf, ReadingLeaf, TradeLeaf
-from contracts.operator_registry import Deployment, deploy
-from contracts.outbox import AnchorState
+from contracts.registry import Deployment, deploy
 from contracts.transactions import LocalSigner
+from tests.contracts.memory_outbox import MemoryOutbox, make_worker, restored
+from tests.contracts.validators import keys, quorum_of
 
 START = 1476849600
 MICROGRID = "microgrids/rural1"
 WINDOWS = 3
-
-
-class MemoryOutbox:
-    """An outbox that a crash of the worker does not reach."""
-
-    def __init__(self, rows: list[AnchorRow]) -> None:
-        self.rows = rows
-
-    def unfinished(self) -> list[AnchorRow]:
-        return [row for row in self.rows if row.state in {AnchorState.PENDING, AnchorState.SENT}]
-
-    def record_signed(self, row: AnchorRow, raw_transaction: bytes, transaction_hash: bytes) -> None:
-        self._replace(
-            row,
-            replace(
-                row,
-                state=AnchorState.SENT,
-                raw_transaction=raw_transaction,
-                transaction_hash=transaction_hash,
-            ),
-        )
-
-    def record_included(self, row: AnchorRow, gas_used: int | None) -> None:
-        current = self.rows[self._place(row)]
-        self._replace(row, replace(current, state=AnchorState.INCLUDED, gas_used=gas_used))
-
-    def _replace(self, row: AnchorRow, new: AnchorRow) -> None:
-        self.rows[self._place(row)] = new
-
-    def _place(self, row: AnchorRow) -> int:
-        return next(n for n, mine in enumerate(self.rows) if (mine.window, mine.run) == (row.window, row.run))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +39,7 @@ class Settled:
 
     books: tuple[WindowBooks, ...]
     headers: tuple[WindowHeader, ...]
+    batches: tuple[SignedBatch, ...]
     chain: ChainEvidence
     deployment: Deployment
 
@@ -146,35 +120,48 @@ def make_headers(books: tuple[WindowBooks, ...]) -> tuple[WindowHeader, ...]:
     return tuple(headers)
 
 
-def make_rows(headers: tuple[WindowHeader, ...]) -> list[AnchorRow]:
-    return [
-        AnchorRow(window=header.window, run=header.run, key=header.anchor_key, header_hash=header.hash)
-        for header in headers
-    ]
+def make_batches(headers: tuple[WindowHeader, ...]) -> tuple[Batch, ...]:
+    """One batch of all but the last header, and one of that."""
+    hashes = tuple(header.hash for header in headers)
+    cut = len(hashes) - 1
+    one = Batch(microgrid=MICROGRID, number=0, previous=GENESIS_BATCH, first=0, headers=hashes[:cut])
+    return one, Batch(microgrid=MICROGRID, number=1, previous=one.hash, first=cut, headers=hashes[cut:])
 
 
 def settle() -> Settled:
+    """Three windows in two batches, between which the validators changed."""
     signer = LocalSigner(b"\x01" * 32)
     genesis = Genesis(chain_id=31338, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**18})
     chain = EmbeddedChain(genesis)
-    deployment = deploy(chain, signer)
+    deployment = deploy(chain, signer, quorum_of())
     books = tuple(make_books(number) for number in range(WINDOWS))
     headers = make_headers(books)
-    outbox = MemoryOutbox(make_rows(headers))
-    Anchorer(chain, deployment.registry, signer, outbox).run_once()
-    anchors = [
-        ChainTransaction(purpose=Purpose.ANCHOR, window=row.window, raw=row.raw_transaction or b"")
-        for row in outbox.rows
+    one, other = make_batches(headers)
+    outbox = MemoryOutbox()
+    for subject, validators in ((one, range(5)), (quorum_of(range(3, 8), epoch=1), range(5)), (other, range(3, 8))):
+        outbox.add(subject)
+        outbox.sign(deployment.registry.domain, keys(validators))
+        make_worker(chain, deployment.registry, signer, outbox).run_once()
+    rows = list(outbox.rows.values())
+    purposes = (Purpose.ANCHOR, 0), (Purpose.ROTATE, 1), (Purpose.ANCHOR, 1)
+    sent = [
+        ChainTransaction(purpose=purpose, number=number, raw=row.attempts[0].raw)
+        for (purpose, number), row in zip(purposes, rows, strict=True)
     ]
-    deployed = ChainTransaction(purpose=Purpose.DEPLOY, window=None, raw=deployment.raw_transaction)
+    deployed = ChainTransaction(purpose=Purpose.DEPLOY, number=None, raw=deployment.raw_transaction)
+    signed = [(one, rows[0], range(5)), (other, rows[2], range(3, 8))]
     return Settled(
         books=books,
         headers=headers,
+        batches=tuple(
+            SignedBatch(batch=batch, signatures={address: row.signatures[address] for address in keys(validators)})
+            for batch, row, validators in signed
+        ),
         chain=ChainEvidence(
             genesis=genesis,
             contract=deployment.registry.address,
             code_hash=deployment.registry.code_hash,
-            transactions=(deployed, *anchors),
+            transactions=(deployed, *sent),
         ),
         deployment=deployment,
     )
@@ -184,6 +171,7 @@ def export(settled: Settled, directory: Path) -> None:
     export_directory(
         directory,
         headers=settled.headers,
+        batches=settled.batches,
         trades=[leaf for books in settled.books for leaf in books.trades],
         readings=[leaf for books in settled.books for leaf in books.readings],
         postings=[leaf for books in settled.books for leaf in books.postings],
@@ -218,8 +206,17 @@ class JsonLines:
         self.path.write_text("".join(json.dumps(value) + "\n" for value in values))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _recovered_once() -> Iterator[None]:
+    """Lets who signed what be computed once for equal bytes: the curve in Python is most of many tests' time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ecdsa_raw_recover", "ecdsa_raw_sign"):
+            patch.setattr(native, name, cache(getattr(native, name)))
+        yield
+
+
 @pytest.fixture(scope="session")
-def settled() -> Settled:
+def settled(_recovered_once: None) -> Settled:
     """Three windows, anchored."""
     return settle()
 
@@ -250,38 +247,40 @@ def export_to(settled: Settled) -> Callable[[Path], None]:
     return lambda path: export(settled, path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def signer() -> LocalSigner:
-    """The operator's key."""
+    """Who pays for transactions."""
     return LocalSigner(b"\x01" * 32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stranger() -> LocalSigner:
     """Another funded key."""
     return LocalSigner(b"\x02" * 32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def genesis(signer: LocalSigner, stranger: LocalSigner) -> Genesis:
     """A chain on which both are funded."""
     balances = {signer.address: 10**18, stranger.address: 10**18}
     return Genesis(chain_id=31337, timestamp=START, gas_limit=30_000_000, balances=balances)
 
 
-@pytest.fixture
-def chain(genesis: Genesis) -> EmbeddedChain:
-    """A fresh chain."""
-    return EmbeddedChain(genesis)
+@pytest.fixture(scope="session")
+def _deployed(genesis: Genesis, signer: LocalSigner) -> tuple[EmbeddedChain, Deployment]:
+    chain = EmbeddedChain(genesis)
+    return chain, deploy(chain, signer, quorum_of())
 
 
 @pytest.fixture
-def deployment(chain: EmbeddedChain, signer: LocalSigner) -> Deployment:
-    """The registry on the fresh chain."""
-    return deploy(chain, signer)
+def chain(_deployed: tuple[EmbeddedChain, Deployment]) -> Iterator[EmbeddedChain]:
+    """A chain with a registry, which forgets afterwards what a test did: to deploy one takes longer than most tests."""
+    chain, _ = _deployed
+    with restored(chain):
+        yield chain
 
 
 @pytest.fixture
-def outbox(settled: Settled) -> MemoryOutbox:
-    """One pending row for each settled window."""
-    return MemoryOutbox(make_rows(settled.headers))
+def deployment(_deployed: tuple[EmbeddedChain, Deployment]) -> Deployment:
+    """The registry on the chain, with five validators of whom three must sign."""
+    return _deployed[1]

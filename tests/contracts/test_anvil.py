@@ -13,15 +13,17 @@ from typing import Any, TypeVar
 
 import pytest
 
-from contracts.anchoring import Anchorer
 from contracts.chain import Receipt
 from contracts.errors import ChainUnavailableError
 from contracts.evidence import read_directory
+from contracts.json_rpc import JsonRpc
 from contracts.leaves import TradeLeaf
 from contracts.proof_file import prove, write_proof
 from contracts.rpc_chain import RpcChain
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory, verify_path
+from tests.contracts.memory_outbox import MemoryOutbox, make_worker
+from tests.contracts.validators import keys
 
 T = TypeVar("T")
 
@@ -40,7 +42,7 @@ def anvil_binary() -> str:
 
 @pytest.fixture
 def rpc(anvil_binary: str, settled: Any) -> Iterator[str]:
-    """URL of a fresh anvil with the evidence's chain number, its operator funded."""
+    """URL of a fresh anvil with the evidence's chain number, its sender funded."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,10 +77,7 @@ def chain_id_or_none(url: str) -> int | None:
 
 
 def set_balance(url: str, address: str, wei: int) -> None:
-    from web3 import HTTPProvider
-
-    answer = HTTPProvider(url).make_request("anvil_setBalance", [address, hex(wei)])  # type: ignore[arg-type]
-    assert "error" not in answer
+    JsonRpc(url, timeout_s=10).ask("anvil_setBalance", [address, hex(wei)])
 
 
 def send_all(rpc: str, settled: Any) -> list[int]:
@@ -116,7 +115,7 @@ def test_an_altered_header_is_not_what_the_chain_holds(
     values[1]["inputs_digest"] = "0x" + "00" * 32
     lines("headers.jsonl").write(values)
     failures = "\n".join(verify_directory(directory, rpc=rpc).failures)
-    assert f"header of window {values[1]['window']}: the contract holds 0x" in failures
+    assert "batch 0: the contract holds 0x" in failures
 
 
 def test_a_chain_without_the_contract_fails(rpc: str, directory: Path) -> None:
@@ -124,15 +123,14 @@ def test_a_chain_without_the_contract_fails(rpc: str, directory: Path) -> None:
     assert any("code hash" in failure for failure in failures)
 
 
-def test_the_worker_anchors_there_and_repeats_do_no_harm(rpc: str, settled: Any, outbox: Any) -> None:
-    chain = RpcChain(rpc)
+def test_the_worker_anchors_there_and_repeats_do_no_harm(rpc: str, settled: Any) -> None:
+    chain = RpcChain(rpc, finality_depth=0)
     include(chain, settled.deployment.raw_transaction)
-    registry = settled.deployment.registry
-    anchorer = Anchorer(chain, registry, LocalSigner(b"\x01" * 32), outbox)
-    before = list(outbox.rows)
-    eventually(lambda: None if anchorer.run_once().waiting else True)
-    raw = [row.raw_transaction for row in outbox.rows]
-    assert raw == [entry.raw for entry in settled.chain.transactions[1:]]
-    outbox.rows[:] = before
-    assert anchorer.run_once().included == 3
-    assert chain.nonce(registry.operator) == 4
+    registry, signer = settled.deployment.registry, LocalSigner(b"\x01" * 32)
+    for _ in range(2):
+        outbox = MemoryOutbox(signed.batch for signed in settled.batches)
+        outbox.sign(registry.domain, keys(range(5)))
+        worker = make_worker(chain, registry, signer, outbox)
+        eventually(lambda worker=worker: None if worker.run_once().waiting else True)  # type: ignore[misc]
+        assert outbox.states() == ["final"] * 2
+        assert chain.nonce(signer.address) == 3

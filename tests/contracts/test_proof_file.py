@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts.chain import EmbeddedChain
 from contracts.errors import EvidenceError
 from contracts.evidence import read_directory
+from contracts.hashing import keccak
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
-from contracts.proof_file import prove, write_proof
+from contracts.proof_checks import check_on_chain
+from contracts.proof_file import SingleProof, prove, read_proof_file, write_proof
 from contracts.verify import main, verify_path
 
 KINDS: list[type[Leaf]] = [TradeLeaf, ReadingLeaf, PostingLeaf]
@@ -40,6 +44,10 @@ def rewrite(path: Path, change: Callable[[Any], None]) -> None:
 def altered(value: Any) -> Any:
     if isinstance(value, int):
         return value + 1
+    if isinstance(value, list):
+        return value[:-1]
+    if isinstance(value, dict):
+        return {name: altered(each) for name, each in value.items()}
     return value[:-1] + ("0" if value[-1] != "0" else "1") if value.startswith("0x") else value + "x"
 
 
@@ -91,6 +99,68 @@ def test_an_altered_proof_fails(proof_of: Callable[..., Path], settled: Any, cha
     assert not verify_path(path, root=settled.root).ok
 
 
+@pytest.mark.parametrize("field", ["number", "previous", "windows_root", "position", "path", "signatures"])
+def test_an_altered_batch_is_named(proof_of: Callable[..., Path], settled: Any, field: str) -> None:
+    path = proof_of(TradeLeaf)
+    rewrite(path, lambda proof: proof["batch"].update({field: altered(proof["batch"][field])}))
+    assert "batch " in "\n".join(verify_path(path, root=settled.root).failures)
+
+
+@pytest.mark.parametrize("field", ["chain_id", "address"])
+def test_signatures_count_for_one_registry_alone(proof_of: Callable[..., Path], settled: Any, field: str) -> None:
+    path = proof_of(TradeLeaf)
+    rewrite(path, lambda proof: proof["registry"].update({field: altered(proof["registry"][field])}))
+    assert "signature of 0x" in "\n".join(verify_path(path, root=settled.root).failures)
+
+
+def test_the_batch_s_hash_is_a_root_as_well(proof_of: Callable[..., Path], settled: Any) -> None:
+    path = proof_of(TradeLeaf)
+    rewrite(path, lambda proof: proof.update(headers=proof["headers"][:1]))
+    assert verify_path(path, root=settled.batches[0].batch.hash).ok
+    assert not verify_path(path, root=settled.batches[1].batch.hash).ok
+
+
+@pytest.fixture(scope="module")
+def chain(settled: Any) -> EmbeddedChain:
+    """The chain that the evidence's transactions make."""
+    return EmbeddedChain(settled.chain.genesis, [entry.raw for entry in settled.chain.transactions])
+
+
+class TestOnChain:
+    """Against a chain, with nothing of the service."""
+
+    @pytest.fixture
+    def proof(self, proof_of: Callable[..., Path]) -> SingleProof:
+        """Of a trade in the first batch, under validators who are no more."""
+        return read_proof_file(proof_of(TradeLeaf))
+
+    def test_a_proof_is_what_the_contract_holds(self, chain: EmbeddedChain, proof: SingleProof) -> None:
+        assert proof.batch.transaction is not None
+        assert check_on_chain(chain, proof, "here").failures == ()
+
+    def test_what_it_does_not_hold_is_named(self, chain: EmbeddedChain, proof: SingleProof) -> None:
+        batch = proof.batch
+        later = replace(proof, batch=replace(batch, number=2, previous=b"\x01" * 32))
+        assert "batch 2: the contract holds nothing" in check_on_chain(chain, later, "here").failures[0]
+        other = replace(proof, batch=replace(batch, windows_root=b"\x01" * 32))
+        assert "batch 0: the contract holds 0x" in check_on_chain(chain, other, "here").failures[0]
+        elsewhere = replace(proof, registry=replace(proof.registry, address="0x" + "11" * 20))
+        assert "code hash" in check_on_chain(chain, elsewhere, "here").failures[0]
+
+    def test_another_transaction_is_named(self, chain: EmbeddedChain, settled: Any, proof: SingleProof) -> None:
+        for raw in (b"", settled.chain.transactions[0].raw, settled.chain.transactions[3].raw):
+            other = replace(proof, batch=replace(proof.batch, transaction=keccak(raw)))
+            assert "did not anchor it there" in check_on_chain(chain, other, "here").failures[0]
+        assert (
+            check_on_chain(chain, replace(proof, batch=replace(proof.batch, transaction=None)), "here").failures == ()
+        )
+
+    def test_too_few_signatures_are_named(self, chain: EmbeddedChain, proof: SingleProof) -> None:
+        two = dict(list(proof.batch.signatures.items())[:2])
+        few = replace(proof, batch=replace(proof.batch, signatures=two))
+        assert "got 2 signatures, of too few of the contract's validators" in check_on_chain(chain, few, "").failures[0]
+
+
 def test_a_record_shown_as_another_kind_is_refused(proof_of: Callable[..., Path], settled: Any) -> None:
     path = proof_of(TradeLeaf)
     rewrite(path, lambda proof: proof.update(kind="posting"))
@@ -102,7 +172,7 @@ def test_a_record_shown_as_another_kind_is_refused(proof_of: Callable[..., Path]
     ("field", "wrong"),
     [
         (field, wrong)
-        for field in ("kind", "record", "proof", "headers", "registry")
+        for field in ("kind", "record", "proof", "headers", "batch", "registry")
         for wrong in (None, 1, "x", [], [[]], {})
         if (field, wrong) != ("proof", [])  # the path in a tree of one leaf
     ],

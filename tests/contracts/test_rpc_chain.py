@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from contracts.batch import microgrid_key
 from contracts.chain import Block, EmbeddedChain
-from contracts.errors import CallRevertedError, ChainUnavailableError
-from contracts.json_rpc import JsonRpc, RpcRefusedError
+from contracts.errors import CallRevertedError, ChainRefusedError, ChainUnavailableError
+from contracts.json_rpc import JsonRpc
+from contracts.registry import Anchored, parse_event
 from contracts.rpc_chain import RpcChain
 from contracts.transactions import Address
+from tests.contracts.validators import quorum_of
 
 ADDRESS = Address("0x" + "ab" * 20)
 HASH = "0x" + "cd" * 32
@@ -121,7 +124,7 @@ def test_a_status_is_named_and_a_redirection_not_followed(node: Node, chain: Rpc
 
 def test_an_error_under_a_status_of_http_is_still_read(node: Node, chain: RpcChain) -> None:
     node.status, node.answer = 400, error(-32000, "nonce too low")
-    with pytest.raises(RpcRefusedError, match="nonce too low"):
+    with pytest.raises(ChainRefusedError, match="nonce too low"):
         chain.chain_id()
 
 
@@ -142,7 +145,7 @@ def test_the_reason_of_a_reverted_call_is_found_where_nodes_put_it(node: Node, c
 
 def test_a_call_that_fails_otherwise_is_no_revert(node: Node, chain: RpcChain) -> None:
     node.answer = error(-32000, "header not found")
-    with pytest.raises(RpcRefusedError, match="header not found"):
+    with pytest.raises(ChainRefusedError, match="header not found"):
         chain.call(ADDRESS, b"")
 
 
@@ -211,6 +214,11 @@ def test_an_embedded_chain_tells_its_blocks_and_logs(settled: Any) -> None:
     assert chain.block_hash(0) == EmbeddedChain(settled.chain.genesis).head().hash
     logs = chain.logs(settled.chain.contract, 2, head.number)
     assert [log.block_number for log in logs] == list(range(2, head.number + 1))
+    said = [parse_event(log) for log in chain.logs(settled.chain.contract, 0, head.number)]
+    first, *_, last = (signed.batch for signed in settled.batches)
+    key = microgrid_key(first.microgrid)
+    held = [Anchored(microgrid=key, number=batch.number, hash=batch.hash) for batch in (first, last)]
+    assert said == [settled.deployment.quorum, held[0], quorum_of(range(3, 8), epoch=1), held[1]]
     assert chain.logs(settled.chain.contract, 2, 2) == logs[:1]
     with pytest.raises(ChainUnavailableError, match=f"got block 1, wanted the newest, {head.number}"):
         chain.at(1)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from contracts.batch import GENESIS_BATCH, Batch
+from contracts.batch_evidence import SignedBatch
 from contracts.books import WindowBooks
 from contracts.checks import check_books, check_complete, check_headers, check_leaves, check_proofs
 from contracts.errors import EvidenceError
@@ -73,9 +75,18 @@ class Books:
 
     def evidence(self) -> Evidence:
         """What is read back from the directory."""
+        headers = [header for header, _ in self.runs]
+        batch = Batch(
+            microgrid=headers[0].microgrid,
+            number=0,
+            previous=GENESIS_BATCH,
+            first=0,
+            headers=tuple(header.hash for header in headers),
+        )
         export_directory(
             self.directory,
-            headers=[header for header, _ in self.runs],
+            headers=headers,
+            batches=[SignedBatch(batch=batch, signatures={})],
             trades=[leaf for _, books in self.runs for leaf in books.trades],
             readings=[leaf for _, books in self.runs for leaf in books.readings],
             postings=[leaf for _, books in self.runs for leaf in books.postings],

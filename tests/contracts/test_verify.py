@@ -3,18 +3,24 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts import verify
+from contracts.batch import Batch
+from contracts.chain_evidence import ChainEvidence
 from contracts.errors import EvidenceError
 from contracts.header import WindowHeader
 from contracts.leaves import Leaf, PostingLeaf, ReadingLeaf, TradeLeaf
+from contracts.quorum import sign
+from contracts.registry import Registry
 from contracts.report import Check, Report
 from contracts.verify import main, parse_root, verify_directory, verify_path
+from tests.contracts.validators import address_of, key_of
 
 KINDS: dict[str, type[Leaf]] = {
     "trades.jsonl": TradeLeaf,
@@ -22,7 +28,7 @@ KINDS: dict[str, type[Leaf]] = {
     "postings.jsonl": PostingLeaf,
 }
 RECORD_FIELDS = [(file, name) for file, kind in KINDS.items() for name in [*kind.columns(), "leaf", "proof"]]
-FILES = [*KINDS, "headers.jsonl", "chain.json"]
+FILES = [*KINDS, "headers.jsonl", "batches.jsonl", "chain.json"]
 
 
 def altered(value: Any) -> Any:
@@ -39,6 +45,23 @@ def altered(value: Any) -> Any:
     raise AssertionError(value)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _replayed_once() -> Iterator[None]:
+    """Lets equal transactions be replayed once: that is most of what a check costs, and most tests alter none."""
+    known: dict[str, Check] = {}
+    replay = verify.check_replay
+
+    def check_replay(chain: ChainEvidence, registry: Registry, batches: Sequence[Batch | None]) -> Check:
+        key = json.dumps([chain.to_json(), [None if batch is None else batch.hash.hex() for batch in batches]])
+        if key not in known:
+            known[key] = replay(chain, registry, batches)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "check_replay", check_replay)
+        yield
+
+
 @pytest.fixture
 def failures(directory: Path, settled: Any) -> Callable[[], str]:
     """All failures of checking the directory against the root that it had."""
@@ -49,7 +72,7 @@ def test_untouched_evidence_passes(directory: Path, settled: Any) -> None:
     report = verify_directory(directory, root=settled.root)
     assert report.failures == ()
     assert list(report.lines())[-1].startswith("VERIFIED")
-    assert len(report.checks) == 10
+    assert len(report.checks) == 11
 
 
 def test_evidence_without_a_database_passes(tmp_path: Path, export_to: Callable[[Path], None], settled: Any) -> None:
@@ -179,6 +202,66 @@ def test_another_root_is_refused(directory: Path) -> None:
     assert "got root" in report.failures[0]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("field", ["number", "first", "count", "previous", "windows_root", "hash"])
+def test_an_altered_batch_is_named(
+    failures: Callable[[], str], lines: Callable[[str], Any], place: int, field: str
+) -> None:
+    values = lines("batches.jsonl").read()
+    values[place][field] = altered(values[place][field])
+    lines("batches.jsonl").write(values)
+    assert f"batches.jsonl line {place + 1}: batch {values[place]['number']}" in failures()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("digit", [2, 40, 66, 100, 131])
+def test_an_altered_signature_is_named(
+    failures: Callable[[], str], lines: Callable[[str], Any], place: int, digit: int
+) -> None:
+    values = lines("batches.jsonl").read()
+    address, signature = sorted(values[place]["signatures"].items())[1]
+    digits = list(signature)
+    digits[digit] = "0" if digits[digit] != "0" else "1"
+    values[place]["signatures"][address] = "".join(digits)
+    lines("batches.jsonl").write(values)
+    assert f"batches.jsonl line {place + 1}: batch {place}: signature" in failures()
+
+
+def test_signatures_of_too_few_or_of_those_who_are_no_validators_any_more_are_named(
+    failures: Callable[[], str], lines: Callable[[str], Any], settled: Any
+) -> None:
+    values = lines("batches.jsonl").read()
+    before = dict(values[1]["signatures"])
+    validators = settled.deployment.quorum.validators
+    values[1]["signatures"] = dict(sorted(before.items())[:2])
+    lines("batches.jsonl").write(values)
+    assert "batches.jsonl line 2: batch 1: got signatures of 2 validators, wanted 3 of the 5 of epoch 1" in failures()
+    digest = settled.deployment.registry.domain.digest(settled.batches[1].batch.hash)
+    revoked = {a: "0x" + sign(key_of(n), digest).hex() for n in range(3) if (a := address_of(n)) in validators}
+    values[1]["signatures"] |= revoked
+    lines("batches.jsonl").write(values)
+    assert "got signatures of 2 validators" in failures()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_removed_batch_is_noticed(failures: Callable[[], str], lines: Callable[[str], Any], place: int) -> None:
+    values = lines("batches.jsonl").read()
+    values.pop(place)
+    lines("batches.jsonl").write(values)
+    assert "it is in no batch" in failures()
+
+
+def test_a_duplicated_batch_is_named(failures: Callable[[], str], lines: Callable[[str], Any]) -> None:
+    values = lines("batches.jsonl").read()
+    lines("batches.jsonl").write([*values, values[1]])
+    assert "batches.jsonl line 3: batch 1: got number 1, wanted 2" in failures()
+
+
+def test_reordered_batches_are_named(failures: Callable[[], str], lines: Callable[[str], Any]) -> None:
+    lines("batches.jsonl").write(lines("batches.jsonl").read()[::-1])
+    assert "batches.jsonl line 1: batch 1: got number 1, wanted 0" in failures()
+
+
 @pytest.mark.parametrize("digit", [3, 8, 40, -160, -70, -1])
 @pytest.mark.parametrize("place", range(4))
 def test_an_altered_transaction_is_named(failures: Callable[[], str], directory: Path, place: int, digit: int) -> None:
@@ -192,23 +275,47 @@ def test_an_altered_transaction_is_named(failures: Callable[[], str], directory:
 @pytest.mark.parametrize("place", range(4))
 def test_a_removed_transaction_is_noticed(failures: Callable[[], str], directory: Path, place: int) -> None:
     with chain_json(directory) as chain:
-        gone = chain["transactions"].pop(place)
-    assert f"{gone.get('window', 'the deployment')}" in failures()
-    assert "missing" in failures()
+        chain["transactions"].pop(place)
+    expected = {
+        0: "deploy: the deployment is missing",
+        1: "batch 0: its anchor is missing",
+        2: "chain.json transaction 3: anchor of batch 1: signature: got signer",
+        3: "batch 1: its anchor is missing",
+    }
+    assert expected[place] in failures()
 
 
-def test_reordered_transactions_are_refused_in_replay(failures: Callable[[], str], directory: Path) -> None:
+def test_a_duplicated_transaction_is_named(failures: Callable[[], str], directory: Path) -> None:
+    with chain_json(directory) as chain:
+        chain["transactions"].insert(2, chain["transactions"][2])
+    assert "chain.json transaction 4: validators of epoch 1: got validators of epoch 2" in failures()
+
+
+def test_reordered_transactions_are_named(failures: Callable[[], str], directory: Path) -> None:
     with chain_json(directory) as chain:
         chain["transactions"][1:] = chain["transactions"][:0:-1]
-    assert "chain.json transaction 2: anchor of window" in failures()
-    assert "nonce" in failures()
+    assert "chain.json transaction 2: anchor of batch 1: signature: got signer" in failures()
 
 
-def test_transactions_that_anchor_each_others_windows_are_named(failures: Callable[[], str], directory: Path) -> None:
+def test_transactions_that_anchor_each_others_batches_are_named(failures: Callable[[], str], directory: Path) -> None:
     with chain_json(directory) as chain:
-        one, other = chain["transactions"][1:3]
-        one["window"], other["window"] = other["window"], one["window"]
-    assert f"anchor of window {one['window']}: got key" in failures()
+        one, other = chain["transactions"][1], chain["transactions"][3]
+        one["number"], other["number"] = other["number"], one["number"]
+    assert "anchor of batch 1: got one that anchors batch 0" in failures()
+    assert "anchor of batch 0: got one that anchors batch 1" in failures()
+
+
+@pytest.mark.parametrize("purpose", ["deploy", "anchor", "rotate"])
+def test_transactions_that_are_something_else_are_named(
+    failures: Callable[[], str], directory: Path, purpose: str
+) -> None:
+    with chain_json(directory) as chain:
+        for entry in chain["transactions"][1:]:
+            entry["purpose"] = purpose
+            if purpose == "deploy":
+                del entry["number"]
+    said = {"deploy": "deployed already", "anchor": "anchors nothing", "rotate": "appoints nobody"}
+    assert said[purpose] in failures()
 
 
 @pytest.mark.parametrize("field", ["contract", "code_hash"])

@@ -10,13 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
-from contracts.anchoring import Anchorer
-from contracts.chain import EmbeddedChain, Genesis
-from contracts.operator_registry import deploy
-from contracts.transactions import LocalSigner
+from controller.attesting import SelfAttested
 from controller.pki import Authority
 from controller.store.database import Database
-from controller.store.evidence import StoredOutbox
+from tests.controller.chains import OwnChain
 from tests.controller.command_run import Ran, run_command
 from tests.controller.market_cases import TWO
 from tests.controller.refused_calls import Refused, refusal
@@ -32,17 +29,9 @@ def refusal_of() -> Callable[[grpc.RpcError], Refused]:
 
 
 @pytest.fixture(scope="session")
-def make_anchored() -> Callable[[], Callable[[Database], Anchorer]]:
+def make_anchored() -> Callable[[], Callable[[Database], SelfAttested]]:
     """Makes chains, each as what makes an anchorer for a database."""
-
-    def make() -> Callable[[Database], Anchorer]:
-        signer = LocalSigner(b"\x07" * 32)
-        genesis = Genesis(chain_id=7, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**18})
-        chain = EmbeddedChain(genesis)
-        registry = deploy(chain, signer).registry
-        return lambda database: Anchorer(chain, registry, signer, StoredOutbox(database))
-
-    return make
+    return lambda: OwnChain().anchored
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +122,7 @@ def settled(make_site: Callable[..., Site]) -> Site:
 
 
 @pytest.fixture
-def anchored(make_site: Callable[..., Site], make_anchored: Callable[[], Callable[[Database], Anchorer]]) -> Site:
+def anchored(make_site: Callable[..., Site], make_anchored: Callable[[], Callable[[Database], SelfAttested]]) -> Site:
     """The village's service with a chain of its own."""
     return make_site("village", anchored=make_anchored())
 

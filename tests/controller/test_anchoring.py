@@ -4,54 +4,73 @@ import json
 
 import pytest
 
-from contracts.chain import EmbeddedChain, Genesis
-from contracts.errors import AnchorError, ChainUnavailableError
-from contracts.operator_registry import sign_deployment
-from contracts.outbox import AnchorState
-from contracts.transactions import FeePolicy, LocalSigner
+from contracts.chain import Block, EmbeddedChain, Genesis
+from contracts.errors import AnchorError, ChainUnavailableError, WrongChainError
+from contracts.fees import GWEI, FeeRules
+from contracts.sending import Sending
+from contracts.transactions import FeePolicy, LocalSigner, Transaction, decode_signed
 from controller import anchoring
-from controller.anchoring import Beginning, ChainAnchors, embedded, read_key
+from controller.anchoring import embedded, own_key, read_key
+from controller.attesting import address_of
+from controller.clock import VirtualClock
 from controller.errors import InputError
-from controller.store.evidence import anchors
 from tests.controller.village import START
 
 SECRET = b"\x05" * 32
 
 
+CLOCK = VirtualClock(START)
+
+
 def states(site):
-    return [row.state for row in site.database.run(anchors)]
+    return [row["state"] for row in site.rows("outbox")]
 
 
 @pytest.fixture
 def lasting(make_site, tmp_path):
     """The village, half an hour old, anchored on the embedded chain of its folder."""
-    return make_site("lived", anchored=lambda database: embedded(tmp_path, SECRET, database, now=START))
+    return make_site("lived", anchored=lambda database: embedded(tmp_path, SECRET, database, clock=CLOCK))
 
 
 @pytest.mark.slow
 def test_the_embedded_chain_is_the_same_after_a_restart(lasting, tmp_path):
     lasting.anchor()
-    assert states(lasting) == ["INCLUDED"]
+    assert states(lasting) == ["FINAL"]
     beginning = (tmp_path / "chain.json").read_bytes()
     lasting.restart()
     lasting.live(until=START + 3600)
     lasting.anchor()
-    assert states(lasting) == ["INCLUDED", "INCLUDED"]
+    assert states(lasting) == ["FINAL", "FINAL"]
+    assert lasting.states()[:2] == ["ANCHORED", "ANCHORED"]
     assert (tmp_path / "chain.json").read_bytes() == beginning
     assert (tmp_path / "chain.json").stat().st_mode & 0o077 == 0
 
 
 def test_what_was_signed_before_a_crash_is_not_signed_again(lasting, tmp_path):
     lasting.anchor()
-    (before,) = lasting.database.run(anchors)
-    assert lasting.database.run(anchors, (AnchorState.PENDING, AnchorState.SENT)) == []
+    before = lasting.rows("outbox_attempts")
     lasting.restart()
-    chain = lasting.service._anchorer
-    assert chain.run_once().waiting == 0
-    replayed = chain._connect(chain._kept())
-    (after,) = lasting.database.run(anchors)
-    assert after.raw_transaction == before.raw_transaction
-    assert replayed.receipt(before.transaction_hash).succeeded
+    lasting.anchor()
+    anchors = lasting.service._anchorer
+    replayed = anchors._connect(anchors._kept())
+    assert lasting.rows("outbox_attempts") == before
+    assert replayed.receipt(decode_signed(before[0]["raw"]).hash).succeeded
+
+
+def test_the_service_signs_alone_where_it_has_no_validators(lasting):
+    lasting.anchor()
+    (signature,) = lasting.rows("batch_signatures")
+    assert (signature["validator"], signature["submitted_by"]) == (address_of(own_key(SECRET)), "service")
+
+
+def test_a_beginning_of_a_registry_of_single_windows_is_put_aside(lasting, tmp_path):
+    signer = LocalSigner(SECRET)
+    old = Transaction(chain_id=61_337, nonce=0, to=None, data=b"\x60", gas=300_000, fees=FeePolicy())
+    text = json.dumps({"deployment": signer.sign(old).hex(), "genesis": None})
+    (tmp_path / "chain.json").write_text(text)
+    lasting.anchor()
+    assert states(lasting) == ["FINAL"]
+    assert (tmp_path / "chain.json.windows").read_text() == text
 
 
 @pytest.mark.parametrize("kept", [b"{}", b"nonsense", b'{"deployment": "zz", "genesis": null}'])
@@ -65,7 +84,7 @@ def test_a_damaged_beginning_is_said_and_nothing_is_anchored(lasting, tmp_path, 
 
 def test_another_secret_is_another_operator_and_refused(lasting, tmp_path, make_site):
     lasting.anchor()
-    stranger = embedded(tmp_path, b"\x06" * 32, lasting.database, now=START)
+    stranger = embedded(tmp_path, b"\x06" * 32, lasting.database, clock=CLOCK)
     with pytest.raises(AnchorError, match=r"got a contract of 0x\w+, wanted one of 0x\w+"):
         stranger.run_once()
 
@@ -73,11 +92,17 @@ def test_another_secret_is_another_operator_and_refused(lasting, tmp_path, make_
 class Distant:
     """A chain behind a URL that includes transactions when it is told to."""
 
-    def __init__(self, signer):
+    def __init__(self):
+        signer = LocalSigner(SECRET)
         genesis = Genesis(chain_id=9, timestamp=START, gas_limit=30_000_000, balances={signer.address: 10**20})
         self._chain = EmbeddedChain(genesis)
         self.sent = []
         self.includes = False
+        self.base_fee = None
+
+    def head(self):
+        head = self._chain.head()
+        return head if self.base_fee is None else Block(number=head.number, hash=head.hash, base_fee=self.base_fee)
 
     def send_raw(self, raw):
         self.sent.append(raw)
@@ -87,36 +112,79 @@ class Distant:
         return getattr(self._chain, name)
 
 
-@pytest.mark.slow
-def test_a_distant_chain_gets_the_contract_once(make_site, tmp_path):
-    signer = LocalSigner(SECRET)
-    distant = Distant(signer)
+class TestDistant:
+    """The contract is deployed by the first anchor, once."""
 
-    def begin():
-        raw, _ = sign_deployment(signer, chain_id=9, nonce=0, fees=FeePolicy())
-        return Beginning(deployment=raw, genesis=None)
+    @pytest.fixture
+    def distant(self):
+        return Distant()
 
-    def made(database):
-        return ChainAnchors(tmp_path / "chain.json", signer, database, begin=begin, connect=lambda _: distant)
+    @pytest.fixture
+    def remote(self, make_site, tmp_path, distant):
+        def made(database):
+            sending = Sending(fees=FeeRules(cap=20 * GWEI))
+            signer = LocalSigner(SECRET)
+            return anchoring.behind(
+                distant, signer, tmp_path, database, clock=CLOCK, secret=b"\x09" * 32, sending=sending
+            )
 
-    site = make_site("lived", anchored=made)
-    with pytest.raises(ChainUnavailableError, match="wanted its deployment in a block"):
-        site.service._anchorer.run_once()
-    assert site.anchor() is None
-    assert states(site) == ["PENDING"]
-    distant.includes = True
-    assert site.anchor().included == 1
-    site.restart()
-    site.live(until=START + 3600)
-    assert site.anchor().included == 1
-    assert len(set(distant.sent)) == 3
-    assert json.loads((tmp_path / "chain.json").read_text())["genesis"] is None
+        return make_site("lived", anchored=made)
+
+    @pytest.mark.slow
+    def test_it_gets_the_contract_once(self, remote, tmp_path, distant):
+        with pytest.raises(ChainUnavailableError, match="wanted its deployment in a block"):
+            remote.service._anchorer.run_once()
+        assert remote.anchor() is None
+        assert states(remote) == ["PENDING"]
+        distant.includes = True
+        assert remote.anchor().included == 1
+        remote.restart()
+        remote.live(until=START + 3600)
+        # Whoever sent before may still be at it, for all that the service knows.
+        assert remote.anchor().standby
+        CLOCK.set(CLOCK.now() + 121)
+        assert remote.anchor().included == 1
+        assert len(set(distant.sent)) == 3
+        kept = json.loads((tmp_path / "chain.json").read_text())
+        assert (kept["genesis"], kept["genesis_hash"]) == (None, distant.block_hash(0).hex())
+
+    def test_a_deployment_that_became_too_cheap_is_raised_to_the_same_address(self, remote, distant):
+        assert remote.anchor() is None
+        distant.base_fee = 5 * GWEI
+        assert remote.anchor() is None
+        first, raised = (decode_signed(raw).transaction for raw in distant.sent)
+        assert (first.nonce, first.data) == (raised.nonce, raised.data)
+        assert raised.fees.max_fee_per_gas == 10 * GWEI + GWEI * 9 // 8 > first.fees.max_fee_per_gas
+        distant.base_fee = 25 * GWEI
+        with pytest.raises(ChainUnavailableError, match="got a base fee of 25000000000 wei, wanted room under"):
+            remote.service._anchorer.run_once()
+
+    def test_nothing_is_deployed_above_the_cap(self, remote, distant, tmp_path):
+        distant.base_fee = 25 * GWEI
+        with pytest.raises(ChainUnavailableError, match="wanted room for a tip under 20000000000"):
+            remote.service._anchorer.run_once()
+        assert not (tmp_path / "chain.json").exists()
+
+    def test_another_chain_of_the_same_number_gets_no_contract(self, remote, distant):
+        assert remote.anchor() is None
+        other = Genesis(chain_id=9, timestamp=START + 1, gas_limit=30_000_000, balances={})
+        distant._chain = EmbeddedChain(other)
+        with pytest.raises(WrongChainError, match="genesis block: got 0x"):
+            remote.service._anchorer.run_once()
+
+    def test_an_account_that_used_the_deployments_number_is_named(self, remote, distant):
+        assert remote.anchor() is None
+        transaction = Transaction(chain_id=9, nonce=0, to=None, data=b"", gas=100_000, fees=FeePolicy())
+        distant._chain.send_raw(LocalSigner(SECRET).sign(transaction))
+        with pytest.raises(AnchorError, match="has used nonce 0: its deployment failed"):
+            remote.service._anchorer.run_once()
 
 
-def test_modes_do_not_mix(lasting, tmp_path, monkeypatch):
+def test_modes_do_not_mix(lasting, tmp_path):
     lasting.anchor()
-    monkeypatch.setattr(anchoring, "RpcChain", lambda url: Distant(LocalSigner(SECRET)))
-    distant = anchoring.behind("http://127.0.0.1:1", SECRET, tmp_path, lasting.database)
+    distant = anchoring.behind(
+        Distant(), LocalSigner(SECRET), tmp_path, lasting.database, clock=CLOCK, secret=b"\x09" * 32
+    )
     with pytest.raises(AnchorError, match=r"got an embedded chain, wanted one behind a URL"):
         distant.run_once()
 

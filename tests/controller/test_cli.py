@@ -18,7 +18,7 @@ from controller.compiling import COMPILING
 
 ROOT = Path(__file__).parents[2]
 RESULTS = {
-    "inputs.jsonl",
+    *("batches.jsonl", "inputs.jsonl"),
     *("chain.json", "community.json", "day.json", "headers.jsonl", "postings.jsonl", "readings.jsonl"),
     *("report.html", "run", "schedule.json", "trades.jsonl"),
 }

@@ -12,10 +12,6 @@ import pytest
 from grpc import StatusCode
 from sqlalchemy import event
 
-from contracts.anchoring import Anchorer
-from contracts.chain import EmbeddedChain, Genesis
-from contracts.operator_registry import deploy
-from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
 from controller import freezing, relaxing
 from controller.closing import inputs_of
@@ -25,7 +21,6 @@ from controller.microgrid import GRID_ACCOUNT
 from controller.relaxing import Relaxation
 from controller.snapshot import Snapshot
 from controller.store import adjustments, evidence, market
-from controller.store.evidence import StoredOutbox
 from controller.wire import fields
 from gridpact.v1 import (
     dispatch_pb2,
@@ -36,11 +31,12 @@ from gridpact.v1 import (
     operator_pb2_grpc,
     participant_pb2,
 )
+from tests.controller.chains import OwnChain
 from tests.controller.stand_ins import FAULT
 from tests.controller.town import HOUR_S, IMPORT, MEMBERS, MTU_S, MTUS, TOWN, Town, flexibilities, minutes
 from tests.controller.village_site import Site
 
-KEPT = ("adjustments", "trades", "positions", "setpoints", "readings", "postings", "headers", "windows", "anchors")
+KEPT = ("adjustments", "trades", "positions", "setpoints", "readings", "postings", "headers", "windows")
 GATES = [TOWN + MTU_S * k - 300 for k in range(MTUS)]
 END = TOWN + MTU_S * MTUS
 DEVICES = ("ada/pv", "bob/boiler", "eve/battery")
@@ -552,8 +548,8 @@ def test_a_crash_after_every_single_commit_changes_nothing(make_town, make_ancho
 
     calm.live(until=END, advance=advance)
     hit.live(until=END, advance=stumble)
-    # Of each hour seven, and of each adjustment that it was closed and decided.
-    assert crashes == 2 * 7 + 8 * 2
+    # Of each hour ten, of each adjustment that it was closed and decided; and once that the account is this service's.
+    assert crashes == 2 * 10 + 8 * 2 + 1
     assert story(hit) == story(calm)
 
 
@@ -561,19 +557,15 @@ class TestEvidence:
     @pytest.fixture
     def exported(self, make_town, tmp_path):
         """What a verifier gets of the two hours, of which one was adjusted; its root; and who made which trade."""
-        signer = LocalSigner(b"\x07" * 32)
-        genesis = Genesis(chain_id=7, timestamp=TOWN, gas_limit=30_000_000, balances={signer.address: 10**18})
-        chain = EmbeddedChain(genesis)
-        deployment = deploy(chain, signer)
-        registry = deployment.registry
-        town = make_town(anchored=lambda database: Anchorer(chain, registry, signer, StoredOutbox(database)))
+        chain = OwnChain()
+        town = make_town(anchored=chain.anchored)
         town.live(until=GATES[1] - 1)
         town.load_w["bob"] = [1300] * MTUS
         town.order("bob")
         town.live(until=END)
         town.site.anchor()
         scenario = SimpleNamespace(microgrid=town.microgrid())
-        town.site.database.run(export_evidence, tmp_path, scenario, genesis, deployment)
+        town.site.database.run(export_evidence, tmp_path, scenario, chain.genesis, chain.deployment)
         root = town.site.database.run(evidence.headers, "town")[-1].hash
         made = {(row["window"], row["ix"]): row["adjustment"] for row in town.site.rows("trades")}
         return tmp_path, root, made

@@ -12,7 +12,7 @@ from tests.controller.stand_ins import FAULT
 from tests.controller.street import DAY_S, LOADS_W, Street, minutes
 
 WAIT = {"settlement_wait": minutes(3)}
-KEPT = ("trades", "positions", "setpoints", "readings", "postings", "headers", "windows", "anchors")
+KEPT = ("trades", "positions", "setpoints", "readings", "postings", "headers", "windows")
 
 
 def reach(street, state, crash):

@@ -26,7 +26,7 @@ def broken(connection: Connection) -> list[str]:
     }
     found += [f"balance of {row['window']}: {row['amount_micro']}" for row in rows["balances"] if row["amount_micro"]]
     by_window = {name: _by_window(rows[name]) for name in ("trades", "positions", "setpoints", "readings", "postings")}
-    headers, anchors = _by_window(rows["headers"]), _by_window(rows["anchors"])
+    headers = _by_window(rows["headers"])
     for window in rows["windows"]:
         name, state = window["name"], window["state"]
         has = {table: bool(by_window[table].get(name)) for table in by_window}
@@ -39,14 +39,15 @@ def broken(connection: Connection) -> list[str]:
             found.append(f"{name}: {state} without a decision")
         if has["trades"] and not decided:
             found.append(f"{name}: trades without a certificate")
-        if (state in SETTLED) != (name in headers) or (name in headers) != (name in anchors):
-            found.append(f"{name}: {state}, headers {len(headers[name])}, anchors {len(anchors[name])}")
+        if (state in SETTLED) != (name in headers):
+            found.append(f"{name}: {state}, headers {len(headers[name])}")
         if has["postings"] and state not in SETTLED:
             found.append(f"{name}: {state} with postings")
         if (total := sum(row["amount_micro"] for row in by_window["postings"].get(name, []))) != 0:
             found.append(f"{name}: postings sum to {total}")
         found += _unbalanced(name, by_window["trades"].get(name, []), by_window["positions"].get(name, []))
     found += _broken_chain(rows["headers"])
+    found += _broken_batches(rows["batches"], rows["headers"])
     return found
 
 
@@ -68,6 +69,21 @@ def _unbalanced(name, trades, positions):
         for row in positions
         if net[row["member"], row["mtu_start"]] != row["net_wh"]
     ]
+
+
+def _broken_batches(batches, headers):
+    """Batches that do not take the headers in their order, each once."""
+    found, taken = [], defaultdict(int)
+    count = defaultdict(int)
+    for row in headers:
+        count[row["microgrid"]] += 1
+    for row in sorted(batches, key=lambda row: (row["microgrid"], row["number"])):
+        if row["first"] != taken[row["microgrid"]]:
+            found.append(f"batch {row['number']} of {row['microgrid']} begins with header {row['first']}")
+        taken[row["microgrid"]] = row["first"] + row["count"]
+        if taken[row["microgrid"]] > count[row["microgrid"]]:
+            found.append(f"batch {row['number']} of {row['microgrid']} has headers that are missing")
+    return found
 
 
 def _broken_chain(rows):

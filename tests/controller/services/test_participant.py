@@ -84,7 +84,7 @@ class TestGetTradeProof:
         kept = settled.database.run(evidence.header, settled.window(0))
         assert isinstance(kept, WindowHeader)
         assert header == header_message(kept)
-        assert header.hash == kept.hash == settled.rows("anchors")[0]["header_hash"]
+        assert header.hash == kept.hash == settled.rows("headers")[0]["hash"]
 
     def test_a_neighbours_trade_is_answered_like_none(self, settled):
         rows = [row for row in settled.rows("trades") if row["window"] == settled.window(0)]

@@ -63,7 +63,7 @@ class TestChecks:
 
     def test_an_anchor_and_an_envelope_have_known_states(self, run):
         for table, values in (
-            (schema.anchors, {"window": WINDOW, "run": 0, "key": b"", "header_hash": b"", "state": "pending"}),
+            (schema.outbox, {"kind": "BATCH", "microgrid": "village", "number": 0, "state": "pending"}),
             (
                 schema.envelopes,
                 dict.fromkeys(("id", "target", "periods", "reason", "key_id"), "x")
