@@ -131,12 +131,15 @@ class Trace:
     def _known(self) -> tuple[MeterReading, ...]:
         """The readings that count, in order of time: a reported estimate only where it fits between true registers."""
         points = self._points
+        true = [reading for reading in points if reading.quality in TRUE]
         found: list[MeterReading] = []
+        passed = 0
         for reading in points:
             if reading.quality in TRUE:
                 found.append(reading)
+                passed += 1
                 continue
-            after = next((p for p in points if p.quality in TRUE and p.instant > reading.instant), None)
+            after = true[passed] if passed < len(true) else None
             fits = [self._fits(found[-1], reading)] if found else []
             fits += [self._fits(reading, after)] if after is not None else []
             if all(fits):

@@ -31,6 +31,8 @@ from controller.store import market, meter_events, meters
 
 OPERATOR = "operator:"
 """Before the id of an operator who reports, where a gateway's is otherwise."""
+MANY, MTUS_BACK = 16, 8
+"""Of so many meters the readings of so many MTUs are looked at together."""
 FEEDER_W = 10**9
 """No connection point carries more."""
 
@@ -96,6 +98,7 @@ class Receiver:
     def receive(self, readings: Sequence[MeterReading]) -> Received | Rejected:
         """Judge readings in order of time, each with those before it; nothing is written."""
         received = Received()
+        self._look_ahead(readings)
         for place in sorted(range(len(readings)), key=lambda k: (readings[k].instant, k)):
             rejected = self._receive(place, readings[place], received)
             if rejected is not None:
@@ -211,6 +214,27 @@ class Receiver:
         return self._settled[instant]
 
     # What is known.
+
+    def _look_ahead(self, readings: Sequence[MeterReading]) -> None:
+        """Look at all meters at once where a batch has many: most were read an MTU before it, and not since."""
+        members = {reading.member for reading in readings}
+        newest = meters.newest_instant(self._connection, self._microgrid.id)
+        if newest is None:
+            self._newest = dict.fromkeys(members)
+            self._newest_true = dict.fromkeys(members)
+            return
+        mtu_s = self._microgrid.mtu_seconds
+        since = min((reading.instant for reading in readings), default=newest) - mtu_s
+        if len(members) < MANY or newest - since > MTUS_BACK * mtu_s:
+            return
+        for known in meters.readings_since(self._connection, self._microgrid.id, since):
+            if known.member not in members:
+                continue
+            if known.quality in TRUE:
+                self._newest_true[known.member] = _stands(known, "")
+            # Of whom only lesser readings are seen the last true one is asked for.
+            if known.member in self._newest_true:
+                self._newest[known.member] = known.instant
 
     def _note(self, reading: MeterReading) -> None:
         """Hold later readings of the batch against this one as well."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, delete, exists, func, select
 
 from controller.estimating import Estimation, EstimationRule
 from controller.feeders import FeederSum
@@ -158,14 +158,19 @@ def _known(connection: Connection, microgrid: str, event: MeterEvent) -> bool:
             table.c.member == event.member,
             table.c.kind == event.kind.value,
             table.c.reporter == event.reporter,
-            table.c.instant.is_not_distinct_from(event.instant),
-            table.c.import_wh.is_not_distinct_from(None if stated is None else stated.import_wh),
-            table.c.export_wh.is_not_distinct_from(None if stated is None else stated.export_wh),
+            _is(table.c.instant, event.instant),
+            _is(table.c.import_wh, None if stated is None else stated.import_wh),
+            _is(table.c.export_wh, None if stated is None else stated.export_wh),
             table.c.note == event.note,
         )
         .limit(1)
     )
     return found.first() is not None
+
+
+def _is(column: Column[Any], value: int | None) -> ColumnElement[bool]:
+    # Of equality alone every database looks into its indices.
+    return column.is_(None) if value is None else column == value
 
 
 def count_since(connection: Connection, microgrid: str, reporter: str, since: int) -> int:

@@ -164,6 +164,23 @@ def meter_readings(
     return [_reading(r) for r in newest.values() if r.quality != FAULTY]
 
 
+def newest_instant(connection: Connection, microgrid_id: str) -> int | None:
+    """Of which instant the newest reading of any meter is; None where there is none."""
+    table = schema.meter_readings
+    return connection.execute(select(func.max(table.c.instant)).where(table.c.microgrid == microgrid_id)).scalar()
+
+
+def readings_since(connection: Connection, microgrid_id: str, start: int) -> list[MeterReading]:
+    """What counts of each meter from an instant on, in order of time, faulty readings too."""
+    table = schema.meter_readings
+    rows = connection.execute(
+        select(table)
+        .where(table.c.microgrid == microgrid_id, table.c.instant >= start)
+        .order_by(table.c.instant, table.c.member, table.c.revision)
+    )
+    return [_reading(r) for r in {(r.instant, r.member): r for r in rows}.values()]
+
+
 def feeder_readings(connection: Connection, microgrid_id: str, start: int, end: int) -> list[MeterReading]:
     """The same of feeders' meters alone."""
     table = schema.meter_readings

@@ -569,6 +569,7 @@ meter_events = _table(
     _text("note"),
     PrimaryKeyConstraint("microgrid", "number"),
     Index("ix_meter_events_member", "microgrid", "member", "number"),
+    Index("ix_meter_events_instant", "microgrid", "member", "instant"),
 )
 """What was out of the ordinary about readings, refused ones too. Append-only."""
 

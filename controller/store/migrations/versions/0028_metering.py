@@ -41,6 +41,7 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_meter_events_member", "meter_events", ["microgrid", "member", "number"])
+    op.create_index("ix_meter_events_instant", "meter_events", ["microgrid", "member", "instant"])
     op.create_table(
         "meter_decisions",
         _text("microgrid"),
