@@ -163,7 +163,11 @@ class Guarded:
         except DeviceError as err:
             self.station.fail(name, str(err), now, utc)
             return
-        if self.faults[name] is not Fault.LYING:
+        if self.faults[name] is Fault.LYING:
+            # It says that it did: nobody can know from where it goes on once it does.
+            if name == "store":
+                self.told_power = (now, order.target.power_w)
+        else:
             self.judge(name, order)
             timer = TIMERS.get(name)
             if order.revert_after_s is None or timer is None:
