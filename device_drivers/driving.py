@@ -39,7 +39,9 @@ from gridpact.v1 import driver_pb2, types_pb2
 log = logging.getLogger(__name__)
 
 LIMITS_S = 0.5
-"""s between two looks at which limits have expired."""
+"""s between two looks at which limits have expired, at most: a machine may sleep meanwhile."""
+SOONEST_S = 0.001
+"""s between two looks, at least."""
 LAST_WORDS_S = 0.5
 """s that reports have to reach the controller when the driver stops."""
 
@@ -206,7 +208,9 @@ class Driving:
     async def _watch_limits(self) -> NoReturn:
         """Have defaults hold when limits expire."""
         while True:
-            await asyncio.sleep(LIMITS_S)
+            end = self._limits.next_end()
+            left_s = LIMITS_S if end is None else end - self._clock.now()
+            await asyncio.sleep(min(LIMITS_S, max(SOONEST_S, left_s)))
             self._apply_limits()
 
     async def run(self, stopping: asyncio.Event) -> None:
