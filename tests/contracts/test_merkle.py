@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.hashing import ZERO_HASH, keccak, to_hex
+from contracts.hashing import ZERO_HASH, hash_values_twice, keccak, to_hex
 from contracts.leaves import TradeLeaf
 from contracts.merkle import MerkleError, MerkleTree, verify_proof
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "contracts-merkle.json").read_text())["trees"]
+FOLDER = Path(__file__).parents[1] / "vectors"
+VECTORS = json.loads((FOLDER / "contracts-merkle.json").read_text())["trees"]
+ROOTS = json.loads((FOLDER / "contracts-merkle-roots.json").read_text())["roots"]
 HASHES = st.binary(min_size=32, max_size=32)
 
 
@@ -48,6 +50,23 @@ def test_trees_are_those_of_openzeppelin(vector: dict[str, list[object]]) -> Non
     assert to_hex(tree.root) == vector["root"]
     proofs = [[to_hex(sibling) for sibling in tree.proof(index)] for index in range(len(leaves))]
     assert proofs == vector["proofs"]
+
+
+def check_roots(sizes: range) -> None:
+    leaves = [hash_values_twice(("uint64",), (number,)) for number in range(len(ROOTS))]
+    for size in sizes:
+        assert to_hex(MerkleTree(leaves[:size]).root) == ROOTS[size - 1], size
+
+
+@pytest.mark.parametrize("sizes", [range(1, 70), range(998, 1001)], ids=str)
+def test_roots_are_those_of_openzeppelin(sizes: range) -> None:
+    assert len(ROOTS) == 1000
+    check_roots(sizes)
+
+
+@pytest.mark.campaign
+def test_roots_of_one_to_a_thousand_leaves_are_those_of_openzeppelin() -> None:
+    check_roots(range(1, 1001))
 
 
 @given(st.lists(HASHES, min_size=1, max_size=40, unique=True))
