@@ -52,7 +52,7 @@ def test_validators_and_auditors_examples_work_on_a_settled_window(place, lived)
             port=str(service.port),
             PYTHONPATH=str(place / "client"),
         )
-    assert "Bought from the grid" in page.read_text(encoding="utf-8")
+    assert "Bought from neighbours" in page.read_text(encoding="utf-8")
     validator, auditor = told.splitlines()
     assert validator == "validator: 1 headers attested"
     assert re.fullmatch(r"auditor: [0-9a-f]{64} 1 attestations, \d+ steps of a proof", auditor)
