@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from controller.demand_response import Delivery, Direction
+from controller.errors import StoreUnavailableError
 from controller.instructions import Cause, Instruction
+from controller.limits.holding import Holding
 from controller.settled_on import SettledOn
 from controller.store import evidence, held_back
 from controller.told import W_MS_PER_WH, of_demand, of_limits
@@ -88,6 +90,22 @@ class TestBooks:
         assert amounts["bob", corrected] == round(50 * cheapest / 1000)
         assert amounts.get(("dso:wires", corrected), 0) == -round(50 * (cheapest - export) / 1000)
         assert amounts["bob", f"bob {at}"] == round(75 * min(export, cheapest) / 1000)
+
+    def test_what_the_disk_does_not_take_is_counted_still(self, site, monkeypatch):
+        held = Holding(member="bob", limit=E1, holder="wires", consumption_w=10, production_w=0)
+        site.service._tally.add("village", 900, [held], start_ms=0, end_ms=1000)
+
+        def refuses(*_):
+            raise StoreUnavailableError("the database has stopped")
+
+        with monkeypatch.context() as stopped:
+            stopped.setattr("controller.app.held_back.add", refuses)
+            with pytest.raises(StoreUnavailableError):
+                site.loop.run(site.service.flush())
+        assert site.rows("held_back") == []
+        for _ in range(2):
+            site.loop.run(site.service.flush())
+        assert [row["consumption_w_ms"] for row in site.rows("held_back")] == [10_000]
 
     def test_what_the_settlement_rested_on_says_so(self, told):
         facts = SettledOn.from_json(told.database.run(evidence.settlement, told.window(1), 0))

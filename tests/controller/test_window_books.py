@@ -2,11 +2,19 @@
 
 import json
 from collections import defaultdict
+from dataclasses import asdict
 
 import pytest
 
+from controller import uplifts
+from controller.microgrid import Trade
+from controller.settlement import settle
 from controller.store import evidence
+from gridpact.v1 import participant_pb2
 from tests.controller.stand_ins import FAULT
+from tests.controller.village import NET_WH, calendar
+
+TRADE = ("seller", "buyer", "mtu_start", "energy_wh", "price_micro_per_kwh")
 
 
 class TestBooks:
@@ -61,6 +69,23 @@ class TestBooks:
             amounts = [amount for _, _, amount in day.postings(number)]
             assert sum(amounts) == 0
             assert amounts
+
+    def test_preferences_are_utility_and_never_posted(self, day):
+        """Trades, meters and uplifts alone make the ledger: nothing of what orders say a partner is worth."""
+        orders = [participant_pb2.Order.FromString(row["payload"]) for row in day.rows("orders")]
+        assert any(partner.preference_micro_per_kwh for order in orders for partner in order.partners)
+        for number in range(4):
+            metered = {
+                (member, day.start + 900 * k): NET_WH[member][k]
+                for member in day.members
+                for k in (2 * number, 2 * number + 1)
+            }
+            trades = [Trade(**{name: row[name] for name in TRADE}) for row in day.of_window("trades", number)]
+            given = {one.member: one.uplift_micro for one in uplifts.from_json(day.row(number).uplifts)}
+            computed = settle(calendar("village"), trades, metered, given, window=day.window(number))
+            assert [asdict(one) for one in computed] == [
+                {name: row[name] for name in asdict(computed[0])} for row in day.of_window("postings", number)
+            ]
 
     def test_every_device_has_a_setpoint_in_every_mtu(self, day):
         told = {(row["device"], row["mtu_start"]) for row in day.rows("setpoints")}

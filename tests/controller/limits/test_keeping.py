@@ -8,7 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import RpcError, StatusCode
 
 from controller.errors import StoreUnavailableError
+from controller.instructions import Cause
+from controller.settled_on import SettledOn
 from controller.signing import verifies
+from controller.store import evidence
 from gridpact.v1 import driver_pb2, dso_pb2, metering_pb2, metering_pb2_grpc
 
 NAME = "microgrids/village"
@@ -91,6 +94,30 @@ def test_a_limit_reaches_a_running_setpoint_at_once_with_what_the_dso_signed(run
     assert dso_pb2.Envelope.FromString(signed.payload) == envelope
     public = site.key("wires").public_key().public_bytes_raw()
     assert verifies(public, signed.signature, "gridpact.v1.Envelope", signed.payload)
+
+
+def test_who_obeys_it_is_not_billed_for_that_and_the_dso_bears_it(running):
+    """Eve's meter shows much less than she bought: of it what the limit held back for a minute is made good."""
+    site, drivers = running
+    before = settle_in(site, drivers)["eve/battery"]
+    envelope = site.envelope("tight", (0, 8, None, 707 + 100), target=f"{NAME}/members/eve")
+    site.dso.CreateEnvelope(site.envelope_request(envelope))
+    drivers["eve/battery"].told()
+    drivers["eve/battery"].beat(100)
+    at = site.start + 1800
+    for second in (1, 21, 41, 61):
+        site.advance(at + second)
+    site.live(until=site.end)
+    facts = SettledOn.from_json(site.database.run(evidence.settlement, site.window(1), 0))
+    (told,) = [one for one in facts.instructions if one.mtu_start == at]
+    assert (told.member, told.cause, told.payer) == ("eve", Cause.LIMIT, "dso:wires")
+    assert (before - 100) * 60 // 3600 <= -told.energy_wh <= (before - 100) * 121 // 3600 + 1
+    reference = f"eve {at} LIMIT dso:wires"
+    amounts = {
+        row["account"]: row["amount_micro"] for row in site.of_window("postings", 1) if row["reference"] == reference
+    }
+    assert amounts["eve"] > 0
+    assert sum(amounts.values()) == 0
 
 
 async def refuses(*_):
