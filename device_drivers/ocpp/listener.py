@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _LONGEST_BYTES = 2**20
 _PING_S = 20.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SILENT = logging.CRITICAL + 1
+_QUIET_S = 10.0
+"""s between two lines of the log about who was turned away: whoever knocks would fill it. The device says it too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class Listener:
         self._starting = asyncio.Lock()
         self._ending: asyncio.TimerHandle | None = None
         self._stranger = ""
+        self._warned_at = -math.inf
 
     async def claim(self, name: str, terms: Terms) -> Station:
         """The station of a name, which is let in from now on.
@@ -164,7 +168,7 @@ class Listener:
         if station is None:
             if name != self._stranger:
                 self._stranger = name
-                log.warning("ocpp: %s: a station that calls itself %r is not known", self.place, name)
+                self._warn(f"a station that calls itself {name!r} is not known")
             return connection.respond(HTTPStatus.NOT_FOUND, "This station is not known here.\n")
         said = request.headers.get_all("Authorization")
         if not station.terms.admit(name, said[0] if len(said) == 1 else None):
@@ -203,7 +207,14 @@ class Listener:
     def _complain(self, station: Station, complaint: str) -> None:
         if station.complaint != complaint:
             station.complaint = complaint
-            log.warning("ocpp: %s: %s is turned away: %s", self.place, station.name, complaint)
+            self._warn(f"{station.name} is turned away: {complaint}")
+
+    def _warn(self, text: str) -> None:
+        now = self._clock.now()
+        often = now - self._warned_at < _QUIET_S
+        if not often:
+            self._warned_at = now
+        log.log(logging.DEBUG if often else logging.WARNING, "ocpp: %s: %s", self.place, text)
 
 
 def _name(request: Request) -> str:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from websockets.asyncio.client import connect
@@ -193,6 +194,94 @@ NONSENSE = [
 ]
 
 
+POWER = {"measurand": "Power.Active.Import"}
+METER_16 = [
+    {"timestamp": "2026-11-22T08:00:00Z", "sampledValue": [POWER | {"value": "7", "unit": "kW", "phase": "L1"}]}
+]
+METER_201 = [
+    {
+        "timestamp": "2026-11-22T08:00:00Z",
+        "sampledValue": [POWER | {"value": 7.0, "unitOfMeasure": {"unit": "kW", "multiplier": 0}}],
+    }
+]
+SAID = {
+    "ocpp1.6": {
+        "BootNotification": {"chargePointVendor": "V", "chargePointModel": "M"},
+        "StatusNotification": {"connectorId": 1, "errorCode": "NoError", "status": "Charging"},
+        "StartTransaction": {"connectorId": 1, "idTag": "T", "meterStart": 0, "timestamp": "2026-11-22T08:00:00Z"},
+        "StopTransaction": {"transactionId": 7, "meterStop": 0, "timestamp": "2026-11-22T08:00:00Z"},
+        "MeterValues": {"connectorId": 1, "transactionId": 7, "meterValue": METER_16},
+    },
+    "ocpp2.0.1": {
+        "StatusNotification": {
+            "timestamp": "2026-11-22T08:00:00Z",
+            "connectorStatus": "Occupied",
+            "evseId": 1,
+            "connectorId": 1,
+        },
+        "TransactionEvent": {
+            "eventType": "Updated",
+            "timestamp": "2026-11-22T08:00:00Z",
+            "triggerReason": "Trigger",
+            "seqNo": 1,
+            "transactionInfo": {"transactionId": "t"},
+            "evse": {"id": 1},
+            "idToken": {"idToken": "T", "type": "Central"},
+            "meterValue": METER_201,
+        },
+        "MeterValues": {"evseId": 1, "meterValue": METER_201},
+    },
+}
+ODD = (
+    None,
+    True,
+    -1,
+    0,
+    7.0,
+    1e300,
+    10**40,
+    "",
+    "x" * 300,
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+23:59",
+    [],
+    {},
+)
+
+
+def spoilt(value, randomness):
+    """The same with one thing in it that is odd, or missing."""
+    if not isinstance(value, dict | list) or not value or randomness.random() < 0.2:
+        return randomness.choice(ODD)
+    key = randomness.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    changed = value.copy()
+    if isinstance(value, dict) and randomness.random() < 0.1:
+        del changed[key]
+    else:
+        changed[key] = spoilt(value[key], randomness)
+    return changed
+
+
+@pytest.mark.parametrize("version", SAID)
+def test_whatever_a_station_says_of_itself_is_answered_over_the_same_connection(at_site, version):
+    randomness = Random(7)
+
+    async def act(site):
+        opening = await waiting(site, meter="sent", timeout_s=20.0)
+        numbers = {str(number) for number in range(200)}
+        async with dialled(site, version=version) as end:
+            for number in sorted(numbers):
+                action, payload = randomness.choice(list(SAID[version].items()))
+                await end.send(json.dumps([2, number, action, spoilt(payload, randomness)]))
+            while numbers:
+                said = json.loads(await end.recv())
+                if said[0] != 2:
+                    numbers.discard(said[1])
+        opening.cancel()
+
+    at_site(act)
+
+
 @pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1"])
 def test_nonsense_is_passed_over_or_answered_with_an_error_and_the_connection_stays(at_site, version):
     async def act(site):
@@ -365,3 +454,16 @@ def test_a_certificate_that_cannot_be_used_is_said(tmp_path):
     options = {"certificate": str(tmp_path / "odd.pem"), "key": str(tmp_path / "odd.pem")}
     with pytest.raises(InvalidValueError, match=r"option certificate: .*odd\.pem with its key cannot be used"):
         asyncio.run(OcppDriver().open(address, failsafe=Power(power_w=0), options=options))
+
+
+def test_whoever_knocks_does_not_fill_the_log(at_site, caplog):
+    async def act(site):
+        opening = await waiting(site, timeout_s=20.0)
+        for name in ("left", "right") * 3:
+            with pytest.raises(InvalidStatus):
+                async with dialled(site, name=name):
+                    pass
+        opening.cancel()
+
+    at_site(act)
+    assert [record.levelname for record in caplog.records if "is not known" in record.message] == ["WARNING"]
