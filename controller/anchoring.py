@@ -22,10 +22,12 @@ from contracts.registry import Registry, quorum_of_deployment, sign_deployment
 from contracts.rpc_chain import RpcChain
 from contracts.sending import Sending
 from contracts.transactions import FeePolicy, LocalSigner, SignedTransaction, Signer, created_address, decode_signed
-from controller.attesting import Moving, SelfAttested, only
+from controller.attesting import Moving, SelfAttested, address_of, only
 from controller.clock import Clock
 from controller.data_folder import keep
 from controller.errors import InputError
+from controller.registry_identity import RegistryIdentity
+from controller.store import quorums
 from controller.store.database import Database
 from controller.store.outbox import StoredOutbox, all_attempts
 
@@ -84,7 +86,7 @@ class ChainAnchors:
     clock : the real time
     begin : makes the beginning where none is kept; called once in the life of a data folder
     connect : the chain, given its beginning
-    own_key : of the service as the registry's only validator; None leaves signing to validators
+    own_key : of the service as a validator, which signs where the registry was deployed with it; None signs nothing
     sending : how transactions are sent
     holder : of the account's lease; None draws a new name, so that another service with the same key is waited for
     """
@@ -112,6 +114,11 @@ class ChainAnchors:
         self._sending = Sending() if sending is None else sending
         self._holder = token_hex(8) if holder is None else holder
         self._ready: Moving | None = None
+        self._known: RegistryIdentity | None = None
+
+    def known(self) -> RegistryIdentity | None:
+        """The registry and who may sign for it, as of the last look; None before the first."""
+        return self._known
 
     def run_once(self) -> AnchorProgress:
         """How many anchors are done and how many wait.
@@ -122,11 +129,27 @@ class ChainAnchors:
             If the chain does not answer, holds something else, or has not included the registry yet.
         """
         if self._ready is None:
-            self._ready = self._prepare()
-        return self._ready.run_once()
+            beginning = self._kept()
+            # Validators may sign before the chain answers: where the registry will stand is known.
+            self._identify(beginning)
+            self._ready = self._prepare(beginning)
+        progress = self._ready.run_once()
+        self._identify(self._kept())
+        return progress
 
-    def _prepare(self) -> Moving:
-        beginning = self._kept()
+    def _identify(self, beginning: Beginning) -> None:
+        first = quorum_of_deployment(beginning.signed.transaction)
+        appointed = self._database.read(quorums.in_force)
+        quorum = first if appointed is None else appointed
+        if quorum is not None:
+            self._known = RegistryIdentity(
+                domain=beginning.registry.domain,
+                genesis=beginning.genesis_hash,
+                quorum=quorum,
+                self_attested=self._own_key is not None and quorum.validators == (address_of(self._own_key),),
+            )
+
+    def _prepare(self, beginning: Beginning) -> Moving:
         chain = self._connect(beginning)
         registry = beginning.registry
         genesis = beginning.genesis_hash or chain.block_hash(0)
@@ -144,7 +167,8 @@ class ChainAnchors:
             holder=self._holder,
             sending=self._sending,
         )
-        if self._own_key is None:
+        first = quorum_of_deployment(beginning.signed.transaction)
+        if self._own_key is None or first is None or address_of(self._own_key) not in first.validators:
             return moving
         return SelfAttested(
             moving, key=self._own_key, domain=registry.domain, database=self._database, clock=self._clock
@@ -255,7 +279,7 @@ def embedded(
         clock=clock,
         begin=begin,
         connect=connect,
-        own_key=own_key(secret) if quorum is None else None,
+        own_key=own_key(secret),
         # The folder is this service's alone, and so is the chain: after a restart nobody else has to be waited for.
         holder="embedded",
     )
@@ -309,7 +333,7 @@ def behind(
         clock=clock,
         begin=begin,
         connect=connect,
-        own_key=own_key(secret) if quorum is None else None,
+        own_key=own_key(secret),
         sending=sending,
     )
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from contracts.batch import MAX_WINDOWS
+from contracts.quorum import MAX_VALIDATORS
 from controller.errors import InputError
 
 PREFIX = "GRIDPACT_"
@@ -196,6 +198,54 @@ class Anchoring(Section):
             "that come later. Of a window that is not anchored it stays.",
         ),
     ] = 30
+    validators: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")], ...],
+        Field(
+            max_length=MAX_VALIDATORS,
+            description="Addresses of the validators that the registry is deployed with "
+            "([validators](validators.md)); afterwards they are changed by a quorum of themselves. None: self-attested "
+            "by a key of its own; nobody else has looked at its books then.",
+        ),
+    ] = ()
+    threshold: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_VALIDATORS,
+            description="How many of the validators have to sign; not set: more than half of them.",
+        ),
+    ] = None
+    batch_windows: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_WINDOWS,
+            description="Most windows of a batch, which is signed and anchored as one.",
+        ),
+    ] = 96
+    batch_minutes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=44_640,
+            description="Minutes that a settled window waits for others to share a batch with; 0: what is settled by "
+            "the next look is one batch.",
+        ),
+    ] = 0
+
+    @field_validator("validators")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = tuple(sorted(address.lower() for address in value))
+        if len(set(known)) != len(known):
+            raise ValueError("wanted each address once")
+        return known
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.threshold is not None and self.threshold > len(self.validators):
+            raise ValueError(f"threshold: got {self.threshold}, wanted at most the {len(self.validators)} validators")
+        return self
 
     @field_validator("url")
     @classmethod

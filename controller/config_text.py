@@ -65,6 +65,8 @@ def _assign(key: str, value: object) -> str:
             return f"# {key} is not set"
         case bool() | int() | float():
             return f"{key} = {json.dumps(value)}"
+        case tuple():
+            return f"{key} = {json.dumps(value)}"
         case SecretStr():
             return f"{key} = {json.dumps(without_secrets(value.get_secret_value()))}"
         case _:

@@ -15,11 +15,13 @@ class RegistryIdentity:
     domain : its chain and where it stands
     genesis : hash of the chain's first block, 32 bytes; None where it is not known
     quorum : who may sign now, and how many have to
+    self_attested : whether the service itself is the only validator
     """
 
     domain: Domain
     genesis: bytes | None
     quorum: Quorum
+    self_attested: bool = False
 
 
 RegistryKnown = Callable[[], RegistryIdentity | None]

@@ -9,12 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from contracts.fees import GWEI, FeeRules
+from contracts.quorum import Quorum
 from contracts.rpc_chain import RpcChain
 from contracts.sending import Sending
-from contracts.transactions import LocalSigner
+from contracts.transactions import Address, LocalSigner
 from controller import anchoring
 from controller.access import Role
-from controller.app import Anchors, ConnectionLimits, Service, Settings
+from controller.anchoring import ChainAnchors
+from controller.app import ConnectionLimits, Service, Settings
+from controller.batching import BatchPolicy
 from controller.clamp import Margin, Policy
 from controller.clock import Clock, SystemClock
 from controller.config import Anchoring, Connections, ServeConfig, listen_address
@@ -25,6 +28,7 @@ from controller.measured_solver import MeasuredSolver
 from controller.metrics import Metrics
 from controller.pauses import ALL_S, collect_all, shorten_pauses
 from controller.quotas import Daily, Limits, Quotas
+from controller.registry_identity import no_registry
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
 from controller.solving import DecompositionSolver
@@ -93,6 +97,7 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
         memory_bytes=None if memory_mib is None else memory_mib * 1024 * 1024,
     )
     stack.callback(solver.close)
+    anchors = _anchors(config, secret, database, clock)
     service = Service(
         Settings(
             listen=config.listen,
@@ -117,7 +122,9 @@ def open_parts(config: ServeConfig, stack: ExitStack) -> Parts:
         clock=clock,
         solver=MeasuredSolver(solver, metrics.search_ended, tracer),
         salts=seeded_salts(secret),
-        anchorer=_anchors(config, secret, database, clock),
+        anchorer=anchors,
+        registry=no_registry if anchors is None else anchors.known,
+        batching=BatchPolicy(windows=config.anchoring.batch_windows, minutes=config.anchoring.batch_minutes),
         quotas=_quotas(config),
         renewal=credentials,
         observers=[Observing(metrics, tracer)],
@@ -176,11 +183,11 @@ def _quotas(config: ServeConfig) -> Quotas:
     )
 
 
-def _anchors(config: ServeConfig, secret: bytes, database: Database, clock: Clock) -> Anchors | None:
+def _anchors(config: ServeConfig, secret: bytes, database: Database, clock: Clock) -> ChainAnchors | None:
     settings = config.anchoring
     match settings.mode:
         case "embedded":
-            return anchoring.embedded(config.data, secret, database, clock=clock)
+            return anchoring.embedded(config.data, secret, database, clock=clock, quorum=_quorum(settings))
         case "rpc" if settings.url is not None and settings.key_file is not None:
             return anchoring.behind(
                 RpcChain(settings.url.get_secret_value(), finality_depth=settings.finality_depth),
@@ -189,10 +196,19 @@ def _anchors(config: ServeConfig, secret: bytes, database: Database, clock: Cloc
                 database,
                 clock=clock,
                 secret=secret,
+                quorum=_quorum(settings),
                 sending=_sending(settings),
             )
         case _:
             return None
+
+
+def _quorum(settings: Anchoring) -> Quorum | None:
+    """The validators that a registry is deployed with; None for the service alone."""
+    if not settings.validators:
+        return None
+    threshold = len(settings.validators) // 2 + 1 if settings.threshold is None else settings.threshold
+    return Quorum(epoch=0, threshold=threshold, validators=tuple(map(Address, settings.validators)))
 
 
 def _sending(settings: Anchoring) -> Sending:

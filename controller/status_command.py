@@ -87,8 +87,16 @@ def _microgrid(microgrid: dict[str, Any]) -> Iterator[str]:
         ago = f"heard {_seconds(heard)} ago" if heard is not None else "not heard since the start"
         yield _line("  supervision", f"{stands['dso']} {stands['state']}, {ago}")
     yield _line("  anchors", f"{microgrid['anchors_pending']} pending")
+    if (registry := microgrid.get("registry")) is not None:
+        yield _line("  validators", _validators(registry))
     for backlog in microgrid["backlogs"]:
         yield _line(f"  {backlog['kind']}", f"{backlog['waiting']} waiting for the disk")
+
+
+def _validators(registry: dict[str, Any]) -> str:
+    if registry["self_attested"]:
+        return "self-attested: the service signs itself, nobody else has looked at its books"
+    return f"{registry['threshold']} of {registry['validator_count']} have to sign"
 
 
 def _clearing(clearing: dict[str, Any] | None) -> str:

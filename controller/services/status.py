@@ -75,6 +75,10 @@ def _microgrid(connection: Connection, caller: Identity, id_: str, name: str) ->
 
 
 def _add_parts(core: Core, id_: str, status: pb.MicrogridStatus) -> None:
+    if (known := core.registry()) is not None:
+        status.registry.validator_count = len(known.quorum.validators)
+        status.registry.threshold = known.quorum.threshold
+        status.registry.self_attested = known.self_attested
     parts = core.status.parts
     status.connected_drivers = parts.connected(id_)
     status.refusing_devices = parts.refusing(id_)

@@ -52,6 +52,12 @@ def proposed(connection: Connection) -> list[tuple[Quorum, AnchorState]]:
     return [(known, state) for known, state in found if known is not None]
 
 
+def in_force(connection: Connection) -> Quorum | None:
+    """The set that the registry was changed to last; None where it has the one that it was deployed with."""
+    held = [known for known, state in proposed(connection) if state in {AnchorState.INCLUDED, AnchorState.FINAL}]
+    return held[-1] if held else None
+
+
 def sign(
     connection: Connection, epoch: int, validator: Address, signature: bytes, *, submitted_by: str, now: int
 ) -> None:

@@ -57,6 +57,18 @@ def test_a_database_is_sqlite_in_the_data_folder_unless_said_otherwise():
         ({"tracing": {"endpoint": "collector"}}, "tracing.endpoint: got 'collector', wanted a URL"),
         ({"anchoring": {"mode": "rpc"}}, "anchoring.mode: got 'rpc' without url or key_file, wanted both"),
         (
+            {"anchoring": {"validators": ["0x12"]}},
+            "anchoring.validators.0: got '0x12', wanted",
+        ),
+        (
+            {"anchoring": {"validators": ["0x" + "0A" * 20, "0x" + "0a" * 20]}},
+            "anchoring.validators: got \"['0x0A",
+        ),
+        (
+            {"anchoring": {"validators": ["0x" + "0a" * 20], "threshold": "2"}},
+            "anchoring.threshold: got 2, wanted at most the 1 validators",
+        ),
+        (
             {"supervision": {"lost_s": "60"}},
             "supervision.lost_s: got 60, wanted more than heartbeat_s, 60",
         ),

@@ -44,6 +44,21 @@ def test_people_read_how_many_devices_refuse():
     assert "3, 2 connected, 1 refusing what they are told" in "\n".join(lines(STATUS | {"microgrids": [refusing]}))
 
 
+@pytest.mark.parametrize(
+    ("registry", "said"),
+    [
+        ({"validator_count": 5, "threshold": 3, "self_attested": False}, "3 of 5 have to sign"),
+        (
+            {"validator_count": 1, "threshold": 1, "self_attested": True},
+            "self-attested: the service signs itself, nobody else has looked at its books",
+        ),
+    ],
+)
+def test_people_read_who_signs(registry, said):
+    anchored = STATUS["microgrids"][0] | {"registry": registry}
+    assert f"  validators      {said}" in lines(STATUS | {"microgrids": [anchored]})
+
+
 def test_people_read_what_it_is_doing():
     assert "\n".join(lines(STATUS)) == (
         "service           gridpact 0.1.0, epoch 3\n"

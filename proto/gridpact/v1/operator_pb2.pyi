@@ -927,6 +927,7 @@ class MicrogridStatus(message.Message):
     ANCHORS_PENDING_FIELD_NUMBER: builtins.int
     BACKLOGS_FIELD_NUMBER: builtins.int
     REFUSING_DEVICES_FIELD_NUMBER: builtins.int
+    REGISTRY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """microgrids/{microgrid}"""
     device_count: builtins.int
@@ -959,6 +960,10 @@ class MicrogridStatus(message.Message):
     def backlogs(self) -> containers.RepeatedCompositeFieldContainer[Backlog]:
         """What waits to be put on disk."""
 
+    @builtins.property
+    def registry(self) -> RegistryStatus:
+        """The registry that the books are anchored in; absent before there is one."""
+
     def __init__(
         self,
         *,
@@ -972,10 +977,39 @@ class MicrogridStatus(message.Message):
         anchors_pending: builtins.int = ...,
         backlogs: abc.Iterable[Backlog] | None = ...,
         refusing_devices: builtins.int = ...,
+        registry: RegistryStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["last_clearing", b"last_clearing", "next_window_time", b"next_window_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["last_clearing", b"last_clearing", "next_window_time", b"next_window_time", "registry", b"registry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["anchors_pending", b"anchors_pending", "backlogs", b"backlogs", "connected_drivers", b"connected_drivers", "device_count", b"device_count", "last_clearing", b"last_clearing", "name", b"name", "next_window_time", b"next_window_time", "refusing_devices", b"refusing_devices", "supervision", b"supervision", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["anchors_pending", b"anchors_pending", "backlogs", b"backlogs", "connected_drivers", b"connected_drivers", "device_count", b"device_count", "last_clearing", b"last_clearing", "name", b"name", "next_window_time", b"next_window_time", "refusing_devices", b"refusing_devices", "registry", b"registry", "supervision", b"supervision", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RegistryStatus(message.Message):
+    """Who signs what is anchored."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VALIDATOR_COUNT_FIELD_NUMBER: builtins.int
+    THRESHOLD_FIELD_NUMBER: builtins.int
+    SELF_ATTESTED_FIELD_NUMBER: builtins.int
+    validator_count: builtins.int
+    """How many validators there are."""
+    threshold: builtins.int
+    """How many of them have to sign."""
+    self_attested: builtins.bool
+    """Whether the service's own key is the only validator: nobody else has looked at the books then."""
+    def __init__(
+        self,
+        *,
+        validator_count: builtins.int = ...,
+        threshold: builtins.int = ...,
+        self_attested: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["self_attested", b"self_attested", "threshold", b"threshold", "validator_count", b"validator_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
