@@ -28,6 +28,7 @@ LINGER_S = 60.0
 
 _LONGEST_MESSAGE = 1_048_576
 _CLOSING_S = 0.5
+_SILENT = logging.CRITICAL + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,17 @@ class HeardLine(Line):
     def __init__(self, place: Place, begin: Callable[[WebSocket, str], Session]) -> None:
         super().__init__(place, begin)
         self._came = asyncio.Event()
+        self._turned_away: str | None = None
+
+    def missing(self) -> str:
+        """What is waited for, and who came instead."""
+        return super().missing() + ("" if self._turned_away is None else f"; {self._turned_away}")
+
+    def turn_away(self, why: str) -> None:
+        """Somebody came who is not let in."""
+        if self._turned_away is None:
+            log.warning("s2: %s: %s, and is turned away", self.place, why)
+        self._turned_away = why
 
     async def session(self) -> Session:
         """The session of the manager that is connected."""
@@ -191,6 +203,7 @@ class HeardLine(Line):
 
     async def serve(self, websocket: WebSocket) -> None:
         """Hear a manager that has connected, to the end."""
+        self._turned_away = None
         if self._session is not None:
             self._session.drop("another connection came in its place")
         session = self._session = self._begin(websocket, f"the resource manager at {self.place.path}")
@@ -243,7 +256,8 @@ class Listener:
                 max_size=_LONGEST_MESSAGE,
                 open_timeout=self._patience_s,
                 close_timeout=_CLOSING_S,
-                logger=log.getChild("websockets"),
+                # Whoever knocks would fill the log of the driver.
+                logger=logging.Logger("s2", _SILENT),
             )
         except (OSError, socket.gaierror) as err:
             raise DeviceError(f"s2: {self.place.host}:{self.place.port} cannot be listened on: {err}") from err
@@ -278,7 +292,7 @@ class Listener:
             wanted = f"Bearer {line.place.token}"
             found = request.headers.get_all("Authorization")
             if len(found) != 1 or not hmac.compare_digest(_octets(found[0]), _octets(wanted)):
-                log.warning("s2: %s: got a connection with another token, which is refused", line.place)
+                line.turn_away("one came without the token")
                 return connection.respond(http.HTTPStatus.UNAUTHORIZED, "Wanted the bearer token of the device.\n")
         return None
 

@@ -332,8 +332,7 @@ def transitions(ways):
 DEVICES = {"ombc": Relay, "frbc": Battery, "pebc": Charger, "ppbc": Washer}
 
 
-async def serve(kind, port):
-    device = DEVICES[kind]()
+async def serve(device, kind, port):
     details = AssetDetails(
         resource_id=uuid.uuid4(),
         name=kind,
@@ -362,7 +361,7 @@ def main():
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
     print(port, flush=True)
-    asyncio.run(serve(kind, port))
+    asyncio.run(serve(DEVICES[kind](), kind, port))
 
 
 if __name__ == "__main__":

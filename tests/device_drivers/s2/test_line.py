@@ -52,6 +52,18 @@ def test_a_connection_needs_the_path_and_the_token_of_a_device(tmp_path, filed):
     assert asyncio.run(run()) == ([404, 404, 401, 401, 401, 401], False)
 
 
+def test_a_manager_with_another_token_is_named_in_the_state_of_its_device(caplog):
+    async def run():
+        port = free_port()
+        async with dialling(relay(), port, additional_headers={"Authorization": "Bearer other"}):
+            await opened(port, password="s3cret", timeout_s=0.5)
+
+    with pytest.raises(DeviceError, match=r"wanted the resource manager to connect; one came without the token"):
+        asyncio.run(run())
+    (said,) = caplog.messages
+    assert said.endswith("/dev: one came without the token, and is turned away")
+
+
 def test_a_newer_connection_takes_the_place_of_an_older_one():
     async def run():
         port = free_port()

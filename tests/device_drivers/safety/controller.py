@@ -46,6 +46,8 @@ class Renewing(driver_pb2_grpc.DriverServiceServicer):
         setpoint.interval.end_time.seconds = int(time.time()) + 3600
         if device.endswith("modbus-sunspec"):
             setpoint.production_limit_w = 1000
+        elif device.endswith("s2-pebc"):
+            setpoint.power_w = 4000
         else:
             setpoint.relay_closed = True
         return command

@@ -31,6 +31,7 @@ from tests.device_drivers.mqtt.conftest import FOLDER as MQTT
 from tests.device_drivers.mqtt.conftest import Mosquitto
 from tests.device_drivers.ocpp.conftest import free_port
 from tests.device_drivers.peer import ROOT, node_modules
+from tests.device_drivers.s2.conftest import own_python
 
 HERE = Path(__file__).parent
 LEASE_S = 4
@@ -49,9 +50,10 @@ class Fault(Enum):
 
 
 FAULTS = tuple(Fault)
-TIMERS = ("kasa", "modbus-relay", "modbus-sunspec", "mqtt-tasmota", "ocpp-16", "ocpp-201", "shelly")
+TIMERS = ("kasa", "modbus-relay", "modbus-sunspec", "mqtt-tasmota", "ocpp-16", "ocpp-201", "s2-pebc", "shelly")
 """Kinds of devices with a timer of their own."""
 STATIONS = ("ocpp-16", "ocpp-201")
+DIALLING = (*STATIONS, "s2-pebc")
 """Those that dial the driver, instead of the other way round."""
 KINDS = (*TIMERS, "mqtt-template")
 OUT_OF_REACH = {Fault.DRIVER_KILLED, Fault.DRIVER_STOPPED, Fault.DEVICE_CUT}
@@ -108,15 +110,22 @@ def build(folder, stack):
     dialled = [free_port() for _ in range(2 * places)]
     devices = running(Process(*module, folder, broker.port, places, *dialled, ports=places + 1))
     modbus, *shellies = devices.ports
-    kinds = KINDS
+    missing = set()
+    try:
+        python = own_python()
+    except pytest.skip.Exception:
+        missing.add("s2-pebc")
+    else:
+        command = [python, "-m", "tests.device_drivers.safety.chargers", folder, places]
+        chargers = running(Process(*command, ports=places)).ports
     try:
         node, modules = node_modules("tplink-smarthome-simulator")
     except pytest.skip.Exception:
-        kinds = tuple(kind for kind in KINDS if kind != "kasa")
+        missing.add("kasa")
     else:
         edges = {"EDGES": str(folder / "edges")}
         kasas = running(Process(node, PLUG, modules, "hs110", *[0] * places, ports=places, environment=edges)).ports
-    urls = {}
+    kinds, urls = tuple(kind for kind in KINDS if kind not in missing), {}
     for place in range(places):
         urls["modbus-relay", place] = ("modbus", modbus, f"/{2 * place + 1}?map={MODBUS / 'relay.toml'}")
         urls["modbus-sunspec", place] = ("modbus", modbus, f"/{2 * place + 2}?map=sunspec")
@@ -125,6 +134,8 @@ def build(folder, stack):
         for kind, version, port in zip(STATIONS, ("1.6", "2.0.1"), dialled[2 * place :], strict=False):
             urls[kind, place] = ("ocpp", port, f"/CP1?rated_w=2000&version={version}")
         urls["mqtt-template", place] = ("mqtt", broker.port, f"/switch-{place}?map={MQTT / 'switch.toml'}")
+        if "s2-pebc" in kinds:
+            urls["s2-pebc", place] = ("s2", chargers[place], "/pebc?")
         if "kasa" in kinds:
             urls["kasa", place] = ("kasa", kasas[place], "?")
     module = [sys.executable, "-m", "tests.device_drivers.safety.controller"]
@@ -148,13 +159,14 @@ def settings(folder, site, place, controller_port, ports):
     for kind in site.kinds:
         scheme, _, rest = site.urls[kind, place]
         secret = "plug:secret@" if scheme == "mqtt" else ""
-        sunspec = kind == "modbus-sunspec"
+        upper_w = {"modbus-sunspec": 0, "s2-pebc": 11_000}.get(kind, 2000)
+        failsafe = {"modbus-sunspec": "production_limit_w = 0", "s2-pebc": "power_w = 0"}
         lines += [
             "[[devices]]",
             f'name = "microgrids/village/members/place-{place}/devices/{kind}"',
             f'url = "{scheme}://{secret}127.0.0.1:{ports[kind]}{rest}"',
-            f"bounds = {{ lower_w = {-5000 if sunspec else 0}, upper_w = {0 if sunspec else 2000} }}",
-            f"failsafe = {{ {'production_limit_w = 0' if sunspec else 'relay_closed = false'} }}",
+            f"bounds = {{ lower_w = {-5000 if kind == 'modbus-sunspec' else 0}, upper_w = {upper_w} }}",
+            f"failsafe = {{ {failsafe.get(kind, 'relay_closed = false')} }}",
         ]
     path = folder / f"{fault.name}.toml"
     path.write_text("\n".join(lines))
@@ -196,7 +208,7 @@ async def _measure(folder, site, stack, links):
             controller, between = await link(controller)
             troubled.append(between)
         if fault is Fault.DEVICE_CUT:
-            dialled = {ports[kind] for kind in STATIONS}
+            dialled = {ports[kind] for kind in DIALLING if kind in ports}
             between = {port: await (dialled_link if port in dialled else link)(port) for port in set(ports.values())}
             troubled += [found for _, found in between.values()]
             ports = {kind: between[port][0] for kind, port in ports.items()}
