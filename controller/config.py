@@ -27,7 +27,7 @@ LAST_PORT = 65_535
 SHOWN = 80
 NO_SETTINGS = frozenset({"GRIDPACT_CAMPAIGN"})
 """Variables that look like settings and are read by others: the size of the test campaigns."""
-SECRET = frozenset({"database_url", "anchoring.url"})
+SECRET = frozenset({"database_url", "anchoring.keystore_password", "anchoring.signer_url", "anchoring.url"})
 """Keys whose values no message repeats."""
 
 
@@ -156,8 +156,34 @@ class Anchoring(Section):
         Path | None,
         Field(
             description="File with the 32-byte private key of the account that anchors, as 0x and 64 digits, readable "
-            "by its owner alone; for `rpc`. It pays for the gas."
+            "by its owner alone; for `rpc`. It pays for the gas. Better encrypted: `keystore_file`."
         ),
+    ] = None
+    keystore_file: Annotated[
+        Path | None,
+        Field(
+            description="Encrypted file of that key (Web3 Secret Storage, version 3), readable by its owner alone; for "
+            "`rpc`."
+        ),
+    ] = None
+    keystore_password_file: Annotated[
+        Path | None,
+        Field(description="File with the keystore's password in its first line, readable by its owner alone."),
+    ] = None
+    keystore_password: Annotated[
+        SecretStr | None,
+        Field(description="The keystore's password, where it is handed over by the environment. It is never printed."),
+    ] = None
+    signer_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="Service that holds the key and signs (JSON-RPC with eth_signTransaction, as web3signer), http "
+            "or https; for `rpc`, with `account`. Of it only the host is ever printed."
+        ),
+    ] = None
+    account: Annotated[
+        str | None,
+        Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="Address of the account that `signer_url` signs for."),
     ] = None
     max_fee_gwei: Annotated[
         float,
@@ -247,7 +273,7 @@ class Anchoring(Section):
             raise ValueError(f"threshold: got {self.threshold}, wanted at most the {len(self.validators)} validators")
         return self
 
-    @field_validator("url")
+    @field_validator("url", "signer_url")
     @classmethod
     def _http(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -256,8 +282,19 @@ class Anchoring(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.mode == "rpc" and (self.url is None or self.key_file is None):
-            raise ValueError("mode: got 'rpc' without url or key_file, wanted both beside it")
+        accounts = {
+            "keystore_file": self.keystore_file,
+            "key_file": self.key_file,
+            "signer_url": self.signer_url,
+        }
+        named = [name for name, value in accounts.items() if value is not None]
+        if self.mode == "rpc" and self.url is None:
+            raise ValueError("mode: got 'rpc' without url, wanted it beside it")
+        if self.mode == "rpc" and len(named) != 1:
+            got = " and ".join(named) or "no account"
+            raise ValueError(f"mode: got 'rpc' with {got}, wanted one of {', '.join(accounts)}")
+        if (self.signer_url is None) != (self.account is None):
+            raise ValueError("account: got one of it and signer_url, wanted both or neither")
         return self
 
 

@@ -12,7 +12,7 @@ from contracts.fees import GWEI, FeeRules
 from contracts.quorum import Quorum
 from contracts.rpc_chain import RpcChain
 from contracts.sending import Sending
-from contracts.transactions import Address, LocalSigner
+from contracts.transactions import Address
 from controller import anchoring
 from controller.access import Role
 from controller.anchoring import ChainAnchors
@@ -31,6 +31,7 @@ from controller.quotas import Daily, Limits, Quotas
 from controller.registry_identity import no_registry
 from controller.sealing import seeded_salts
 from controller.services.observing import Observing
+from controller.signers import open_signer
 from controller.solving import DecompositionSolver
 from controller.status import gridpact_version
 from controller.stepping import StepTaken, Told
@@ -188,10 +189,10 @@ def _anchors(config: ServeConfig, secret: bytes, database: Database, clock: Cloc
     match settings.mode:
         case "embedded":
             return anchoring.embedded(config.data, secret, database, clock=clock, quorum=_quorum(settings))
-        case "rpc" if settings.url is not None and settings.key_file is not None:
+        case "rpc" if settings.url is not None:
             return anchoring.behind(
                 RpcChain(settings.url.get_secret_value(), finality_depth=settings.finality_depth),
-                LocalSigner(anchoring.read_key(settings.key_file)),
+                open_signer(settings),
                 config.data,
                 database,
                 clock=clock,

@@ -12,6 +12,8 @@ from controller.errors import InputError
 ROOT = Path(__file__).parents[2]
 NEEDED = {"data": "d", "pki": "p"}
 
+NODE = {"mode": "rpc", "url": "http://127.0.0.1:8545"}
+
 
 def refused(overrides=None, path=None):
     with pytest.raises(InputError) as caught:
@@ -55,7 +57,21 @@ def test_a_database_is_sqlite_in_the_data_folder_unless_said_otherwise():
         ({"listen": "127.0.0.1:65536"}, "listen: got '127.0.0.1:65536', wanted HOST:PORT, the port up to 65535"),
         ({"metrics": {"listen": "0.0.0.0:9464"}}, "metrics.listen: got '0.0.0.0:9464', wanted a loopback address"),
         ({"tracing": {"endpoint": "collector"}}, "tracing.endpoint: got 'collector', wanted a URL"),
-        ({"anchoring": {"mode": "rpc"}}, "anchoring.mode: got 'rpc' without url or key_file, wanted both"),
+        ({"anchoring": {"mode": "rpc"}}, "anchoring.mode: got 'rpc' without url, wanted it beside it"),
+        (
+            {"anchoring": NODE},
+            "anchoring.mode: got 'rpc' with no account, wanted one of keystore_file, key_file, signer",
+        ),
+        (
+            {"anchoring": NODE | {"key_file": "k", "keystore_file": "s"}},
+            "anchoring.mode: got 'rpc' with keystore_file and key_file, wanted one of keystore_file",
+        ),
+        (
+            {"anchoring": NODE | {"signer_url": "http://h"}},
+            "anchoring.account: got one of it and signer_url, wanted both",
+        ),
+        ({"anchoring": {"account": "0x12"}}, "anchoring.account: got '0x12', wanted"),
+        ({"anchoring": {"signer_url": "h"}}, "anchoring.signer_url: wanted a URL"),
         (
             {"anchoring": {"validators": ["0x12"]}},
             "anchoring.validators.0: got '0x12', wanted",
