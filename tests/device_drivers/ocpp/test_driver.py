@@ -60,7 +60,7 @@ def test_a_station_is_told_a_power_and_read_back(at_site, version):
 
 @per_version
 @pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("ahead_s", [-100.0, -0.4, 0.0, 0.4, 25.0])
+@pytest.mark.parametrize("ahead_s", [-100.0, 0.4, 25.0])
 def test_the_station_ends_a_lease_by_itself_whatever_its_clock_says(at_site, version, waits, ahead_s):
     async def act(site):
         charger = site.charge(version, ahead_s=ahead_s, waits=waits)
