@@ -165,7 +165,7 @@ class Guarded:
             return
         if self.faults[name] is Fault.LYING:
             # It says that it did: nobody can know from where it goes on once it does.
-            if name == "store":
+            if name == "store" and order.target.power_w != self.told_power[1]:
                 self.told_power = (now, order.target.power_w)
         else:
             self.judge(name, order)
