@@ -53,10 +53,17 @@ class Observed:
     ----------
     state : what it said
     arrived : monotonic instant at which it came: its age is told by this, not by anybody's wall clock
+    measured : whether its power was measured; of a device without a meter it says nothing
     """
 
     state: DeviceState
     arrived: float
+    measured: bool = True
+
+    @property
+    def measured_w(self) -> int | None:
+        """Its power; None where nobody measured it."""
+        return self.state.power_w if self.measured else None
 
 
 class FleetDevice:

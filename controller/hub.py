@@ -450,14 +450,18 @@ class DriverHub:
 
     # What drivers say.
 
-    def observe(self, stream: DriverStream, state: DeviceState) -> None:
-        """Note telemetry; of each device the newest counts, and nothing from a stream that is not its own any more."""
+    def observe(self, stream: DriverStream, state: DeviceState, *, measured: bool = True) -> None:
+        """Note telemetry; of each device the newest counts, and nothing from a stream that is not its own any more.
+
+        Where its power was not `measured`, what the state says of it does not count.
+        """
         if not stream.heard or not self.holds(stream):
             return
         stream.heard_at = self._monotonic.now()
         known = self._observed[stream.microgrid].get(state.device)
         if known is None or known.state.instant <= state.instant:
-            self._observed[stream.microgrid][state.device] = Observed(state=state, arrived=stream.heard_at)
+            seen = Observed(state=state, arrived=stream.heard_at, measured=measured)
+            self._observed[stream.microgrid][state.device] = seen
             self._said.measured(stream.microgrid, state)
 
     def report(

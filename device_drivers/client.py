@@ -274,8 +274,9 @@ class DriverClient:
         """Send what the device does, where it says."""
         self._runtime.tick()
         reading = self._runtime.reading()
-        if reading is not None and reading.power_w is not None:  # what is not told counts at its worst case
-            telemetry = write_telemetry(reading, reading.power_w, self._clock.utc(), self._runtime.failsafe_active)
+        # What is not told counts at its worst case.
+        if reading is not None and (reading.power_w is not None or reading.relay_closed is not None):
+            telemetry = write_telemetry(reading, self._clock.utc(), self._runtime.failsafe_active)
             await self._send(driver_pb2.ConnectRequest(telemetry=telemetry))
 
     async def _exchange(self) -> Answer:

@@ -211,8 +211,8 @@ class DeviceLink:
                 await self._send(call, driver_pb2.ConnectRequest(report=write_report(self._reports.popleft())))
             if now >= tell_at or now >= beat_at:
                 reading = core.fresh_reading(self._clock.now())
-                if reading is not None and reading.power_w is not None:
-                    told = write_telemetry(reading, reading.power_w, self._clock.utc(), core.failsafe_active)
+                if reading is not None and (reading.power_w is not None or reading.relay_closed is not None):
+                    told = write_telemetry(reading, self._clock.utc(), core.failsafe_active)
                     await self._send(call, driver_pb2.ConnectRequest(telemetry=told))
                 tell_at = now + telemetry_s
             if now >= beat_at:

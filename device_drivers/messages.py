@@ -117,11 +117,12 @@ def write_failsafe(target: Target) -> types_pb2.Failsafe:
             assert_never(never)
 
 
-def write_telemetry(reading: Reading, power_w: int, measured_at: datetime, failsafe: bool) -> driver_pb2.Telemetry:
-    """The message of a reading whose power is measured."""
+def write_telemetry(reading: Reading, measured_at: datetime, failsafe: bool) -> driver_pb2.Telemetry:
+    """The message of a reading that holds a power or says whether a relay is closed."""
     return driver_pb2.Telemetry(
         measure_time=_write_instant(measured_at),
-        power_w=power_w,
+        power_w=0 if reading.power_w is None else reading.power_w,
+        power_unmeasured=reading.power_w is None,
         relay_closed=reading.relay_closed,
         closed_duration=None if reading.closed_s is None else Duration(seconds=reading.closed_s),
         stored_wh=reading.stored_wh,

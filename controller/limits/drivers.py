@@ -30,6 +30,10 @@ class Seen(Protocol):
     def arrived(self) -> float:
         """Seconds of the steady clock."""
 
+    @property
+    def measured_w(self) -> int | None:
+        """Its power; None where nobody measured it."""
+
 
 class Declared(Protocol):
     """What a driver said of its device."""

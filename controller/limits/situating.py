@@ -120,7 +120,7 @@ class Surveyor:
                     id=device.id,
                     scope=home if home in members else grid.name,
                     ability=memory.ability(device),
-                    measured_w=seen.state.power_w if seen is not None and self._fresh(seen) else None,
+                    measured_w=seen.measured_w if seen is not None and self._fresh(seen) else None,
                     controllable=False,
                 )
             )
@@ -189,7 +189,7 @@ class Surveyor:
             scope=f"{grid.name}/members/{device.member}",
             ability=memory.ability(device),
             planned=None if target is None else Planned(kind=target.kind, value=target.value),
-            measured_w=None if state is None else state.power_w,
+            measured_w=None if state is None or seen is None else seen.measured_w,
             # A cycle that was begun is not interrupted, nor a least time that is hard; who is away cannot be told, nor
             # can one without a plan whose failsafe nobody knows: it does what it does.
             controllable=device.id in connected and target is not None and not running and not held,

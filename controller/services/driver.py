@@ -179,7 +179,9 @@ class DriverServicer(driver_pb2_grpc.DriverServiceServicer):
                 hub.heartbeat(stream, counter)
             case "telemetry":
                 state = read_telemetry(stream.device, request.telemetry, self._core.clock.now())
-                hub.observe(stream, state)
+                # Without a meter, a relay that is open says all the same what the device takes.
+                measured = not request.telemetry.power_unmeasured or state.closed is False
+                hub.observe(stream, state, measured=measured)
             case "report":
                 states, instant = read_report(request.report, self._core.clock.now())
                 reason = fields.told(request.report.reason, most=MAX_REASON)

@@ -81,6 +81,10 @@ def read_telemetry(device: str, message: pb.Telemetry, now: float) -> DeviceStat
     instant = fields.instant("telemetry.measure_time", message.measure_time)
     if instant > now + FUTURE_S:  # kept, it would hide what is measured until then
         raise out_of_range("telemetry.measure_time", got=str(instant), wanted=f"at most {now + FUTURE_S:.0f}")
+    if message.power_unmeasured and message.power_w != 0:
+        raise invalid("telemetry.power_w", got=str(message.power_w), wanted="0 where power_unmeasured is set")
+    if message.power_unmeasured and not message.HasField("relay_closed"):
+        raise invalid("telemetry.relay_closed", got="none", wanted="one where power_unmeasured is set")
     return DeviceState(
         device=device,
         instant=instant,

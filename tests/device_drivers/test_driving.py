@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -268,6 +269,31 @@ def test_a_driver_of_others_that_raises_anything_loses_its_device_alone(tmp_path
     async def scenario():
         async with driving(configured(tmp_path, "acme://x"), Commanding(ttl_s=60), Broken()) as one:
             await until(lambda: "ZeroDivisionError: oops" in str(one.station.device(f"{HOME}d0").lost))
+
+    asyncio.run(scenario())
+
+
+class Unmetered(SimulatedDriver):
+    """Has a relay and no meter."""
+
+    async def open(self, address, *, failsafe, options):
+        connection = await super().open(address, failsafe=failsafe, options=options)
+        read = connection.read
+
+        async def unmetered():
+            return replace(await read(), power_w=None)
+
+        connection.read = unmetered
+        return connection
+
+
+def test_without_a_meter_the_relay_is_told_and_that_power_is_not_measured(tmp_path):
+    async def scenario():
+        controller = Commanding(ttl_s=60)
+        async with driving(configured(tmp_path, "simulated://relay", "simulated://relay"), controller, Unmetered()):
+            await until(lambda: controller.telemetry.get("d1") and controller.telemetry["d1"].relay_closed)
+            assert controller.telemetry["d1"].power_unmeasured
+            assert controller.telemetry["d1"].power_w == 0
 
     asyncio.run(scenario())
 

@@ -27,39 +27,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gridpact/v1/driver.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x87\x01\n\nDescriptor\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\x12\'\n\x08\x66\x61ilsafe\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Failsafe\x12\x16\n\x0e\x61\x63\x63\x65pts_pushes\x18\x04 \x01(\x08\"\x1c\n\tHeartbeat\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\"\xff\x02\n\tTelemetry\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x19\n\x0crelay_closed\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x0f\x63losed_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\tstored_wh\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08\x66\x61ilsafe\x18\x06 \x01(\x08\x12 \n\x13temperature_milli_c\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x31\n\x0estate_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cstarts_today\x18\t \x01(\x05H\x03\x88\x01\x01\x42\x0f\n\r_relay_closedB\x0c\n\n_stored_whB\x16\n\x14_temperature_milli_cB\x0f\n\r_starts_today\"\xba\x01\n\rCommandReport\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.gridpact.v1.CommandState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\x0cobserve_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06passed\x18\x05 \x03(\x0e\x32\x19.gridpact.v1.CommandState\"\xd2\x01\n\x0e\x43onnectRequest\x12-\n\ndescriptor\x18\x01 \x01(\x0b\x32\x17.gridpact.v1.DescriptorH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.gridpact.v1.HeartbeatH\x00\x12+\n\ttelemetry\x18\x03 \x01(\x0b\x32\x16.gridpact.v1.TelemetryH\x00\x12,\n\x06report\x18\x04 \x01(\x0b\x32\x1a.gridpact.v1.CommandReportH\x00\x42\t\n\x07message\"\x86\x01\n\x08Setpoint\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x16\n\x0crelay_closed\x18\x02 \x01(\x08H\x00\x12\x11\n\x07power_w\x18\x03 \x01(\x03H\x00\x12\x1c\n\x12production_limit_w\x18\x04 \x01(\x03H\x00\x42\x08\n\x06target\"\xb5\x01\n\x07\x43ommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12!\n\x05lease\x18\x03 \x01(\x0b\x32\x12.gridpact.v1.Lease\x12(\n\tsetpoints\x18\x04 \x03(\x0b\x32\x15.gridpact.v1.Setpoint\x12\x14\n\x0c\x63urtailed_by\x18\x05 \x01(\t\x12#\n\x06limits\x18\x06 \x03(\x0b\x32\x13.gridpact.v1.Signed\"<\n\x04Idle\x12\x19\n\x11heartbeat_counter\x18\x01 \x01(\x04\x12\x19\n\x11standing_sequence\x18\x02 \x01(\x03\"\xef\x01\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x33\n\x0f\x63ontroller_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fheartbeat_phase\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12telemetry_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x08\x43omeBack\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x0bGroupLimits\x12#\n\x06limits\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Signed\"\xef\x01\n\x0f\x43onnectResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.WelcomeH\x00\x12\'\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x14.gridpact.v1.CommandH\x00\x12!\n\x04idle\x18\x03 \x01(\x0b\x32\x11.gridpact.v1.IdleH\x00\x12*\n\tcome_back\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.ComeBackH\x00\x12\x30\n\x0cgroup_limits\x18\x05 \x01(\x0b\x32\x18.gridpact.v1.GroupLimitsH\x00\x42\t\n\x07message*\xc2\x02\n\x0c\x43ommandState\x12\x1d\n\x19\x43OMMAND_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43OMMAND_STATE_REJECTED\x10\x01\x12\x19\n\x15\x43OMMAND_STATE_APPLIED\x10\x02\x12\x1a\n\x16\x43OMMAND_STATE_VERIFIED\x10\x03\x12\x1a\n\x16\x43OMMAND_STATE_DIVERGED\x10\x04\x12\x1a\n\x16\x43OMMAND_STATE_RECEIVED\x10\x05\x12\x1a\n\x16\x43OMMAND_STATE_ACCEPTED\x10\x06\x12\x19\n\x15\x43OMMAND_STATE_STARTED\x10\x07\x12\x1c\n\x18\x43OMMAND_STATE_SUPERSEDED\x10\x08\x12\x19\n\x15\x43OMMAND_STATE_EXPIRED\x10\t\x12\x18\n\x14\x43OMMAND_STATE_FAILED\x10\n2Y\n\rDriverService\x12H\n\x07\x43onnect\x12\x1b.gridpact.v1.ConnectRequest\x1a\x1c.gridpact.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gridpact/v1/driver.proto\x12\x0bgridpact.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\x87\x01\n\nDescriptor\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12(\n\x06\x62ounds\x18\x02 \x01(\x0b\x32\x18.gridpact.v1.PowerBounds\x12\'\n\x08\x66\x61ilsafe\x18\x03 \x01(\x0b\x32\x15.gridpact.v1.Failsafe\x12\x16\n\x0e\x61\x63\x63\x65pts_pushes\x18\x04 \x01(\x08\"\x1c\n\tHeartbeat\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\"\x99\x03\n\tTelemetry\x12\x30\n\x0cmeasure_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07power_w\x18\x02 \x01(\x03\x12\x19\n\x0crelay_closed\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x0f\x63losed_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\tstored_wh\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08\x66\x61ilsafe\x18\x06 \x01(\x08\x12 \n\x13temperature_milli_c\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x31\n\x0estate_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cstarts_today\x18\t \x01(\x05H\x03\x88\x01\x01\x12\x18\n\x10power_unmeasured\x18\n \x01(\x08\x42\x0f\n\r_relay_closedB\x0c\n\n_stored_whB\x16\n\x14_temperature_milli_cB\x0f\n\r_starts_today\"\xba\x01\n\rCommandReport\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.gridpact.v1.CommandState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\x0cobserve_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06passed\x18\x05 \x03(\x0e\x32\x19.gridpact.v1.CommandState\"\xd2\x01\n\x0e\x43onnectRequest\x12-\n\ndescriptor\x18\x01 \x01(\x0b\x32\x17.gridpact.v1.DescriptorH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.gridpact.v1.HeartbeatH\x00\x12+\n\ttelemetry\x18\x03 \x01(\x0b\x32\x16.gridpact.v1.TelemetryH\x00\x12,\n\x06report\x18\x04 \x01(\x0b\x32\x1a.gridpact.v1.CommandReportH\x00\x42\t\n\x07message\"\x86\x01\n\x08Setpoint\x12\'\n\x08interval\x18\x01 \x01(\x0b\x32\x15.gridpact.v1.Interval\x12\x16\n\x0crelay_closed\x18\x02 \x01(\x08H\x00\x12\x11\n\x07power_w\x18\x03 \x01(\x03H\x00\x12\x1c\n\x12production_limit_w\x18\x04 \x01(\x03H\x00\x42\x08\n\x06target\"\xb5\x01\n\x07\x43ommand\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12!\n\x05lease\x18\x03 \x01(\x0b\x32\x12.gridpact.v1.Lease\x12(\n\tsetpoints\x18\x04 \x03(\x0b\x32\x15.gridpact.v1.Setpoint\x12\x14\n\x0c\x63urtailed_by\x18\x05 \x01(\t\x12#\n\x06limits\x18\x06 \x03(\x0b\x32\x13.gridpact.v1.Signed\"<\n\x04Idle\x12\x19\n\x11heartbeat_counter\x18\x01 \x01(\x04\x12\x19\n\x11standing_sequence\x18\x02 \x01(\x03\"\xef\x01\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x33\n\x0f\x63ontroller_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fheartbeat_phase\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12telemetry_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x08\x43omeBack\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x0bGroupLimits\x12#\n\x06limits\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Signed\"\xef\x01\n\x0f\x43onnectResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.gridpact.v1.WelcomeH\x00\x12\'\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x14.gridpact.v1.CommandH\x00\x12!\n\x04idle\x18\x03 \x01(\x0b\x32\x11.gridpact.v1.IdleH\x00\x12*\n\tcome_back\x18\x04 \x01(\x0b\x32\x15.gridpact.v1.ComeBackH\x00\x12\x30\n\x0cgroup_limits\x18\x05 \x01(\x0b\x32\x18.gridpact.v1.GroupLimitsH\x00\x42\t\n\x07message*\xc2\x02\n\x0c\x43ommandState\x12\x1d\n\x19\x43OMMAND_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43OMMAND_STATE_REJECTED\x10\x01\x12\x19\n\x15\x43OMMAND_STATE_APPLIED\x10\x02\x12\x1a\n\x16\x43OMMAND_STATE_VERIFIED\x10\x03\x12\x1a\n\x16\x43OMMAND_STATE_DIVERGED\x10\x04\x12\x1a\n\x16\x43OMMAND_STATE_RECEIVED\x10\x05\x12\x1a\n\x16\x43OMMAND_STATE_ACCEPTED\x10\x06\x12\x19\n\x15\x43OMMAND_STATE_STARTED\x10\x07\x12\x1c\n\x18\x43OMMAND_STATE_SUPERSEDED\x10\x08\x12\x19\n\x15\x43OMMAND_STATE_EXPIRED\x10\t\x12\x18\n\x14\x43OMMAND_STATE_FAILED\x10\n2Y\n\rDriverService\x12H\n\x07\x43onnect\x12\x1b.gridpact.v1.ConnectRequest\x1a\x1c.gridpact.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gridpact.v1.driver_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMMANDSTATE']._serialized_start=2061
-  _globals['_COMMANDSTATE']._serialized_end=2383
+  _globals['_COMMANDSTATE']._serialized_start=2087
+  _globals['_COMMANDSTATE']._serialized_end=2409
   _globals['_DESCRIPTOR']._serialized_start=132
   _globals['_DESCRIPTOR']._serialized_end=267
   _globals['_HEARTBEAT']._serialized_start=269
   _globals['_HEARTBEAT']._serialized_end=297
   _globals['_TELEMETRY']._serialized_start=300
-  _globals['_TELEMETRY']._serialized_end=683
-  _globals['_COMMANDREPORT']._serialized_start=686
-  _globals['_COMMANDREPORT']._serialized_end=872
-  _globals['_CONNECTREQUEST']._serialized_start=875
-  _globals['_CONNECTREQUEST']._serialized_end=1085
-  _globals['_SETPOINT']._serialized_start=1088
-  _globals['_SETPOINT']._serialized_end=1222
-  _globals['_COMMAND']._serialized_start=1225
-  _globals['_COMMAND']._serialized_end=1406
-  _globals['_IDLE']._serialized_start=1408
-  _globals['_IDLE']._serialized_end=1468
-  _globals['_WELCOME']._serialized_start=1471
-  _globals['_WELCOME']._serialized_end=1710
-  _globals['_COMEBACK']._serialized_start=1712
-  _globals['_COMEBACK']._serialized_end=1764
-  _globals['_GROUPLIMITS']._serialized_start=1766
-  _globals['_GROUPLIMITS']._serialized_end=1816
-  _globals['_CONNECTRESPONSE']._serialized_start=1819
-  _globals['_CONNECTRESPONSE']._serialized_end=2058
-  _globals['_DRIVERSERVICE']._serialized_start=2385
-  _globals['_DRIVERSERVICE']._serialized_end=2474
+  _globals['_TELEMETRY']._serialized_end=709
+  _globals['_COMMANDREPORT']._serialized_start=712
+  _globals['_COMMANDREPORT']._serialized_end=898
+  _globals['_CONNECTREQUEST']._serialized_start=901
+  _globals['_CONNECTREQUEST']._serialized_end=1111
+  _globals['_SETPOINT']._serialized_start=1114
+  _globals['_SETPOINT']._serialized_end=1248
+  _globals['_COMMAND']._serialized_start=1251
+  _globals['_COMMAND']._serialized_end=1432
+  _globals['_IDLE']._serialized_start=1434
+  _globals['_IDLE']._serialized_end=1494
+  _globals['_WELCOME']._serialized_start=1497
+  _globals['_WELCOME']._serialized_end=1736
+  _globals['_COMEBACK']._serialized_start=1738
+  _globals['_COMEBACK']._serialized_end=1790
+  _globals['_GROUPLIMITS']._serialized_start=1792
+  _globals['_GROUPLIMITS']._serialized_end=1842
+  _globals['_CONNECTRESPONSE']._serialized_start=1845
+  _globals['_CONNECTRESPONSE']._serialized_end=2084
+  _globals['_DRIVERSERVICE']._serialized_start=2411
+  _globals['_DRIVERSERVICE']._serialized_end=2500
 # @@protoc_insertion_point(module_scope)

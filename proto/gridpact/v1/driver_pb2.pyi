@@ -154,6 +154,7 @@ class Telemetry(message.Message):
     TEMPERATURE_MILLI_C_FIELD_NUMBER: builtins.int
     STATE_DURATION_FIELD_NUMBER: builtins.int
     STARTS_TODAY_FIELD_NUMBER: builtins.int
+    POWER_UNMEASURED_FIELD_NUMBER: builtins.int
     power_w: builtins.int
     """Consumption positive."""
     relay_closed: builtins.bool
@@ -166,6 +167,10 @@ class Telemetry(message.Message):
     """Of a thermostat."""
     starts_today: builtins.int
     """How often it was switched on since midnight in the microgrid's time zone. Where it is missing, the same."""
+    power_unmeasured: builtins.bool
+    """The device has no meter, and power_w says nothing: it is 0, and relay_closed is stated. While the relay is closed the
+    device counts at the worst that it can do.
+    """
     @builtins.property
     def measure_time(self) -> timestamp_pb2.Timestamp:
         """When, in whole seconds; older ones than the newest do not count."""
@@ -192,10 +197,11 @@ class Telemetry(message.Message):
         temperature_milli_c: builtins.int | None = ...,
         state_duration: duration_pb2.Duration | None = ...,
         starts_today: builtins.int | None = ...,
+        power_unmeasured: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_starts_today", b"_starts_today", "_stored_wh", b"_stored_wh", "_temperature_milli_c", b"_temperature_milli_c", "closed_duration", b"closed_duration", "measure_time", b"measure_time", "relay_closed", b"relay_closed", "starts_today", b"starts_today", "state_duration", b"state_duration", "stored_wh", b"stored_wh", "temperature_milli_c", b"temperature_milli_c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_starts_today", b"_starts_today", "_stored_wh", b"_stored_wh", "_temperature_milli_c", b"_temperature_milli_c", "closed_duration", b"closed_duration", "failsafe", b"failsafe", "measure_time", b"measure_time", "power_w", b"power_w", "relay_closed", b"relay_closed", "starts_today", b"starts_today", "state_duration", b"state_duration", "stored_wh", b"stored_wh", "temperature_milli_c", b"temperature_milli_c"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed", "_starts_today", b"_starts_today", "_stored_wh", b"_stored_wh", "_temperature_milli_c", b"_temperature_milli_c", "closed_duration", b"closed_duration", "failsafe", b"failsafe", "measure_time", b"measure_time", "power_unmeasured", b"power_unmeasured", "power_w", b"power_w", "relay_closed", b"relay_closed", "starts_today", b"starts_today", "state_duration", b"state_duration", "stored_wh", b"stored_wh", "temperature_milli_c", b"temperature_milli_c"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__relay_closed: _TypeAlias = typing.Literal["relay_closed"]  # noqa: Y015
     _WhichOneofArgType__relay_closed: _TypeAlias = typing.Literal["_relay_closed", b"_relay_closed"]  # noqa: Y015

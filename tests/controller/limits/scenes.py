@@ -8,6 +8,7 @@ from controller.clamp import Policy
 from controller.clock import VirtualClock
 from controller.commands import Response
 from controller.composing import Target
+from controller.fleet import Observed
 from controller.flexibility import Phase, Programme, Relay, Storage
 from controller.limits.book import LimitsBook
 from controller.limits.directory import Registered
@@ -109,10 +110,10 @@ class Scene:
         if measured is not None:
             self.see(device, measured, **state)
 
-    def see(self, device, power_w, **state):
+    def see(self, device, power_w, *, measured=True, **state):
         now = int(self.clock.now())
         known = DeviceState(device=device, instant=now, power_w=power_w, closed_s=0, stored_wh=None, **state)
-        self.drivers.seen[device] = SimpleNamespace(state=known, arrived=now)
+        self.drivers.seen[device] = Observed(state=known, arrived=now, measured=measured)
 
     def limit(self, upper=None, *, lower=None, target=GRID):
         self.count += 1

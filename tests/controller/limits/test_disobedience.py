@@ -32,6 +32,17 @@ def test_who_does_not_do_as_told_counts_as_measured_and_others_give(two, answer)
     assert two.drawn() == {"ada/battery": 3000, "bob/battery": 1500}
 
 
+@pytest.mark.parametrize(("measured", "left"), [(True, 1500), (False, 0)])
+def test_what_nobody_measured_counts_at_its_worst_where_it_is_not_known_to_obey(measured, left):
+    scene = Scene({"ada/boiler": BOILER, "bob/battery": STORAGE})
+    scene.plan("ada/boiler", SetpointKind.RELAY, 1)
+    scene.see("ada/boiler", 0, closed=True, measured=measured)
+    scene.plan("bob/battery", SetpointKind.POWER, 4000, measured=4000)
+    scene.drivers.answers["ada/boiler"] = Response.NOTHING
+    scene.limit(1500)
+    assert scene.drawn()["bob/battery"] == left
+
+
 @pytest.mark.parametrize(
     ("answer", "left"),
     [(Response.OTHER, 0), (Response.NOTHING, 300), (Response.TOLD, 1500), (Response.VERIFIED, 1500)],
@@ -117,8 +128,6 @@ def test_a_wall_clock_that_leaps_ends_no_hard_time():
     scene = Scene({"ada/boiler": boiler})
     scene.plan("ada/boiler", SetpointKind.RELAY, 1, measured=2000, closed=True, held_s=0)
     seen = scene.drivers.seen["ada/boiler"]
-    scene.drivers.seen["ada/boiler"] = SimpleNamespace(
-        state=replace(seen.state, instant=seen.state.instant - 86_400), arrived=seen.arrived
-    )
+    scene.drivers.seen["ada/boiler"] = replace(seen, state=replace(seen.state, instant=seen.state.instant - 86_400))
     scene.limit(0)
     assert scene.drawn() == {"ada/boiler": None}

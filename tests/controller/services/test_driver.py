@@ -330,6 +330,23 @@ class TestTelemetry:
         site.advance()
         assert site.rows("device_states") == []
 
+    @pytest.mark.parametrize(("closed", "power_w"), [(True, None), (False, 0)])
+    def test_without_a_meter_the_relay_counts_and_power_only_where_it_is_open(self, site, connect, closed, power_w):
+        stream = connect("bob/boiler")
+        stream.say(telemetry=telemetry(site, relay_closed=closed, power_unmeasured=True))
+        stream.beat()
+        seen = site.service._hub.observed("village")["bob/boiler"]
+        assert (seen.state.closed, seen.measured_w) == (closed, power_w)
+
+    @pytest.mark.parametrize(
+        ("change", "field"), [({"power_w": 5, "relay_closed": True}, "power_w"), ({}, "relay_closed")]
+    )
+    def test_a_device_without_a_meter_says_its_relay_and_no_power(self, site, connect, refusal_of, change, field):
+        stream = connect("bob/boiler")
+        stream.say(telemetry=telemetry(site, power_unmeasured=True, **change))
+        answer = stream.refused(refusal_of)
+        assert (answer.code, answer.fields) == (StatusCode.INVALID_ARGUMENT, (f"telemetry.{field}",))
+
     def test_a_measurement_of_the_future_ends_the_stream(self, site, connect, refusal_of):
         """Kept, it would hide all that is measured until then."""
         stream = connect("eve/battery")
