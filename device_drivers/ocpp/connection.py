@@ -49,6 +49,8 @@ class Ways:
         W when it is closed, of one that is driven as a relay.
     level : int
         Stack level of the failsafe; a lease stands one above.
+    own : bool
+        Whether a transaction that runs gets a profile of its own; else the one for any transaction has to do.
     tag : str
         In whose name transactions are begun and ended; empty where none are.
     pushed_s : float or None
@@ -61,6 +63,7 @@ class Ways:
     scale: Scale
     rated_w: int | None
     level: int
+    own: bool
     tag: str
     pushed_s: float | None
     patience_s: float
@@ -240,7 +243,7 @@ class OcppConnection:
         default, transaction = self._lease_numbers
         if not self._ways.outlet:
             number, purpose = default, Purpose.STATION
-        elif session.dialect.runs(outlet):
+        elif self._ways.own and session.dialect.runs(outlet):
             number, purpose = transaction, Purpose.TRANSACTION
         else:
             number, purpose = default, Purpose.DEFAULT

@@ -147,6 +147,7 @@ def _ways(read: Options) -> Ways:
         ),
         rated_w=rated_w,
         level=read.integer("level", 0, least=0, most=_HIGHEST_LEVEL),
+        own=read.choice("profile", ("transaction", "default"), "transaction") == "transaction",
         tag=tag,
         pushed_s=None if asked else age_s,
         patience_s=read.number("timeout_s", _PATIENCE_S, least=0.01, most=60),

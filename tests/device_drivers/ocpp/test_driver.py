@@ -74,6 +74,20 @@ def test_the_station_ends_a_lease_by_itself_whatever_its_clock_says(at_site, ver
 
 
 @per_version
+def test_a_station_that_refuses_profiles_of_transactions_is_driven_by_the_default(at_site, version):
+    async def act(site):
+        charger = site.charge(version)
+        async with site.opened() as connection:
+            await connection.apply(watts(3000), revert_after_s=60.0)
+        async with site.opened(profile="default") as connection:
+            await connection.apply(watts(7000), revert_after_s=60.0)
+            return (await connection.read()).power_w, until(charger, 60), purposes(charger)
+
+    # What was for the transaction before is taken away: it would hold.
+    assert at_site(act) == (7000, 0, ["TxDefaultProfile"] * 2)
+
+
+@per_version
 def test_a_profile_of_a_transaction_says_itself_what_comes_after(at_site, version):
     # 1.6 knows no validTo for it, and what holds after its duration is not told.
     async def act(site):
@@ -275,6 +289,7 @@ def test_stations_of_one_port_are_told_apart(at_site):
         ("CP1", watts(0), {"version": "2.1"}, "option version: got '2.1', wanted one of 1.6, 2.0.1, any"),
         ("CP1", watts(0), {"unit": "kW"}, "option unit"),
         ("CP1", watts(0), {"phases": 4}, "option phases"),
+        ("CP1", watts(0), {"profile": "any"}, "option profile: got 'any', wanted one of default, transaction"),
         ("CP1", watts(0), {"voltage": "nan"}, "option voltage"),
         ("CP1", watts(0), {"connector": -1}, "option connector"),
         ("CP1", watts(0), {"conector": 1}, "option: got conector, wanted .*connector"),
