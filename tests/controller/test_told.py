@@ -80,6 +80,10 @@ class TestBooks:
 
     def test_so_much_is_undone_and_the_rest_is_his_own(self, told):
         at = told.start + 2700
+        facts = SettledOn.from_json(told.database.run(evidence.settlement, told.window(1), 0))
+        assert facts.instructions == (
+            Instruction(member="bob", mtu_start=at, cause=Cause.LIMIT, payer="dso:wires", energy_wh=-50),
+        )
         amounts = {(one["account"], one["reference"]): one["amount_micro"] for one in told.of_window("postings", 1)}
         cheapest = min(
             trade["price_micro_per_kwh"]
@@ -106,10 +110,3 @@ class TestBooks:
         for _ in range(2):
             site.loop.run(site.service.flush())
         assert [row["consumption_w_ms"] for row in site.rows("held_back")] == [10_000]
-
-    def test_what_the_settlement_rested_on_says_so(self, told):
-        facts = SettledOn.from_json(told.database.run(evidence.settlement, told.window(1), 0))
-        at = told.start + 2700
-        assert facts.instructions == (
-            Instruction(member="bob", mtu_start=at, cause=Cause.LIMIT, payer="dso:wires", energy_wh=-50),
-        )
