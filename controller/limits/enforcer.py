@@ -167,11 +167,12 @@ class Enforcer:
         area.caps, area.at = {id_: cap for id_, cap in caps.items() if cap is not None}, now
         excess = self._failsafe_excess(known, situation, declared)
         area.kept = _kept(known, found, situation, area.caps, excess)
-        area.holdings = self._holdings(known, situation, area)
         if changed:
             self._drivers.push(microgrid, changed)
             if self._on_change is not None:
                 self._on_change(microgrid, len(changed & area.caps.keys()))
+        # After those who wait for it were told.
+        area.holdings = self._holdings(known, situation, area) if area.caps else ()
 
     def _count(self, known: Registered, area: _Area) -> None:
         """Sum up what was held back since the last look; a wall clock that was set adds nothing."""

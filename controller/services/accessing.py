@@ -12,6 +12,7 @@ DEPTH = 3
 PERSONAL: dict[str, str] = {
     "/gridpact.v1.DispatchService/ListTrades": EVERYBODY,
     "/gridpact.v1.MeteringService/ListReadings": "",
+    "/gridpact.v1.ParticipantService/GetInvoice": "",
     "/gridpact.v1.ParticipantService/GetSchedule": "",
     "/gridpact.v1.ValidatorService/GetWindowRecords": EVERYBODY,
     "/gridpact.v1.ValidatorService/GetWindowEvidence": EVERYBODY,

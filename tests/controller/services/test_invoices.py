@@ -7,8 +7,8 @@ from controller.errors import InputError
 from controller.pki_files import ServerFiles
 from controller.services.invoice_client import as_json, ask
 from controller.wire import fields
+from gridpact.v1 import audit_pb2, audit_pb2_grpc, participant_pb2_grpc
 from gridpact.v1 import participant_pb2 as pb
-from gridpact.v1 import participant_pb2_grpc
 
 EVE = "microgrids/village/members/eve"
 DAY = {"first_day": "2026-03-02", "last_day": "2026-03-02"}
@@ -55,6 +55,16 @@ def test_the_operator_gets_every_members_and_nobody_anothers(settled):
         )
     ]
     assert codes == [StatusCode.NOT_FOUND] * 3
+
+
+def test_the_member_sees_that_the_operator_read_it(settled):
+    as_operator(settled)(request())
+    settled.participant("eve").GetInvoice(request())
+    settled.loop.run(settled.service.flush())
+    stub = settled.stub(audit_pb2_grpc.AuditServiceStub, "participant/eve")
+    answer = stub.ListAccess(audit_pb2.ListAccessRequest(parent="microgrids/village", page_size=1000))
+    found = [(one.identity, one.resource) for one in answer.accesses if one.method == "GetInvoice"]
+    assert found == [("spiffe://village/operator/op", EVE)]
 
 
 NO_DAYS = (
