@@ -31,6 +31,19 @@ class EventKind(Enum):
     SEQUENCE_REPLAYED = "SEQUENCE_REPLAYED"
 
 
+REFUSING = frozenset(
+    {
+        EventKind.BACKWARDS,
+        EventKind.LEAP,
+        EventKind.FUTURE,
+        EventKind.OUT_OF_RANGE,
+        EventKind.MALFORMED,
+        EventKind.FOREIGN_METER,
+        EventKind.BAD_SIGNATURE,
+        EventKind.SEQUENCE_REPLAYED,
+    }
+)
+"""Kinds of what refused a whole batch."""
 OPEN_TO_DECISION = frozenset({EventKind.CONTRADICTORY, EventKind.BACKWARDS, EventKind.LEAP, EventKind.FAULTY})
 """Kinds whose reported registers the operator may let count."""
 

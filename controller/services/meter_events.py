@@ -58,7 +58,7 @@ async def note_refused(core: Core, microgrid: str, event: MeterEvent) -> None:
     def keep(connection: Connection) -> bool:
         if registry.microgrid(connection, microgrid) is None:
             return False
-        if meter_events.count_since(connection, microgrid, event.reporter, now - DAY_S) >= REFUSED_PER_DAY:
+        if meter_events.count_refused_since(connection, microgrid, event.reporter, now - DAY_S) >= REFUSED_PER_DAY:
             return False
         meter_events.add_events(connection, microgrid, [event], created=now, once=True)
         return True

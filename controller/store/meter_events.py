@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, delete, exists, f
 
 from controller.estimating import Estimation, EstimationRule
 from controller.feeders import FeederSum
-from controller.meter_events import OPEN_TO_DECISION, EventKind, KeptEvent, MeterEvent
+from controller.meter_events import OPEN_TO_DECISION, REFUSING, EventKind, KeptEvent, MeterEvent
 from controller.registers import Meter, MeterChange, Registers
 from controller.store import schema
 from controller.store.rows import insert, insert_new, upsert, upsert_all
@@ -173,12 +173,15 @@ def _is(column: Column[Any], value: int | None) -> ColumnElement[bool]:
     return column.is_(None) if value is None else column == value
 
 
-def count_since(connection: Connection, microgrid: str, reporter: str, since: int) -> int:
-    """How many events of a reporter were kept since an instant."""
+def count_refused_since(connection: Connection, microgrid: str, reporter: str, since: int) -> int:
+    """How many events of a reporter's refused batches were kept since an instant."""
     table = schema.meter_events
     return connection.execute(
         select(func.count()).where(
-            table.c.microgrid == microgrid, table.c.reporter == reporter, table.c.created >= since
+            table.c.microgrid == microgrid,
+            table.c.reporter == reporter,
+            table.c.created >= since,
+            table.c.kind.in_([kind.value for kind in REFUSING]),
         )
     ).scalar_one()
 

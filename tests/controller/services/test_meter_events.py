@@ -164,6 +164,16 @@ class TestRefused:
         refused(running, 1, sequence=50, quality=9)
         assert events(running) == [("MALFORMED", "", None)]
 
+    def test_beyond_as_many_in_a_day_they_are_in_the_log_alone(self, running, monkeypatch):
+        monkeypatch.setattr("controller.services.meter_events.REFUSED_PER_DAY", 2)
+        submit(running, 0, sequence=40)
+        for wrong in (1, 2, 3):
+            refused(running, 1, sequence=50, import_wh=wrong)
+        assert [kind for kind, *_ in events(running)] == ["DUPLICATE", "BACKWARDS", "BACKWARDS"]
+        running.clock.set(running.start + 86_400 + 900 + 1)
+        refused(running, 1, sequence=50, import_wh=3)
+        assert len(events(running)) == 4
+
     def test_the_same_again_is_noted_once(self, running):
         for _ in range(3):
             refused(running, 1, sequence=50, import_wh=999)
