@@ -23,6 +23,8 @@ from tests.device_drivers.shelly.conftest import start_plug as start_shelly
 NO_TIMER = ("refresh, expire",)
 NO_NETWORK = ("restart driver", "lose link", "slow", "garbage", "half frames", "lose power")
 AGAIN = 3
+BEGIN_S = 0.5
+"""s between one and the next: all would open their devices, and cut them off, at the same time."""
 SKIPPED = {
     "simulated": NO_NETWORK,
     "kasa": (),
@@ -91,7 +93,8 @@ async def results_of(url, power_cycle):
 
 async def all_results(places):
     """Of all at once; those that failed are asked again alone, as a busy machine may have been late for them."""
-    found = dict(zip(places, await asyncio.gather(*map(results_or_error, places.values())), strict=True))
+    begun = (results_or_error(where, after_s=BEGIN_S * number) for number, where in enumerate(places.values()))
+    found = dict(zip(places, await asyncio.gather(*begun), strict=True))
     for name, where in places.items():
         for _ in range(AGAIN):
             if not has_failed(found[name]):
@@ -104,7 +107,8 @@ def has_failed(results):
     return isinstance(results, DriverError) or any(result.verdict is Verdict.FAILED for result in results)
 
 
-async def results_or_error(one):
+async def results_or_error(one, after_s=0.0):
+    await asyncio.sleep(after_s)
     try:
         return await results_of(*one)
     except DriverError as err:
