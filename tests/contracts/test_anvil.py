@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from contracts.chain import Receipt
-from contracts.errors import ChainUnavailableError
 from contracts.evidence import read_directory
 from contracts.json_rpc import JsonRpc
 from contracts.leaves import TradeLeaf
@@ -22,62 +16,20 @@ from contracts.proof_file import prove, write_proof
 from contracts.rpc_chain import RpcChain
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory, verify_path
+from tests.contracts.anvil_node import anvil_or_skip, eventually, running
 from tests.contracts.memory_outbox import MemoryOutbox, make_worker
 from tests.contracts.validators import keys
 
-T = TypeVar("T")
-
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def anvil_binary() -> str:
-    binary = os.environ.get("GRIDPACT_ANVIL") or shutil.which("anvil")
-    if binary is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no anvil on PATH nor in GRIDPACT_ANVIL, and in CI it must run")
-        pytest.skip("no anvil on PATH nor in GRIDPACT_ANVIL (npm package @foundry-rs/anvil has it)")
-    return binary
+MICROGRID = "microgrids/rural1"
 
 
 @pytest.fixture
-def rpc(anvil_binary: str, settled: Any) -> Iterator[str]:
+def rpc(settled: Any) -> Iterator[str]:
     """URL of a fresh anvil with the evidence's chain number, its sender funded."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    genesis = settled.chain.genesis
-    command = [anvil_binary, "--host", "127.0.0.1", "--port", str(port), "--silent"]
-    command += ["--chain-id", str(genesis.chain_id), "--accounts", "0", "--timestamp", str(genesis.timestamp)]
-    with subprocess.Popen(command) as node:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            eventually(lambda: chain_id_or_none(url))
-            for address, wei in genesis.balances.items():
-                set_balance(url, address, wei)
-            yield url
-        finally:
-            node.terminate()
-
-
-def eventually(ask: Callable[[], T | None]) -> T:
-    """The first answer that is not None, within half a minute."""
-    deadline = time.monotonic() + 30
-    while (answer := ask()) is None:
-        assert time.monotonic() < deadline, "no answer in time"
-        time.sleep(0.05)
-    return answer
-
-
-def chain_id_or_none(url: str) -> int | None:
-    try:
-        return RpcChain(url, timeout_s=1).chain_id()
-    except ChainUnavailableError:
-        return None
-
-
-def set_balance(url: str, address: str, wei: int) -> None:
-    JsonRpc(url, timeout_s=10).ask("anvil_setBalance", [address, hex(wei)])
+    with running(anvil_or_skip(), settled.chain.genesis) as url:
+        yield url
 
 
 def send_all(rpc: str, settled: Any) -> list[int]:
@@ -134,3 +86,30 @@ def test_the_worker_anchors_there_and_repeats_do_no_harm(rpc: str, settled: Any)
         eventually(lambda worker=worker: None if worker.run_once().waiting else True)  # type: ignore[misc]
         assert outbox.states() == ["final"] * 2
         assert chain.nonce(signer.address) == 3
+
+
+@pytest.mark.parametrize("depth", [1, 64])
+def test_what_a_reorganisation_takes_back_is_sent_again_and_final_in_the_end(
+    rpc: str, settled: Any, depth: int
+) -> None:
+    node, chain = JsonRpc(rpc, timeout_s=10), RpcChain(rpc, finality_depth=depth)
+    include(chain, settled.deployment.raw_transaction)
+    node.ask("anvil_mine", [hex(depth)])
+    registry, signer = settled.deployment.registry, LocalSigner(b"\x01" * 32)
+    outbox = MemoryOutbox([settled.batches[0].batch])
+    outbox.sign(registry.domain, keys(range(3)))
+    worker = make_worker(chain, registry, signer, outbox)
+    eventually(lambda: None if worker.run_once().waiting else True)
+    (row,) = outbox.rows.values()
+    before = row.inclusion
+    assert before is not None
+    node.ask("anvil_reorg", [depth, []])
+    assert registry.held(chain, MICROGRID, 0) == bytes(32)
+    eventually(lambda: True if worker.run_once().waiting == 0 and row.inclusion != before else None)
+    assert row.inclusion is not None
+    assert registry.held(chain, MICROGRID, 0) == settled.batches[0].batch.hash
+    assert len({attempt.signed.transaction.nonce for attempt in row.attempts}) == 1
+    assert outbox.states() == ["included"]
+    node.ask("anvil_mine", [hex(depth)])
+    worker.run_once()
+    assert outbox.states() == ["final"]

@@ -14,6 +14,7 @@ from controller.anchoring import embedded, own_key, read_key
 from controller.attesting import address_of
 from controller.clock import VirtualClock
 from controller.errors import InputError
+from tests.controller.chains import OwnChain
 from tests.controller.village import START
 
 SECRET = b"\x05" * 32
@@ -178,6 +179,47 @@ class TestDistant:
         distant._chain.send_raw(LocalSigner(SECRET).sign(transaction))
         with pytest.raises(AnchorError, match="has used nonce 0: its deployment failed"):
             remote.service._anchorer.run_once()
+
+
+class Dead:
+    """A node that answers nothing until it is repaired."""
+
+    def __init__(self, chain):
+        self._chain = chain
+        self.asked = 0
+        self.dead = True
+
+    def __getattr__(self, name):
+        if not self.dead:
+            return getattr(self._chain, name)
+        self.asked += 1
+        raise ChainUnavailableError("node: got no answer")
+
+
+@pytest.mark.slow
+def test_control_goes_on_without_a_node_and_all_windows_are_anchored_once_it_is_back(make_site):
+    kept = ("trades", "positions", "setpoints", "readings", "postings", "headers", "windows")
+    live, hit = OwnChain(), OwnChain()
+    dead = hit.chain = Dead(hit.chain)
+    calm, cut = make_site("village", anchored=live.anchored), make_site("village", anchored=hit.anchored)
+    told = {calm: [], cut: []}
+    for site in (calm, cut):
+
+        def advance(instant, site=site):
+            site.advance(instant)
+            site.anchor()
+            told[site].append((instant, site.told("eve/battery")))
+
+        site.live(until=site.end, advance=advance)
+    assert (calm.states(), cut.states()) == (["ANCHORED"] * 4, ["SETTLED"] * 4)
+    assert told[cut] == told[calm]
+    assert any(values for _, values in told[calm])
+    assert dead.asked > 4
+    assert states(cut) == ["PENDING"] * 4
+    dead.dead = False
+    assert cut.anchor().included == 4
+    assert cut.states() == ["ANCHORED"] * 4
+    assert {table: cut.rows(table) for table in kept} == {table: calm.rows(table) for table in kept}
 
 
 def test_modes_do_not_mix(lasting, tmp_path):
