@@ -6,23 +6,22 @@ beside the database, so that a restart finds the same contract.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from sqlalchemy import Connection
-
 from contracts.anchoring import Anchorer, AnchorProgress
-from contracts.chain import Chain, EmbeddedChain, Genesis
+from contracts.chain import Chain, Genesis
 from contracts.errors import AnchorError, ChainRefusedError, ChainUnavailableError, WrongChainError
 from contracts.hashing import keccak, to_hex
 from contracts.quorum import Quorum
-from contracts.registry import Registry, quorum_of_deployment, sign_deployment
+from contracts.registry import quorum_of_deployment, sign_deployment
 from contracts.rpc_chain import RpcChain
 from contracts.sending import Sending
-from contracts.transactions import FeePolicy, LocalSigner, SignedTransaction, Signer, created_address, decode_signed
+from contracts.transactions import FeePolicy, LocalSigner, Signer
 from controller.attesting import Moving, SelfAttested, address_of, only
+from controller.beginning import CHAIN_FILE, Beginning, read_beginning, replayed
 from controller.clock import Clock
 from controller.data_folder import keep
 from controller.errors import InputError
@@ -36,43 +35,6 @@ CHAIN_GAS_LIMIT = 30_000_000
 FUNDS_WEI = 10**24
 """For more anchors than a century has quarter-hours."""
 KEY_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
-    """What an anchored chain starts from, kept for good.
-
-    Attributes
-    ----------
-    deployment : the signed transaction that deploys the registry with its first validators
-    genesis : of the embedded chain; None for one behind a URL
-    genesis_hash : of the first block of a chain behind a URL, 32 bytes; None for the embedded one
-    """
-
-    deployment: bytes
-    genesis: Genesis | None
-    genesis_hash: bytes | None
-
-    @property
-    def signed(self) -> SignedTransaction:
-        """The deployment, read."""
-        return decode_signed(self.deployment)
-
-    @property
-    def registry(self) -> Registry:
-        """The contract that the deployment creates."""
-        signed = self.signed
-        return Registry(
-            chain_id=signed.transaction.chain_id, address=created_address(signed.sender, signed.transaction.nonce)
-        )
-
-    def to_json(self) -> dict[str, object]:
-        """The fields as JSON spells them."""
-        return {
-            "deployment": self.deployment.hex(),
-            "genesis": None if self.genesis is None else self.genesis.to_json(),
-            "genesis_hash": None if self.genesis_hash is None else self.genesis_hash.hex(),
-        }
 
 
 class ChainAnchors:
@@ -215,17 +177,10 @@ class ChainAnchors:
                 beginning = self._begin()
                 keep(self._path, json.dumps(beginning.to_json(), sort_keys=True).encode())
                 return beginning
-            stated = json.loads(self._path.read_text("utf-8"))
-            genesis, genesis_hash = stated["genesis"], stated.get("genesis_hash")
-            beginning = Beginning(
-                deployment=bytes.fromhex(stated["deployment"]),
-                genesis=None if genesis is None else Genesis.from_json(genesis),
-                genesis_hash=None if genesis_hash is None else bytes.fromhex(genesis_hash),
-            )
-            known = quorum_of_deployment(beginning.signed.transaction)
-        except (OSError, ValueError, KeyError, TypeError) as err:
+            beginning = read_beginning(self._path)
+        except OSError as err:
             raise AnchorError(f"{self._path}: got {err!r}, wanted what was kept there") from err
-        if known is None:
+        if quorum_of_deployment(beginning.signed.transaction) is None:
             # Of a version that anchored each window by itself: its contract takes no batches.
             self._path.rename(self._path.with_suffix(".json.windows"))
             return self._kept()
@@ -263,17 +218,10 @@ def embedded(
             raise AnchorError("chain.json: got a chain behind a URL, wanted an embedded one: anchoring.mode changed")
         if (sender := beginning.signed.sender) != signer.address:
             raise AnchorError(f"chain.json: got a contract of {sender}, wanted one of {signer.address}")
-        chain = EmbeddedChain(beginning.genesis, [beginning.deployment])
-        for raw in database.read(_sent):
-            try:
-                chain.send_raw(raw)
-            except ChainRefusedError:
-                # It was replaced by another of its number, or never taken: the worker sends what is missing.
-                continue
-        return chain
+        return replayed(beginning.genesis, beginning.deployment, database.read(all_attempts))
 
     return ChainAnchors(
-        folder / "chain.json",
+        folder / CHAIN_FILE,
         signer,
         database,
         clock=clock,
@@ -327,7 +275,7 @@ def behind(
         return chain
 
     return ChainAnchors(
-        folder / "chain.json",
+        folder / CHAIN_FILE,
         signer,
         database,
         clock=clock,
@@ -364,8 +312,3 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise InputError(f"anchoring.key_file: {path}: got no key, wanted 0x and 64 digits")
     return key
-
-
-def _sent(connection: Connection) -> Sequence[bytes]:
-    """All signed transactions in the order of their nonces: each was sent, or will be."""
-    return sorted(all_attempts(connection), key=lambda raw: decode_signed(raw).transaction.nonce)

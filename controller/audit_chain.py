@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
-from contracts.batch import Batch
 from contracts.chain import Chain
 from contracts.hashing import ZERO_HASH, to_hex
 from contracts.outbox import AnchorState
@@ -13,8 +12,7 @@ from contracts.registry import Registry
 from contracts.report import Check
 from controller.store import batches, quorums, schema
 
-PAGE = 256
-ON_CHAIN = frozenset({AnchorState.INCLUDED, AnchorState.FINAL})
+ON_CHAIN = frozenset({AnchorState.INCLUDED.name, AnchorState.FINAL.name})
 
 
 def audit_signatures(connection: Connection, microgrid: str, domain: Domain) -> Check:
@@ -25,14 +23,22 @@ def audit_signatures(connection: Connection, microgrid: str, domain: Domain) -> 
     microgrid : its id
     domain : of the registry
     """
+    signed, made = schema.batch_signatures, schema.batches
+    rows = connection.execute(
+        select(signed, made.c.hash)
+        .outerjoin(made, (made.c.microgrid == signed.c.microgrid) & (made.c.number == signed.c.number))
+        .where(signed.c.microgrid == microgrid)
+        .order_by(signed.c.number, signed.c.validator)
+    ).all()
     failures: list[str] = []
-    count = 0
-    for kept in _batches(connection, microgrid):
-        digest = domain.digest(kept.batch.hash)
-        for validator, signature in kept.signatures.items():
-            count += 1
-            failures += _refused(f"batch {kept.batch.number}", digest, validator, signature)
-    return Check(name=f"{count:,} validators' signatures under batches", failures=tuple(failures))
+    for row in rows:
+        place = f"batch {row.number}"
+        if row.hash is None:
+            failures.append(f"{place}: signature of {row.validator}: there is no such batch")
+        else:
+            digest = domain.digest(bytes(row.hash))
+            failures += _refused(place, digest, row.validator, bytes(row.signature))
+    return Check(name=f"{len(rows):,} validators' signatures under batches", failures=tuple(failures))
 
 
 def audit_rotations(connection: Connection, domain: Domain) -> Check:
@@ -50,59 +56,69 @@ def audit_rotations(connection: Connection, domain: Domain) -> Check:
 def audit_anchors(connection: Connection, microgrid: str, chain: Chain, registry: Registry) -> Check:
     """Whether the registry holds what the store says that it holds, and nothing that the store does not know.
 
+    The chain's blocks are compared by `audit_blocks`.
+
     Raises
     ------
     AnchorError
         If the chain does not answer, or is another one.
     """
+    registry.check(chain)
+    made, outbox = schema.batches, schema.outbox
+    rows = connection.execute(
+        select(made.c.number, made.c.hash, outbox.c.state)
+        .outerjoin(
+            outbox,
+            (outbox.c.kind == batches.BATCH)
+            & (outbox.c.microgrid == made.c.microgrid)
+            & (outbox.c.number == made.c.number),
+        )
+        .where(made.c.microgrid == microgrid)
+        .order_by(made.c.number)
+    ).all()
     failures: list[str] = []
-    count = 0
     name = f"microgrids/{microgrid}"
-    for kept in _batches(connection, microgrid):
-        place, held = f"batch {kept.batch.number}", registry.held(chain, name, kept.batch.number)
-        failures += _differs(place, kept.batch, kept.state, held)
-        count += 1
-    beyond = registry.held(chain, name, count)
-    if beyond != ZERO_HASH:
-        failures.append(f"batch {count}: the contract holds {to_hex(beyond)}, the store has no such batch")
-    failures += _misplaced(connection, microgrid, chain)
-    return Check(name=f"{count:,} batches in contract {registry.address}", failures=tuple(failures))
+    for row in rows:
+        failures += _differs(f"batch {row.number}", bytes(row.hash), row.state, registry.held(chain, name, row.number))
+    beyond = 1 + max((row.number for row in rows), default=-1)
+    held = registry.held(chain, name, beyond)
+    if held != ZERO_HASH:
+        failures.append(f"batch {beyond}: the contract holds {to_hex(held)}, the store has no such batch")
+    return Check(name=f"{len(rows):,} batches in contract {registry.address}", failures=tuple(failures))
 
 
-def _differs(place: str, batch: Batch, state: AnchorState, held: bytes) -> Iterator[str]:
-    if held == batch.hash:
+def _differs(place: str, wanted: bytes, state: str | None, held: bytes) -> Iterator[str]:
+    if held == wanted:
         return
     if held != ZERO_HASH:
-        yield f"{place}: the contract holds {to_hex(held)}, the store gives {to_hex(batch.hash)}"
+        yield f"{place}: the contract holds {to_hex(held)}, the store gives {to_hex(wanted)}"
     elif state in ON_CHAIN:
-        yield f"{place}: is {state.name}, the contract holds nothing for it"
+        yield f"{place}: is {state}, the contract holds nothing for it"
 
 
-def _misplaced(connection: Connection, microgrid: str, chain: Chain) -> Iterator[str]:
-    """Which batches are said to be in a block that the chain does not have."""
+def audit_blocks(connection: Connection, microgrid: str, chain: Chain) -> Check:
+    """Whether batches are in blocks that the chain has; blocks of a chain that was rebuilt are others.
+
+    Raises
+    ------
+    AnchorError
+        If the chain does not answer.
+    """
     table = schema.outbox
     rows = connection.execute(
         select(table)
         .where(table.c.kind == batches.BATCH, table.c.microgrid == microgrid, table.c.block_number.is_not(None))
         .order_by(table.c.number)
-    )
-    known: dict[int, bytes | None] = {}
+    ).all()
+    failures: list[str] = []
     for row in rows:
-        number = int(row.block_number)
-        if number not in known:
-            known[number] = chain.block_hash(number)
-        got = known[number]
-        if got != bytes(row.block_hash):
-            block = "none" if got is None else to_hex(got)
-            wanted = to_hex(bytes(row.block_hash))
-            yield f"batch {row.number}: block {number}: the chain has {block}, the store {wanted}"
-
-
-def _batches(connection: Connection, microgrid: str) -> Iterator[batches.KeptBatch]:
-    after = -1
-    while page := batches.batches(connection, microgrid, after=after, count=PAGE):
-        yield from page
-        after = page[-1].batch.number
+        got, wanted = chain.block_hash(int(row.block_number)), bytes(row.block_hash)
+        if got != wanted:
+            found = "none" if got is None else to_hex(got)
+            failures.append(
+                f"batch {row.number}: block {row.block_number}: the chain has {found}, the store {to_hex(wanted)}"
+            )
+    return Check(name=f"blocks of {len(rows):,} batches", failures=tuple(failures))
 
 
 def _refused(place: str, digest: bytes, validator: str, signature: bytes) -> Iterator[str]:

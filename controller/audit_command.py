@@ -6,15 +6,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from contracts.chain import Chain
+from contracts.chain_evidence import read_address
 from contracts.errors import ContractsError
 from contracts.report import Check, Report
+from contracts.rpc_chain import RpcChain
+from controller.audit_chain import audit_anchors, audit_blocks, audit_rotations, audit_signatures
 from controller.audit_sources import audit_sources
 from controller.auditing import audit_books
+from controller.beginning import CHAIN_FILE, Beginning, read_beginning, replayed
 from controller.config import load_config
 from controller.errors import ControllerError, InputError
 from controller.exit_codes import BAD_INPUT, CHECK_FAILED, OK
 from controller.store import registry
 from controller.store.looking import looking
+from controller.store.outbox import all_attempts
 
 SHOWN = 20
 """As many differences of a check are printed; all of them with ``--json``."""
@@ -42,19 +50,67 @@ def _reports(arguments: argparse.Namespace) -> Iterator[Report]:
     if arguments.database is not None:
         overrides["database_url"] = arguments.database
     config = load_config(arguments.config, overrides)
+    beginning = _beginning(data, arguments)
     with looking(config.database) as connection:
         known = registry.microgrid_ids(connection)
         if arguments.microgrid is not None and arguments.microgrid not in known:
             raise InputError(f"--microgrid: got {arguments.microgrid!r}, wanted one of {', '.join(known) or 'none'}")
+        chain = None if beginning is None else _chain(connection, beginning, arguments.rpc)
         for microgrid in known if arguments.microgrid is None else [arguments.microgrid]:
-            checks = (*audit_books(connection, microgrid), *audit_sources(connection, microgrid))
-            yield Report(subject=f"microgrids/{microgrid}", checks=checks)
+            checks = [*audit_books(connection, microgrid), *audit_sources(connection, microgrid)]
+            if beginning is not None:
+                checks.append(audit_signatures(connection, microgrid, beginning.registry.domain))
+                checks.append(audit_rotations(connection, beginning.registry.domain))
+            if beginning is not None and chain is not None:
+                checks.append(audit_anchors(connection, microgrid, chain, beginning.registry))
+                if beginning.genesis is None:
+                    checks.append(audit_blocks(connection, microgrid, chain))
+            yield Report(subject=f"microgrids/{microgrid}", checks=tuple(checks), caveat=_unasked(beginning, chain))
+
+
+def _beginning(data: Path, arguments: argparse.Namespace) -> Beginning | None:
+    """What the service's chain starts from; None where nothing was ever anchored."""
+    path = data / CHAIN_FILE
+    beginning = read_beginning(path) if path.exists() else None
+    if arguments.contract is not None:
+        wanted = read_address(arguments.contract.lower(), "--contract")
+        if beginning is None or beginning.registry.address != wanted:
+            got = "none" if beginning is None else beginning.registry.address
+            raise InputError(f"--contract: got {wanted}, and the service anchors in {got}")
+    if arguments.rpc is not None and (beginning is None or beginning.genesis is not None):
+        got = f"no {path}" if beginning is None else f"{path} of an embedded chain"
+        raise InputError(f"--rpc: got {got}, wanted that of a service which anchors behind a URL")
+    return beginning
+
+
+def _chain(connection: Connection, beginning: Beginning, rpc: str | None) -> Chain | None:
+    """The chain to ask; None for one behind a URL that was not given."""
+    if beginning.genesis is not None:
+        return replayed(beginning.genesis, beginning.deployment, all_attempts(connection))
+    if rpc is None:
+        return None
+    chain = RpcChain(rpc)
+    if chain.block_hash(0) != beginning.genesis_hash:
+        raise InputError(f"--rpc {rpc}: got another chain than the service anchors on: its first block differs")
+    return chain
+
+
+def _unasked(beginning: Beginning | None, chain: Chain | None) -> str:
+    """What the checks rest on besides."""
+    if beginning is None:
+        return "nothing was anchored yet: there is no chain to compare with"
+    if chain is None:
+        return f"contract {beginning.registry.address} holds these batches: give --rpc to ask it"
+    if beginning.genesis is not None:
+        return "the chain is the service's own, rebuilt from its store"
+    return ""
 
 
 def _object(report: Report) -> dict[str, object]:
     return {
         "microgrid": report.subject,
         "ok": report.ok,
+        "caveat": report.caveat,
         "first": report.failures[0] if report.failures else None,
         "checks": [{"name": check.name, "differences": check.failures} for check in report.checks],
     }
@@ -65,7 +121,8 @@ def _lines(report: Report) -> Iterator[str]:
     for check in report.checks:
         yield from _check_lines(check)
     if report.ok:
-        yield f"HOLDS: {report.subject}: all {len(report.checks)} checks passed"
+        rests = f"; {report.caveat}" if report.caveat else ""
+        yield f"HOLDS: {report.subject}: all {len(report.checks)} checks passed{rests}"
     else:
         count = len(report.failures)
         yield f"DIFFERS: {report.subject}: {count:,} difference{'s' * (count != 1)}, the first: {report.failures[0]}"
