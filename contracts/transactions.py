@@ -95,7 +95,7 @@ class Signer(Protocol):
         """The account."""
 
     def sign(self, transaction: Transaction) -> bytes:
-        """Signed bytes; the same transaction always gives the same bytes."""
+        """Signed bytes of exactly this transaction."""
 
 
 class LocalSigner:
