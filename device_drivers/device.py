@@ -6,7 +6,9 @@ from typing import Protocol, assert_never
 from device_drivers.setpoint import Power, ProductionLimit, RelayState, Target
 
 ROUNDING_W = 1
-"""W by which a device that obeys may differ from its target: both it and its meter round."""
+"""W by which a device's own setpoint may differ from what it was told: both round."""
+MISS_SHARE, MISS_W = 0.03, 15
+"""Of a power, and at least, by which a device that obeys may miss it: what it regulates, and what it draws itself."""
 EXCESS_SHARE, EXCESS_W = 0.1, 50
 """Of a limit, and beside it, what may be taken above it: it is kept as a current, at a voltage that varies."""
 
@@ -77,11 +79,15 @@ def obeys(reading: Reading, target: Target) -> bool | None:
         case Power(power_w=power_w):
             if reading.limit_w is not None:
                 return _keeps(reading, reading.limit_w, power_w)
-            return None if reading.power_w is None else abs(reading.power_w - power_w) <= ROUNDING_W
+            return None if reading.power_w is None else abs(reading.power_w - power_w) <= _miss_w(power_w)
         case ProductionLimit(limit_w=limit_w):
-            return None if reading.power_w is None else reading.power_w >= -limit_w - ROUNDING_W
+            return None if reading.power_w is None else reading.power_w >= -limit_w - _miss_w(limit_w)
         case never:
             assert_never(never)
+
+
+def _miss_w(power_w: int) -> float:
+    return max(MISS_W, MISS_SHARE * abs(power_w))
 
 
 def _keeps(reading: Reading, limit_w: int, power_w: int) -> bool:

@@ -31,3 +31,18 @@ def test_a_limit_of_nothing_leaves_room_for_what_the_electronics_take():
 
     assert takes(20) is True
     assert takes(1400) is False
+
+
+@pytest.mark.parametrize(
+    ("told_w", "power_w", "does"),
+    [
+        (2000, 1941, True),
+        (2000, 1939, False),
+        (-3000, -2911, True),
+        (-3000, -3091, False),
+        (0, 15, True),
+        (0, 16, False),
+    ],
+)
+def test_a_power_that_a_device_regulates_may_miss_by_little(told_w, power_w, does):
+    assert obeys(Reading(power_w=power_w, relay_closed=None), Power(power_w=told_w)) is does
