@@ -39,6 +39,13 @@ class Service(Protocol):
         """Hand in a signature; the same again changes nothing."""
 
 
+class Check(Protocol):
+    """Computes a window again: ``check_window``, or what does as it does."""
+
+    def __call__(self, evidence: WindowEvidence, *, previous: bytes, before: Sequence[SealedRun] = ()) -> Checked:
+        """What was taken as it was stated; raises ``DoubtError`` where something is wrong."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
     """A batch that was signed.
@@ -65,6 +72,7 @@ class Validator:
     journal : what it signed before
     domain : the registry that it signs for; None for the first that the service names, and no other ever after
     first : number of the first batch that it signs; those before are taken over as they stand, in their order
+    check : computes a window again
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Validator:
         *,
         domain: Domain | None = None,
         first: int = 0,
+        check: Check = check_window,
     ) -> None:
         self._service = service
         self._microgrid = microgrid
@@ -83,6 +92,7 @@ class Validator:
         self._journal = journal
         self._domain = domain
         self._first = first
+        self._check = check
         self.address: Address = LocalSigner(key).address
 
     def turn(self) -> Iterator[Signing]:
@@ -152,7 +162,7 @@ class Validator:
                 raise DoubtError(f"{header.window} run {header.run}: got another header than in batch {listed.number}")
             self._journal.know(self._microgrid, evidence.keys)
             before = [*self._journal.runs(header.window), *(run for run in runs if run.window == header.window)]
-            windows.append(check_window(evidence, previous=last, before=before))
+            windows.append(self._check(evidence, previous=last, before=before))
             runs.append(SealedRun.of(header))
             last = header.hash
         self._journal.sign(_noted(batch, last, runs))

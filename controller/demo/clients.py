@@ -43,6 +43,9 @@ MANDATE_S = 7 * 86_400
 """The aggregator's mandate outlasts the day by a week."""
 
 
+OWN_POOL = ("grpc.use_local_subchannel_pool", 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialer:
     """Opens connections as any identity of the demonstration.
@@ -62,14 +65,20 @@ class Dialer:
 
     def channel(self, role: Role, id_: str) -> grpc.aio.Channel:
         """A connection of its own under mutual TLS."""
+        # Without a pool of its own, gRPC would share connections among equal channels.
+        return grpc.aio.secure_channel(self.target, self._credentials(role, id_), options=[OWN_POOL])
+
+    def blocking_channel(self, role: Role, id_: str, options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
+        """The same for a client in a thread of its own."""
+        return grpc.secure_channel(self.target, self._credentials(role, id_), options=[OWN_POOL, *options])
+
+    def _credentials(self, role: Role, id_: str) -> grpc.ChannelCredentials:
         identity = self.authority.client(f"spiffe://{self.grid}/{role.value}/{id_}")
-        credentials = grpc.ssl_channel_credentials(
+        return grpc.ssl_channel_credentials(
             root_certificates=self.authority.certificate,
             private_key=identity.key,
             certificate_chain=identity.certificate,
         )
-        # Without a pool of its own, gRPC would share connections among equal channels.
-        return grpc.aio.secure_channel(self.target, credentials, options=[("grpc.use_local_subchannel_pool", 1)])
 
     def key(self, holder: str) -> Ed25519PrivateKey:
         """The signing key of a holder."""

@@ -28,6 +28,7 @@ from controller.demo.clients import (
     ValidatorClient,
 )
 from controller.demo.scenario import MTU_MINUTES, Scenario
+from controller.demo.validators import DemoValidators
 from controller.demo.world import World
 from controller.microgrid import Window
 from controller.wire import fields
@@ -84,6 +85,7 @@ class Conductor:
     service : running
     clock : the service's
     dialer : opens the clients' connections
+    validators : sign what is anchored
     progress : is told
     """
 
@@ -95,6 +97,7 @@ class Conductor:
         service: Service,
         clock: VirtualClock,
         dialer: Dialer,
+        validators: DemoValidators,
         progress: Progress,
     ) -> None:
         self._scenario = scenario
@@ -117,6 +120,7 @@ class Conductor:
             id_: DriverClient(self._driver_channels[id_], fields.device_name(self._grid.id, id_), runtime, world.clock)
             for id_, runtime in world.runtimes.items()
         }
+        self._validators = validators
         self._attested: set[str] = set()
 
     async def run(self) -> Diary:
@@ -231,11 +235,15 @@ class Conductor:
         await self._attest(instant)
 
     async def _attest(self, instant: int) -> None:
-        """The validator signs what was settled."""
+        """A validator attests what was settled, and all of them sign the batches, which are anchored then."""
+        known = len(self._attested)
         for window in self._grid.windows():
             if window.end <= instant and window.name not in self._attested:
                 await self._validator.attest(window.name)
                 self._attested.add(window.name)
+        if len(self._attested) > known:
+            await asyncio.to_thread(self._validators.turn)
+            await self._service.anchor()
 
     async def _witness(self) -> None:
         """At the end, a household and the auditor fetch what proves the day, as strangers would."""

@@ -18,9 +18,7 @@ from contracts.hashing import keccak
 from contracts.registry import Deployment, deploy
 from contracts.transactions import LocalSigner
 from contracts.verify import verify_directory
-from controller.anchoring import own_key
-from controller.app import Anchors, Service, Settings
-from controller.attesting import SelfAttested, only
+from controller.app import Service, Settings
 from controller.clock import Clock, VirtualClock
 from controller.demo.catalogue import load_catalogue
 from controller.demo.check import check_day
@@ -34,9 +32,11 @@ from controller.demo.results import community_json, export_evidence, schedule_js
 from controller.demo.scenario import Scenario, Tariff, build_scenario
 from controller.demo.summary import day_json
 from controller.demo.uplift_check import recount_uplifts
+from controller.demo.validators import DemoValidators, quorum_of
 from controller.demo.world import World, clock_at
 from controller.errors import ControllerError, InputError
 from controller.pki import Authority
+from controller.registry_identity import RegistryIdentity
 from controller.sealing import seeded_salts
 from controller.solving import DecompositionSolver
 from controller.store.database import Database
@@ -120,6 +120,8 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
     solver = DecompositionSolver(gap=DECLARED_GAP)
     secret = f"gridpact demo {order.seed}".encode()
     genesis, anchorer, deployment = await asyncio.to_thread(_chain, scenario, secret, database, clock)
+    registry, quorum = deployment.registry, quorum_of(secret)
+    identity = RegistryIdentity(domain=registry.domain, genesis=None, quorum=quorum)
     authority = Authority()
     try:
         service = Service(
@@ -137,6 +139,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
             solver=solver,
             salts=seeded_salts(secret),
             anchorer=anchorer,
+            registry=lambda: identity,
         )
         try:
             port = await service.start()
@@ -148,17 +151,20 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
             grid=scenario.microgrid.id,
             seed=order.seed,
         )
+        validators = DemoValidators(dialer, scenario.microgrid.name, secret, staging / "run")
         conductor = Conductor(
             scenario=scenario,
             world=World(scenario, clock_at(clock.now())),
             service=service,
             clock=clock,
             dialer=dialer,
+            validators=validators,
             progress=progress,
         )
         try:
             diary = await conductor.run()
         finally:
+            validators.close()
             await conductor.close()
             await service.stop()
         result = await asyncio.to_thread(
@@ -173,7 +179,7 @@ async def _run(scenario: Scenario, order: Order, staging: Path, progress: Progre
     return result
 
 
-def _chain(scenario: Scenario, secret: bytes, database: Database, clock: Clock) -> tuple[Genesis, Anchors, Deployment]:
+def _chain(scenario: Scenario, secret: bytes, database: Database, clock: Clock) -> tuple[Genesis, Anchorer, Deployment]:
     """An in-process chain with the registry on it."""
     signer = LocalSigner(keccak(secret + b" chain operator"))
     genesis = Genesis(
@@ -184,8 +190,7 @@ def _chain(scenario: Scenario, secret: bytes, database: Database, clock: Clock) 
     )
     chain = EmbeddedChain(genesis)
     genesis_hash = chain.head().hash
-    key = own_key(secret)
-    deployment = deploy(chain, signer, only(key))
+    deployment = deploy(chain, signer, quorum_of(secret))
     worker = Anchorer(
         chain,
         deployment.registry,
@@ -195,8 +200,7 @@ def _chain(scenario: Scenario, secret: bytes, database: Database, clock: Clock) 
         clock=clock.now,
         holder="demo",
     )
-    anchors = SelfAttested(worker, key=key, domain=deployment.registry.domain, database=database, clock=clock)
-    return genesis, anchors, deployment
+    return genesis, worker, deployment
 
 
 def _write_results(
