@@ -45,4 +45,5 @@ def test_a_limit_of_nothing_leaves_room_for_what_the_electronics_take():
     ],
 )
 def test_a_power_that_a_device_regulates_may_miss_by_little(told_w, power_w, does):
-    assert obeys(Reading(power_w=power_w, relay_closed=None), Power(power_w=told_w)) is does
+    reading = Reading(power_w=power_w, relay_closed=None, closed_s=0, stored_wh=None)
+    assert obeys(reading, Power(power_w=told_w)) is does
