@@ -4,14 +4,14 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from device_drivers.address import DeviceUrl
@@ -30,6 +30,7 @@ from device_drivers.refusal import Refused
 from device_drivers.report import Report
 from device_drivers.schemes import driver_for
 from device_drivers.served import ServedDevice
+from device_drivers.setpoint import Target
 from device_drivers.signed_limits import DEFAULT_ENVELOPE, ENVELOPE, GroupLimit, LimitBook, read_key
 from device_drivers.station import Station, check_ramp
 from device_drivers.switching import Switching
@@ -65,7 +66,7 @@ class Driving:
     Raises
     ------
     InvalidValueError
-        If the configuration contradicts itself, or names a driver that is not there.
+        If the configuration contradicts itself, or names no driver that is there.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Driving:
             ramp_w_per_10s=config.ramp_w_per_10s,
         )
         self.station = Station(cores, gateway, partial(until_midnight_s, zone))
-        self._mistake: InvalidValueError | None = None
+        self._mistakes: dict[str, InvalidValueError] = {}
         self._ended = asyncio.Event()
         self._identities = {limit.group: limit.driver for limit in config.limits}
         self._limits = LimitBook(
@@ -133,7 +134,7 @@ class Driving:
         for device in config.devices:
             address = DeviceUrl.parse(device.url)
             if address.scheme not in found:
-                found[address.scheme] = drivers(address.scheme)
+                found[address.scheme] = _driver(drivers, address.scheme)
             served = ServedDevice(
                 device.name,
                 station=self.station,
@@ -165,6 +166,9 @@ class Driving:
                 take_limit=self.take_limit,
                 believes=self.believes,
             )
+        absent = [one for one in found.values() if isinstance(one, _Absent)]
+        if len(absent) == len(found):
+            raise absent[0].why
         self._apply_limits()
 
     def take_limit(self, signed: types_pb2.Signed) -> None:
@@ -219,7 +223,8 @@ class Driving:
         Raises
         ------
         InvalidValueError
-            If an address or an option of a device is found to be wrong when it is first connected to.
+            If nothing is left to be driven: the address or the options of each device were found to be wrong when it
+            was first connected to.
         """
         told = asyncio.create_task(stopping.wait())
         told.add_done_callback(lambda _: self._ended.set())
@@ -227,14 +232,16 @@ class Driving:
             await self._serve()
         finally:
             told.cancel()
-        if self._mistake is not None:
-            raise self._mistake
+        if len(self._mistakes) == len(self.devices):
+            name, mistake = next(iter(self._mistakes.items()))
+            raise InvalidValueError(f"{name}: {mistake}") from mistake
 
     def _mistaken(self, name: str, err: InvalidValueError) -> None:
-        """End the driver: what is wrong at its start is wrong in its configuration."""
-        if self._mistake is None:
-            self._mistake = InvalidValueError(f"{name}: {err}")
-        self._ended.set()
+        """Say that a device is wrong in the configuration, or not what that says; end where no other is left."""
+        log.error("%s: it cannot be driven: %s", name, " ".join(str(err).split()))
+        self._mistakes[name] = err
+        if len(self._mistakes) == len(self.devices):
+            self._ended.set()
 
     async def _serve(self) -> None:
         serving = [asyncio.create_task(device.run(), name=name) for name, device in self.devices.items()]
@@ -263,6 +270,31 @@ class Driving:
         self.links[name].say(report)
 
 
+class _Absent:
+    """In the place of a driver that is not there: its devices fail, and the others' go on.
+
+    Parameters
+    ----------
+    why : InvalidValueError
+        Why it is not.
+    """
+
+    def __init__(self, why: InvalidValueError) -> None:
+        self.why = why
+
+    async def open(self, address: DeviceUrl, *, failsafe: Target, options: Mapping[str, Any]) -> Connection:
+        """Never a connection."""
+        del address, failsafe, options
+        raise InvalidValueError(str(self.why))
+
+
+def _driver(drivers: Callable[[str], Driver], scheme: str) -> Driver:
+    try:
+        return drivers(scheme)
+    except InvalidValueError as err:
+        return _Absent(err)
+
+
 def _opener(
     driver: Driver,
     address: DeviceUrl,
@@ -272,7 +304,8 @@ def _opener(
 ) -> Callable[[], Awaitable[Connection]]:
     """What opens a device's connection.
 
-    What is wrong at the first attempt is said to `mistaken`; later, one device is no reason to end what serves others.
+    What is wrong at the first attempt is said to `mistaken`. It is tried again all the same: a device may have been
+    changed for another.
     """
     attempts = count()
     options = MappingProxyType({**address.query, **device.options})

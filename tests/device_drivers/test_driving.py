@@ -17,6 +17,7 @@ from device_drivers.config import load_config
 from device_drivers.connection import Capabilities
 from device_drivers.driving import Driving, read_credentials
 from device_drivers.errors import InvalidValueError
+from device_drivers.schemes import driver_for
 from device_drivers.setpoint import RelayState
 from device_drivers.simulated.driver import SimulatedDriver
 from device_drivers.simulated.fault import Fault
@@ -111,9 +112,12 @@ def configured(folder, *urls, **settings):
 
 
 @asynccontextmanager
-async def driving(config, controller, drivers):
+async def driving(config, controller, drivers, installed=None):
+    def driver(scheme):
+        return drivers if installed is None or scheme in installed else driver_for(scheme)
+
     async with served(controller) as (_, channel):
-        one = Driving(config, PlainUplink(channel), randomness=Random(1), drivers=lambda scheme: drivers)
+        one = Driving(config, PlainUplink(channel), randomness=Random(1), drivers=driver)
         stopping = asyncio.Event()
         running = asyncio.create_task(one.run(stopping))
         try:
@@ -342,15 +346,33 @@ def test_a_guard_that_remembers_nothing_yet_is_said_at_the_start(tmp_path, caplo
     assert f"{HOME}d0, may start at 20" in said
 
 
-def test_a_wrong_option_ends_the_driver_at_its_start(tmp_path):
+def test_a_driver_all_of_whose_devices_are_wrong_ends_at_its_start(tmp_path):
     async def scenario():
-        config = configured(tmp_path, "simulated://relay", "simulated://relay?nope=1")
+        config = configured(tmp_path, "simulated://relay?never=1", "simulated://relay?nope=1")
         async with served(ScriptedController()) as (_, channel):
             one = Driving(config, PlainUplink(channel), drivers=lambda scheme: Recorded())
             await one.run(asyncio.Event())
 
-    with pytest.raises(InvalidValueError, match=f"{HOME}d1: .*nope"):
+    with pytest.raises(InvalidValueError, match=f"{HOME}d[01]: .*(never|nope)"):
         asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_devices_that_are_wrong_fail_with_their_reasons_and_the_others_go_on(tmp_path, caplog):
+    async def scenario():
+        controller, drivers = Commanding(ttl_s=3600), Recorded()
+        urls = ["simulated://relay", "simulated://relay?never=1", "nope://x", "simulated://relay"]
+        async with driving(configured(tmp_path, *urls), controller, drivers, installed={"simulated"}):
+            await until(lambda: {"d1", "d2", "d3"} <= set(controller.reports))
+            await until(lambda: controller.telemetry.get("d3") and controller.telemetry["d3"].relay_closed)
+        assert controller.reports["d3"][0].state == pb.COMMAND_STATE_VERIFIED
+        for wrong, reason in (("d1", "got never"), ("d2", "got the scheme 'nope'")):
+            said = controller.reports[wrong][0]
+            assert (said.state, reason in said.reason) == (pb.COMMAND_STATE_FAILED, True), said
+            assert wrong not in controller.telemetry
+
+    asyncio.run(scenario())
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert sorted(line.partition(":")[0] for line in errors) == [f"{HOME}d1", f"{HOME}d2"]
 
 
 class Refusing(ScriptedController):
