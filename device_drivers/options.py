@@ -9,6 +9,8 @@ from typing import Any
 
 from device_drivers.errors import InvalidValueError
 
+_SECRET = frozenset({"password", "token"})
+"""Options whose value no message repeats."""
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -106,7 +108,8 @@ class Options:
 
 
 def _wrong(key: str, value: object, wanted: str) -> InvalidValueError:
-    return InvalidValueError(f"option {key}: got {str(value)[:80]!r}, wanted {wanted}")
+    got = f"another kind of value ({type(value).__name__})" if key in _SECRET and value != "" else repr(str(value)[:80])
+    return InvalidValueError(f"option {key}: got {got}, wanted {wanted}")
 
 
 def _within(value: float, least: float | None, most: float | None) -> bool:

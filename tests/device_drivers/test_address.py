@@ -33,3 +33,23 @@ def test_no_message_repeats_a_password():
     with pytest.raises(InvalidValueError) as refused:
         DeviceUrl.parse("mqtt://me:secret@h:99999")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ocpp://h:9000/CP1?password=hu sh",
+        "ocpp://h:9000/CP1?password=hush&&x",
+        "ocpp://h:9000/CP1?password=a&hush",
+        "ocpp://h:99999/CP1?password=hush",
+        "ocpp://[::/CP1?password=hush",
+        "s2://:hush/hush@h:1/x",
+        "shelly://ad@min:hush/@h/",
+        "shelly://admin:hu#sh@h:x/",
+    ],
+)
+def test_no_message_repeats_a_password_that_is_written_wrongly(text):
+    with pytest.raises(InvalidValueError) as caught:
+        DeviceUrl.parse(text)
+    assert "hu" not in str(caught.value)
+    assert "***" in str(caught.value)

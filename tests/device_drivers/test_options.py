@@ -48,3 +48,9 @@ def test_options_that_were_looked_for_are_among_those_that_are_known():
     assert not options.has("relay")
     with pytest.raises(InvalidValueError, match="got colour, wanted relay"):
         options.done()
+
+
+@pytest.mark.parametrize("key", ["password", "token"])
+def test_a_password_that_is_no_text_is_not_repeated(key):
+    with pytest.raises(InvalidValueError, match=f"^option {key}: got another kind of value \\(int\\), wanted a text"):
+        Options({key: 12345678}).text(key)
