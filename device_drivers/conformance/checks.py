@@ -45,9 +45,13 @@ async def sets(bench: Bench) -> str:
         for target in (bench.other, bench.failsafe, bench.other):
             await _call(bench, connection.apply(target, revert_after_s=None))
             reading = await _settled(bench, connection, target)
+            if reading is not None and isinstance(target, RelayState) and reading.relay_closed is None:
+                raise NotShown(f"got {reading} of a relay that can be read, wanted whether it is closed")
         if reading is None:
             return "told; cannot be read back"
         power = "" if reading.power_w is None else f" at {reading.power_w} W"
+        if obeys(reading, bench.other) is None:
+            return f"told; what is read{power} does not say whether it obeys"
         return f"told and read back{power}"
 
 
@@ -124,8 +128,8 @@ async def refreshes_and_expires(bench: Bench) -> str:
             await _reads_at_once(bench, connection, bench.failsafe, "once its lease was over")
             return f"renewed after {span_s / 2:.1f} s, in the failsafe when {span_s:.1f} s were over"
         await connection.aclose()
-        await asyncio.sleep(renewed + span_s + bench.late_s - loop.time())
-        again = await _call(bench, bench.open())
+        await _without_driver(bench, renewed + span_s + bench.late_s - loop.time())
+        again = await _reached(bench)
         try:
             await _reads_at_once(bench, again, bench.failsafe, "once the lease of a driver that is gone was over")
         finally:
@@ -268,6 +272,30 @@ async def _call(bench: Bench, call: Awaitable[_T]) -> _T:
             return await call
     except TimeoutError as err:
         raise NotShown(f"got no end of a call in {bench.limit_s:g} s, wanted its result") from err
+
+
+async def _without_driver(bench: Bench, seconds: float) -> None:
+    """Let time pass in which nothing of a driver reaches the device: what it left running is no timer of the device."""
+    if bench.troubles is None or Trouble.CUT not in bench.possible:
+        await asyncio.sleep(seconds)
+        return
+    await bench.troubles.set(Trouble.CUT)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await bench.troubles.set(None)
+
+
+async def _reached(bench: Bench) -> Connection:
+    """A connection to a device whose network has just come back."""
+    deadline = asyncio.get_running_loop().time() + bench.limit_s + bench.settle_s
+    while True:
+        try:
+            return await _call(bench, bench.open())
+        except DeviceError as err:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise NotShown(f"got {err} after the network was back, wanted a connection") from err
+            await asyncio.sleep(_POLL_S)
 
 
 async def _give_up(call: Awaitable[object], after_s: float = 0.0) -> None:

@@ -19,6 +19,7 @@ class FaultyDriver:
     closed: bool = False
     reverts_at: float | None = None
     trouble: object = None
+    reverting: asyncio.TimerHandle | None = None
     opened: int = field(default=0)
 
     async def open(self, address, *, failsafe, options):
@@ -82,8 +83,17 @@ class FaultyConnection:
         driver.reverts_at = None if armed_s is None else asyncio.get_running_loop().time() + armed_s
         if driver.fault == "sets no timer":
             driver.reverts_at = None
+        if driver.fault == "keeps the timer to itself" and armed_s is not None:
+            driver.reverts_at = None
+            if driver.reverting is not None:
+                driver.reverting.cancel()
+            driver.reverting = asyncio.get_running_loop().call_later(armed_s, self._revert)
         if driver.fault == "sets its timer too long" and driver.reverts_at is not None:
             driver.reverts_at += 1
+
+    def _revert(self):
+        if self._driver.trouble is None:
+            self._driver.closed = False
 
     async def read(self):
         driver = self._driver
@@ -101,6 +111,8 @@ class FaultyConnection:
             driver.closed, self._late = self._late.closed, None
         if driver.fault == "remembers":
             return self._reading(self._told)
+        if driver.fault == "reads nothing":
+            return Reading(power_w=0, relay_closed=None, closed_s=None, stored_wh=None)
         return self._reading(driver.now_closed())
 
     async def aclose(self):

@@ -19,6 +19,7 @@ OPEN, CLOSED = RelayState(closed=False), RelayState(closed=True)
 
 FOUND_BY = {
     "says yes and does nothing": "set, read back",
+    "reads nothing": "set, read back",
     "takes any target": "refuse",
     "takes any lease": "refuse",
     "takes any option": "refuse options",
@@ -26,6 +27,7 @@ FOUND_BY = {
     "never renews": "refresh, expire",
     "sets no timer": "refresh, expire",
     "sets its timer too long": "refresh, expire",
+    "keeps the timer to itself": "refresh, expire",
     "guesses": "garbage",
     "says yes to nobody": "silence",
     "raises what nobody knows": "half frames",
