@@ -144,6 +144,13 @@ class Station:
             )
             return order
         before, *others = befores
+        rest, rules = at_rest(self._devices[name].failsafe), self._devices[name].rules
+        if order.decision.rule is Rule.LIMIT and _inside(after, before):
+            # Told more than the limit, or in its failsafe by its own timer: that nobody knows which is no reason to
+            # wait. The failsafe is no rise from either, where it keeps the limit and is no switch that may not be.
+            keeps = _inside(span(rest, rating), after) and (not rules.hard or runs(rest) is runs(order.target))
+            log.warning("%s: the ramp may be exceeded by %d W: %s", name, step_w - left_w, order.decision.reason)
+            return replace(order, target=rest, revert_after_s=None) if keeps else order
         target = None if others else _towards(before, order.target, left_w)
         if target is None or span(target, rating) == before:
             return None

@@ -288,6 +288,21 @@ def test_a_limit_and_the_failsafe_do_not_wait_for_the_ramp_and_their_return_does
     assert bench.power["a"] == 200
 
 
+@pytest.mark.parametrize(("rest_w", "upper_w", "takes_w"), [(0, 1000, 0), (200, 1000, 200), (200, 100, 100)])
+def test_a_limit_does_not_wait_for_a_device_whose_timer_may_have_ended(rest_w, upper_w, takes_w):
+    # Of a timer of whole minutes nobody knows for a minute whether it has ended.
+    timer = Timer(shortest_s=60.0, longest_s=3600.0, resolution_s=60.0)
+    bench = Bench("a", failsafe=Fixed(target=Power(power_w=rest_w)), timer=timer, ramp_w_per_10s=2000)
+    bench.tick(10)
+    bench.tick(10)
+    bench.tell("a", Power(power_w=2000), ttl_s=100.0)
+    assert bench.power["a"] == 2000
+    bench.tick(5)
+    bench.station.limit("all", Bounds(lower_w=None, upper_w=upper_w))
+    bench.tick(0)
+    assert bench.power["a"] == takes_w
+
+
 def test_a_device_larger_than_the_ramp_is_refused():
     bench = Bench("a")
     with pytest.raises(InvalidValueError, match="ramp_w_per_10s: got 1999 W, wanted at least the 2000 W of 'a'"):
