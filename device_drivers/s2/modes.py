@@ -105,7 +105,7 @@ class _Modes:
     def _revoked(self, description_id: str) -> None:
         if self._next is not None and self._next.description_id == description_id:
             self._next = None
-        else:
+        elif self._known is not None and self._known.description_id == description_id:
             self._known = self._active = None
 
     def _setting(self, target: Target, utc: datetime) -> Setting:

@@ -155,9 +155,12 @@ def test_a_later_description_holds_when_it_is_valid_unless_it_is_revoked():
     control = relay(modes(), in_mode("off"), later)
     assert instruction(control, CLOSED, 59).operation_mode_id.root == "on"
     assert instruction(control, CLOSED, 60).operation_mode_id.root == "full"
-    control = relay(modes(), in_mode("off"), later, revoked("OMBC.SystemDescription", later["message_id"]))
+    first = modes()
+    control = relay(first, in_mode("off"), later, revoked("OMBC.SystemDescription", later["message_id"]))
     assert instruction(control, CLOSED, 60).operation_mode_id.root == "on"
-    control.hear(heard(revoked("OMBC.SystemDescription", "rm-first")), NOON)
+    control.hear(heard(revoked("OMBC.SystemDescription", "another")), NOON)
+    assert control.missing() is None
+    control.hear(heard(revoked("OMBC.SystemDescription", first["message_id"])), NOON)
     assert control.missing() == "OMBC.SystemDescription"
     with pytest.raises(DeviceError, match="no operation modes yet"):
         control.steps(CLOSED, None, NOON)
