@@ -18,7 +18,7 @@ from device_drivers.s2.spec import Spec
 from device_drivers.setpoint import Target
 
 _AMISS_S = 1.0
-"""s by which a manager's clock may be wrong where it has to end something: it may say whole seconds."""
+"""s by which a manager's clock may be wrong where it has to begin or end something: it may say whole seconds."""
 
 
 class S2Connection:
@@ -142,13 +142,14 @@ class S2Connection:
             raise self._late() from err
         except InvalidValueError as err:  # of a manager that is another one by now
             raise DeviceError(f"s2: {err}") from err
-        if lasts_s is not None and word is not None:
+        if control.timer is not None and word is not None:
             behind_s, ahead_s = (began_utc - word.at).total_seconds(), (word.at - self._utc()).total_seconds()
-            if max(behind_s, ahead_s) > _AMISS_S:
+            # What lasts begins at once by a clock that is ahead; by one that is behind it waits.
+            if behind_s > _AMISS_S or (lasts_s is not None and ahead_s > _AMISS_S):
                 way = f"{behind_s:.1f} s behind" if behind_s > 0 else f"{ahead_s:.1f} s ahead"
                 raise DeviceError(
                     f"s2: got a clock of the resource manager that is {way}, "
-                    f"wanted it right within {_AMISS_S:g} s, as what it is told ends by it"
+                    f"wanted it right within {_AMISS_S:g} s, as what it is told begins and ends by it"
                 )
         self._line.told = Told(target=target, until=None if lasts_s is None else began + lasts_s, session=session)
 

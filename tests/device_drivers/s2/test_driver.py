@@ -303,7 +303,7 @@ def test_an_envelope_whose_lease_is_over_is_followed_by_the_failsafe():
 
 
 @pytest.mark.parametrize(("amiss_s", "named"), [(-30, "0 s behind"), (30, "0 s ahead")])
-def test_a_clock_that_would_end_an_envelope_at_another_time_is_refused(amiss_s, named):
+def test_a_clock_that_would_begin_or_end_an_envelope_at_another_time_is_refused(amiss_s, named):
     def answer(told):
         return [became(told, "STARTED", datetime.now(UTC) + timedelta(seconds=amiss_s))]
 
@@ -316,7 +316,11 @@ def test_a_clock_that_would_end_an_envelope_at_another_time_is_refused(amiss_s, 
     async def lasting(device):
         await device.apply(IDLE, revert_after_s=None)
 
-    of(car(answer=answer), lasting, failsafe=IDLE)
+    if amiss_s > 0:
+        of(car(answer=answer), lasting, failsafe=IDLE)
+        return
+    with pytest.raises(DeviceError, match=named):  # it would wait that long to begin
+        of(car(answer=answer), lasting, failsafe=IDLE)
 
 
 def test_a_manager_without_a_programme_is_open_after_a_moment(monkeypatch):
@@ -380,14 +384,14 @@ def test_a_description_that_does_not_fit_the_options_is_bad_input_and_later_an_e
 
 def test_a_revoked_description_is_waited_for():
     async def call(device):
-        described = modes()
-        await manager.say(revoked("OMBC.SystemDescription", "whatever"))
+        await manager.say(revoked("OMBC.SystemDescription", first["message_id"]))
         with pytest.raises(DeviceError, match=r"wanted OMBC.SystemDescription"):
             await device.read()
-        await manager.say(described, in_mode("on"))
+        await manager.say(modes(), in_mode("on"))
         return await device.read()
 
-    manager = relay()
+    first = modes()
+    manager = Manager(first, in_mode("off"))
     assert of(manager, call, timeout_s=0.5).relay_closed is True
 
 
