@@ -280,6 +280,9 @@ class Listener:
             self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._stop)
 
     def _stop(self) -> None:
+        self._lingering = None
+        if any(line.users for line in self._lines.values()):
+            return  # of a device that was opened meanwhile
         if self._server is not None:
             self._server.close()
         self._gone()

@@ -107,6 +107,20 @@ def test_a_port_that_nobody_uses_is_listened_on_for_a_while(monkeypatch):
     assert asyncio.run(run()) == [None]
 
 
+def test_a_port_is_listened_on_for_as_long_as_its_only_device_is_served(monkeypatch):
+    async def run():
+        port, driver, manager = free_port(), S2Driver(), relay()
+        async with dialling(manager, port):
+            device = await opened(port, driver=driver)
+            await asyncio.sleep(0.2)
+            reading = await device.read()
+            await device.aclose()
+        return reading.relay_closed, manager.sessions
+
+    monkeypatch.setattr(line, "LINGER_S", 0.1)
+    assert asyncio.run(run()) == (False, 1)
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """Files of a certificate for 127.0.0.1 and its key."""
