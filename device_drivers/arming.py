@@ -1,8 +1,8 @@
 """Setting a device's own timer so that it never ends after the lease, however long the setting takes."""
 
-import time
 from collections.abc import Awaitable, Callable
 
+from device_drivers.clock import BoottimeClock
 from device_drivers.connection import Timer
 from device_drivers.errors import DeviceError
 
@@ -23,13 +23,13 @@ class Arming:
     ----------
     timer : Timer
         What the device's timer can be set to.
-    now : callable
-        Seconds of a clock that is never set back.
+    now : callable, optional
+        Seconds of a clock that is never set back and runs through suspension; the machine's where it is left out.
     """
 
-    def __init__(self, timer: Timer, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, timer: Timer, now: Callable[[], float] | None = None) -> None:
         self._timer = timer
-        self._now = now
+        self._now = BoottimeClock().now if now is None else now
         self._usual_s = _FIRST_GUESS_S
 
     async def arm(self, revert_after_s: float, set_timer: Callable[[float], Awaitable[None]]) -> None:

@@ -80,6 +80,8 @@ class OcppConnection:
         What stands under every lease.
     ways : Ways
         How it is driven.
+    now : callable
+        Seconds of a clock that is never set back and runs through suspension.
     absent : callable
         Why the station is not connected.
     let_go : callable
@@ -92,6 +94,7 @@ class OcppConnection:
         failsafe: RelayState | Power,
         ways: Ways,
         *,
+        now: Callable[[], float],
         absent: Callable[[], str],
         let_go: Callable[[], None],
     ) -> None:
@@ -101,7 +104,8 @@ class OcppConnection:
         self._ways = ways
         self._absent = absent
         self._let_go: Callable[[], None] | None = let_go
-        self._arming = Arming(TIMER)
+        self._now = now
+        self._arming = Arming(TIMER, now)
         self._known: Session | None = None
         self._stands = False
         self._leases: set[int] = set()
@@ -120,6 +124,7 @@ class OcppConnection:
         if type(target) is not type(self._failsafe):
             raise DeviceError(f"ocpp: got {target}, wanted a {type(self._failsafe).__name__}, as the failsafe is")
         watts = _watts(target, self._ways)
+        asked_at = self._now()
         async with self._in_time("told"):
             session = await self._introduced()
             outlet = self._station.outlet(self._ways.outlet)
@@ -132,7 +137,7 @@ class OcppConnection:
             elif revert_after_s is None:
                 await self._over(session, watts, None)
             else:
-                ends_s = await self._lease(session, watts, revert_after_s)
+                ends_s = await self._lease(session, watts, asked_at + revert_after_s)
             await self._check(session, watts, ends_s)
             if self._ways.tag and isinstance(target, RelayState):
                 await self._begin_or_end(session, outlet, begin=target.closed)
@@ -218,14 +223,15 @@ class OcppConnection:
         await self._done(session, session.dialect.set_profile(self._ways.outlet, profile))
         self._stands = True
 
-    async def _lease(self, session: Session, watts: int, revert_after_s: float) -> float:
-        """Have a limit no longer than so many s; for how many."""
-        ahead_s = self._station.ahead_s()
-        if ahead_s > revert_after_s / 2:
+    async def _lease(self, session: Session, watts: int, until: float) -> float:
+        """Have a limit no longer than to an instant of our clock; for how many s."""
+        ahead_s, left_s = self._station.ahead_s(), until - self._now()
+        if ahead_s > max(0.0, left_s / 2):
             raise DeviceError(
                 f"ocpp: {self._station.name}: its clock is {ahead_s:.0f} s ahead, wanted less than half of a lease of "
-                f"{revert_after_s:.0f} s; it is told the time with each heartbeat"
+                f"{left_s:.0f} s; it is told the time with each heartbeat"
             )
+        await self._stand(session)
         lasts_s = 0.0
 
         async def set_timer(seconds: float) -> None:
@@ -233,7 +239,8 @@ class OcppConnection:
             await self._over(session, watts, seconds)
             lasts_s = seconds
 
-        await self._arming.arm(revert_after_s, set_timer)
+        # The lease has run on while the station connected, said how it is, and was told its failsafe.
+        await self._arming.arm(until - self._now(), set_timer)
         return lasts_s
 
     async def _over(self, session: Session, watts: int, seconds: float | None) -> None:

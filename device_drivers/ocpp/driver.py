@@ -85,6 +85,7 @@ class OcppDriver:
             station,
             outlet,
             ways,
+            now=self._clock.now,
             absent=lambda: listener.why_absent(station),
             let_go=lambda: listener.release(name),
         )

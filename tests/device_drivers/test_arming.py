@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_drivers.arming import Arming
+from device_drivers.clock import BoottimeClock
 from device_drivers.connection import Timer
 from device_drivers.errors import DeviceError
 
@@ -55,3 +56,17 @@ def test_what_is_left_of_a_lease_may_be_too_little():
     with pytest.raises(DeviceError, match="wanted at least 5 s"):
         asyncio.run(Arming(Timer(shortest_s=5, longest_s=60, resolution_s=1)).arm(4.9, device.set))
     assert device.ends_at is None
+
+
+def test_a_machine_that_slept_while_a_timer_was_set_does_not_count_on_it(monkeypatch):
+    slept_s = 0.0
+
+    async def set_timer(seconds):
+        nonlocal slept_s
+        slept_s = 60.0
+
+    boottime = BoottimeClock.now
+    monkeypatch.setattr(BoottimeClock, "now", lambda clock: boottime(clock) + slept_s)
+    arming = Arming(Timer(shortest_s=0.1, longest_s=60, resolution_s=0.1))
+    with pytest.raises(DeviceError, match="wanted at least 0.1 s more"):
+        asyncio.run(arming.arm(30, set_timer))

@@ -73,6 +73,24 @@ def test_the_station_ends_a_lease_by_itself_whatever_its_clock_says(at_site, ver
     assert told == (["TxDefaultProfile", "TxDefaultProfile"] if waits else ["TxDefaultProfile", "TxProfile"])
 
 
+@pytest.mark.slow
+def test_a_lease_runs_on_while_its_station_is_waited_for(at_site):
+    async def act(site):
+        charger = site.charge("1.6")
+        async with site.opened(failsafe=watts(1400)) as connection:
+            at_once = connection._station.session
+
+            async def late():
+                await asyncio.sleep(1.2)  # more than what a station cuts off that says whole seconds
+                return await at_once()
+
+            connection._station.session, began = late, charger.now()
+            await connection.apply(watts(7000), revert_after_s=60.05)
+            return [charger.limit_w(began + timedelta(seconds=seconds)) for seconds in (57, 60.1)]
+
+    assert at_site(act) == [7000, 1400]
+
+
 @per_version
 def test_a_station_that_refuses_profiles_of_transactions_is_driven_by_the_default(at_site, version):
     async def act(site):
