@@ -66,7 +66,7 @@ def close_books(connection: Connection, row: WindowRow, salts: SaltSource) -> bo
     """Settle a metered window; False while an earlier one is not, as headers link, or while its prices are unknown."""
     window = Window(name=row.name, start=row.start, end=row.end)
     # None at all where another turn settled it meanwhile.
-    if [first.name for first in market.unfinished(connection, row.microgrid)[:1]] != [window.name]:
+    if market.first_unfinished(connection, row.microgrid) != window.name:
         return False
     snapshot = Snapshot.from_json(row.snapshot or "")
     microgrid = _priced(connection, snapshot)

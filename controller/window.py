@@ -22,11 +22,13 @@ from time import perf_counter
 
 from sqlalchemy import Connection
 
+from contracts.errors import ContractsError
 from controller import planning, relaxing, uplifts
 from controller.adjuster import Adjuster, Tell
 from controller.clock import Clock
 from controller.closing import close_books, complete, correct_books, estimates_from
 from controller.decider import Decider, Due
+from controller.errors import ControllerError, StoreError
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, WindowState
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 
 CORRECTIONS = 16
 """As many settled windows are looked at in a microgrid's turn: those that are to be decided wait for them."""
+
+OWN = (ControllerError, ContractsError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+"""What figures that do not go together raise."""
 
 Step = Callable[[Microgrid, WindowRow], Awaitable[bool]]
 
@@ -166,8 +171,11 @@ class WindowEngine:
                 raise
 
     async def _advance_microgrid(self, microgrid_id: str) -> int:
-        """One microgrid's due steps in order of its windows; one at a time, whoever asks."""
-        taken = 0
+        """One microgrid's due steps in order of its windows; one at a time, whoever asks.
+
+        Books that cannot be closed keep no other window from its steps; the first such error is raised at the end.
+        """
+        taken, broken = 0, list[Exception]()
         async with self._turns[microgrid_id]:
             try:
                 microgrid = await self._database.run_async(registry.microgrid, microgrid_id)
@@ -176,17 +184,26 @@ class WindowEngine:
                 if microgrid.rolling:
                     now = self._clock.now()
                     await self._database.run_async(registry.open_windows, microgrid, now=now)
+                behind = False
                 for outline in await self._database.run_async(market.unfinished, microgrid_id):
-                    if _is_due(outline, self._clock.now()):
-                        taken += await self._advance_window(microgrid, outline.name)
+                    # Headers link: behind a window that is not settled none is, however many wait there.
+                    waits = behind and WindowState(outline.state) is WindowState.METERED
+                    settled = False
+                    if not waits and _is_due(outline, self._clock.now()):
+                        steps, settled = await self._advance_window(microgrid, outline.name, broken)
+                        taken += steps
+                    behind = behind or not settled
                 for name in (await self._database.run_async(evidence.corrections_due, microgrid_id))[:CORRECTIONS]:
-                    taken += await self._correct(microgrid_id, name)
+                    taken += await self._correct(microgrid_id, name, broken)
             except Exception:
                 log.exception("microgrid %s", microgrid_id)
                 raise
+        if broken:
+            raise broken[0]
         return taken
 
-    async def _advance_window(self, microgrid: Microgrid, name: str) -> int:
+    async def _advance_window(self, microgrid: Microgrid, name: str, broken: list[Exception]) -> tuple[int, bool]:
+        """How many steps a window took, and whether it is settled; why its books could not be closed is added."""
         taken = 0
         row = await self._database.run_async(market.window, name)
         while row is not None and (step := self._steps.get(WindowState(row.state))) is not None:
@@ -196,17 +213,28 @@ class WindowEngine:
                     break
             except Exception as err:
                 self._tell(before, perf_counter() - began, type(err).__name__)
-                raise
+                if WindowState(before.state) is not WindowState.METERED or not _is_own(err):
+                    raise
+                log.exception("books of %s", name)
+                broken.append(err)
+                break
             seconds = perf_counter() - began
             taken += 1
             row = await self._database.run_async(market.window, name)
             self._tell(before, seconds, outcome_of(before, row))
-        return taken
+        return taken, row is not None and WindowState(row.state) not in self._steps
 
-    async def _correct(self, microgrid_id: str, name: str) -> bool:
+    async def _correct(self, microgrid_id: str, name: str, broken: list[Exception]) -> bool:
         """Look at a settled window whose readings may have changed, and append a correction where they did."""
         began = perf_counter()
-        done = await self._database.run_async(_correct, microgrid_id, name, self._salts)
+        try:
+            done = await self._database.run_async(_correct, microgrid_id, name, self._salts)
+        except Exception as err:
+            if not _is_own(err):
+                raise
+            log.exception("correction of %s", name)
+            broken.append(err)
+            return False
         if done and self._on_step is not None:
             self._on_step(StepTaken(window=name, step=CORRECT, seconds=perf_counter() - began, outcome=DONE))
         return done
@@ -371,6 +399,11 @@ def _is_due(window: WindowOutline, now: float) -> bool:
             return now >= window.settles
         case WindowState.SETTLED | WindowState.ANCHORED:
             return False
+
+
+def _is_own(err: Exception) -> bool:
+    """Whether a window's own figures are at fault: other windows are none the worse for it."""
+    return isinstance(err, OWN) and not isinstance(err, StoreError)
 
 
 def _correct(connection: Connection, microgrid_id: str, name: str, salts: SaltSource) -> bool:

@@ -137,6 +137,17 @@ def unfinished(connection: Connection, microgrid_id: str) -> list[WindowOutline]
     return _outlined(connection, table.c.microgrid == microgrid_id, table.c.state.not_in(["SETTLED", "ANCHORED"]))
 
 
+def first_unfinished(connection: Connection, microgrid_id: str) -> str | None:
+    """The name of the first of them; None where all are settled."""
+    table = schema.windows
+    return connection.execute(
+        select(table.c.name)
+        .where(table.c.microgrid == microgrid_id, table.c.state.not_in(["SETTLED", "ANCHORED"]))
+        .order_by(table.c.start)
+        .limit(1)
+    ).scalar()
+
+
 def _outlined(connection: Connection, *where: Any, limit: int | None = None) -> list[WindowOutline]:
     table = schema.windows
     columns = [table.c.name, table.c.start, table.c.end, table.c.state, table.c.source, table.c.closes, table.c.settles]
