@@ -1,6 +1,6 @@
 """The registers that a window is settled with: as they were read, else as the microgrid's rule estimates them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -8,7 +8,7 @@ from controller.estimating import LOOK_BACK_S, TRUE, EstimationRule, Grid, Trace
 from controller.metering import SAME_METER
 from controller.microgrid import MeterReading, Microgrid
 from controller.registers import Meter
-from controller.store import evidence, meter_events, meters
+from controller.store import meter_events, meters
 
 
 def registers_at(
@@ -71,14 +71,3 @@ def trace(
         rule=rule,
         grid=Grid(start=microgrid.start, mtu_seconds=microgrid.mtu_seconds, time_zone=microgrid.time_zone),
     )
-
-
-def ask_for_corrections(
-    connection: Connection, microgrid: str, *, touched: Collection[str], estimated: Collection[str]
-) -> None:
-    """Let settled windows be looked at again that a member's register may change.
-
-    Those are the windows that touch its instant, and all that rest on an estimate of the member's registers: estimates
-    follow what is known before and after them.
-    """
-    evidence.ask_for_corrections(connection, microgrid, sorted({*touched, *estimated}))

@@ -23,11 +23,10 @@ from controller.judging import (
 )
 from controller.judging import judge as judged
 from controller.meter_events import EventKind, MeterEvent
-from controller.metered import ask_for_corrections
 from controller.metering import SAME_METER
 from controller.microgrid import FAULTY, MEASURED, SUBSTITUTED, MeterReading, Microgrid, is_feeder
 from controller.registers import REGISTERS, Meter, MeterChange, Registers
-from controller.store import market, meter_events, meters
+from controller.store import evidence, market, meter_events, meters
 
 OPERATOR = "operator:"
 """Before the id of an operator who reports, where a gateway's is otherwise."""
@@ -94,6 +93,7 @@ class Receiver:
         self._newest: dict[str, int | None] = {}
         self._newest_true: dict[str, Stands | None] = {}
         self._settled: dict[int, list[str]] = {}
+        self._since: dict[str, int] = {}
 
     def receive(self, readings: Sequence[MeterReading]) -> Received | Rejected:
         """Judge readings in order of time, each with those before it; nothing is written."""
@@ -126,14 +126,30 @@ class Receiver:
                 return f"{field_}.{verdict.register}", verdict
         return None
 
-    def follow(self, places: Iterable[tuple[str, int]]) -> None:
-        """Let settled windows be looked at again that meters' registers at instants may change."""
-        estimated = meter_events.estimated(self._connection, self._microgrid.id)
+    def follow(self, places: Iterable[tuple[str, int]], *, since: int | None = None) -> None:
+        """Let settled windows be looked at again that meters' registers at instants may change.
+
+        What was estimated of a time before the last true register before an instant does not depend on it: such windows
+        are left alone, however many there have ever been. With ``since`` it is all after that that may change.
+        """
+        id_ = self._microgrid.id
+        touched: set[str] = set()
+        earliest: dict[str, int] = {}
         for member, instant in places:
-            resting = estimated.pop(member, [])
-            if resting or self._late(instant):
-                id_ = self._microgrid.id
-                ask_for_corrections(self._connection, id_, touched=self._late(instant), estimated=resting)
+            touched.update(self._late(instant))
+            earliest[member] = min(instant, earliest.get(member, instant))
+        for member in sorted(meter_events.ever_estimated(self._connection, id_) & earliest.keys()):
+            known = self._known_before(member, earliest[member]) if since is None else since
+            length_s = self._microgrid.window_minutes * 60
+            touched.update(meter_events.estimated_after(self._connection, id_, member, known, length_s=length_s))
+        evidence.ask_for_corrections(self._connection, id_, sorted(touched))
+
+    def _known_before(self, member: str, instant: int) -> int:
+        """The instant of the last true register before one; 0 where there is none."""
+        if member in self._since:
+            return self._since[member]
+        found = self._neighbour(member, instant, -1)
+        return 0 if found is None else found.instant
 
     def _receive(self, place: int, reading: MeterReading, received: Received) -> Rejected | None:
         around = self._around(reading)
@@ -178,6 +194,8 @@ class Receiver:
     def _take(self, reading: MeterReading, around: Around, verdict: Taken, received: Received) -> None:
         known = around.at
         (received.taken if known is None else received.better).append(reading)
+        # The batch is judged in order of time: the first of a member's has the earliest before it.
+        self._since.setdefault(reading.member, 0 if around.before is None else around.before.instant)
         if verdict.rolled:
             note = ", ".join(verdict.rolled)
             received.events.append(self._event(EventKind.ROLLOVER, reading, around.before, note))

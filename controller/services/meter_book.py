@@ -58,7 +58,8 @@ class MeterBookMethods:
                     known_instant=change.instant,
                 )
                 meter_events.add_events(connection, id_, [event], created=int(now))
-            receiver.follow([(place, change.instant)])
+            # What is declared of a meter's end counts for the time before as well.
+            receiver.follow([(place, change.instant)], since=0)
             return pb.DeclareMeterChangeResponse(change=change_message(id_, place, change))
 
         return await once(self._core, caller, "DeclareMeterChange", request, pb.DeclareMeterChangeResponse, effect)

@@ -84,6 +84,27 @@ def estimated(connection: Connection, microgrid: str) -> dict[str, list[str]]:
     return found
 
 
+def ever_estimated(connection: Connection, microgrid: str) -> frozenset[str]:
+    """The members on estimates of whose registers any settled window rests."""
+    table = schema.estimated
+    return frozenset(
+        connection.execute(select(table.c.member).where(table.c.microgrid == microgrid).distinct()).scalars()
+    )
+
+
+def estimated_after(connection: Connection, microgrid: str, member: str, instant: int, *, length_s: int) -> list[str]:
+    """The settled windows of a length that rest on estimates of a member's registers, and end after an instant."""
+    table, windows = schema.estimated, schema.windows
+    own = (table.c.microgrid == microgrid) & (table.c.member == member) & (table.c.window == windows.c.name)
+    return list(
+        connection.execute(
+            select(windows.c.name)
+            .where(windows.c.microgrid == microgrid, windows.c.start > instant - length_s, exists().where(own))
+            .order_by(windows.c.start)
+        ).scalars()
+    )
+
+
 def put_sums(connection: Connection, window: str, sums: Sequence[FeederSum]) -> None:
     """Keep what feeders counted in a window, in the place of what they were known to have counted."""
     upsert_all(connection, schema.feeder_sums, [{"window": window, **asdict(one)} for one in sums])

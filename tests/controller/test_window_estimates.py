@@ -128,3 +128,23 @@ def test_a_dead_meter_is_estimated_by_its_profile_and_by_nothing_else(site):
     declare(site, "PROFILE")
     site.advance(site.end + 86_460)
     assert site.states() == ["SETTLED"] * 4
+
+
+def test_a_reading_of_after_the_gap_moves_none_of_its_estimates(site):
+    declare(site, "LINEAR")
+    site.live(until=site.end, missing=MISSING)
+    site.advance(site.end + 3600)
+    assert len(site.rows("estimated")) == 2
+    report(site, "bob", 9)
+    assert site.rows("corrections_due") == []
+    report(site, "bob", 1)
+    assert [row["window"] for row in site.rows("corrections_due")] == [site.window(0), site.window(1)]
+
+
+def test_the_first_reading_after_a_gap_moves_all_of_its_estimates_and_none_before(site):
+    declare(site, "PROFILE")
+    site.live(until=site.end, missing={("bob", 1), *(("bob", mtu) for mtu in range(4, 9))})
+    site.advance(site.end + 86_400)
+    assert {row["window"] for row in site.rows("estimated")} == {site.window(number) for number in range(4)}
+    report(site, "bob", 9)
+    assert [row["window"] for row in site.rows("corrections_due")] == [site.window(number) for number in (1, 2, 3)]
