@@ -20,7 +20,7 @@ from device_drivers.config import DeviceSection, DriverConfig, until_midnight_s
 from device_drivers.connection import Connection, Driver
 from device_drivers.core import DeviceCore
 from device_drivers.counting import ClosedTime, CountedConnection
-from device_drivers.errors import InvalidValueError
+from device_drivers.errors import InvalidValueError, UnfitError
 from device_drivers.failsafe import at_rest
 from device_drivers.gateway import Gateway
 from device_drivers.link import DeviceLink
@@ -304,8 +304,8 @@ def _opener(
 ) -> Callable[[], Awaitable[Connection]]:
     """What opens a device's connection.
 
-    What is wrong at the first attempt is said to `mistaken`. It is tried again all the same: a device may have been
-    changed for another.
+    What is wrong at the first attempt is said to `mistaken`, unless that is only who dialled. It is tried again all the
+    same: a device may have been changed for another.
     """
     attempts = count()
     options = MappingProxyType({**address.query, **device.options})
@@ -316,7 +316,7 @@ def _opener(
         try:
             connection = await driver.open(address, failsafe=failsafe, options=options)
         except InvalidValueError as err:
-            if first:
+            if first and not isinstance(err, UnfitError):
                 mistaken(device.name, err)
             raise
         return CountedConnection(connection, closed_time)

@@ -9,6 +9,10 @@ class InvalidValueError(DriverError, ValueError):
     """A value breaks a rule: its maker has to make another; the message says what was got and wanted."""
 
 
+class UnfitError(InvalidValueError):
+    """Whoever dialled is not what the settings say: these may be wrong, or another may dial next."""
+
+
 class DeviceError(DriverError):
     """A device did not do, or did not answer, what it was asked. The runtime handles it: failsafe."""
 

@@ -10,7 +10,7 @@ from websockets.asyncio.connection import Connection as WebSocket
 
 from device_drivers.address import DeviceUrl
 from device_drivers.clock import BoottimeClock, Clock
-from device_drivers.errors import InvalidValueError
+from device_drivers.errors import InvalidValueError, UnfitError
 from device_drivers.s2.connection import S2Connection, silent
 from device_drivers.s2.control import Control
 from device_drivers.s2.line import DialledLine, HeardLine, Line, Listener, Place
@@ -48,7 +48,8 @@ class S2Driver:
         Raises
         ------
         InvalidValueError
-            If the URL or an option is wrong, or the manager has no control type that does the failsafe.
+            If the URL or an option is wrong, or the manager has no control type that does the failsafe; `UnfitError`
+            where that one dialled.
         DeviceError
             If the manager is not there, or does not say what it has to.
         """
@@ -64,6 +65,8 @@ class S2Driver:
             await self._leave(line, close=spec.dials)
             if isinstance(err, TimeoutError):
                 raise silent(line, spec) from err
+            if isinstance(err, InvalidValueError) and not spec.dials:
+                raise UnfitError(str(err)) from err
             raise
         return S2Connection(line, spec, control, self._leave, measures=session.measures_power, clock=self._clock)
 

@@ -16,7 +16,7 @@ from device_drivers.clock import BoottimeClock
 from device_drivers.config import load_config
 from device_drivers.connection import Capabilities
 from device_drivers.driving import Driving, read_credentials
-from device_drivers.errors import InvalidValueError
+from device_drivers.errors import InvalidValueError, UnfitError
 from device_drivers.schemes import driver_for
 from device_drivers.setpoint import RelayState
 from device_drivers.simulated.driver import SimulatedDriver
@@ -373,6 +373,25 @@ def test_devices_that_are_wrong_fail_with_their_reasons_and_the_others_go_on(tmp
     asyncio.run(scenario())
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert sorted(line.partition(":")[0] for line in errors) == [f"{HOME}d1", f"{HOME}d2"]
+
+
+class Dialled(Recorded):
+    """Is dialled by what does not fit, and then by what does."""
+
+    async def open(self, address, **how):
+        if not self.opened and not getattr(self, "came", False):
+            self.came = True
+            raise UnfitError("failsafe: got RelayState(closed=False), wanted what a resource manager can do")
+        return await super().open(address, **how)
+
+
+def test_whoever_dials_first_and_does_not_fit_does_not_end_the_driver(tmp_path):
+    async def scenario():
+        controller, drivers = Commanding(ttl_s=3600), Dialled()
+        async with driving(configured(tmp_path, "simulated://relay"), controller, drivers):
+            await until(lambda: drivers.opened)
+
+    asyncio.run(scenario())
 
 
 class Refusing(ScriptedController):

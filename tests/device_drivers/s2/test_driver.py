@@ -8,7 +8,7 @@ import pytest
 from s2python.generated.gen_s2 import ControlType
 
 from device_drivers.clock import BoottimeClock
-from device_drivers.errors import DeviceError, InvalidValueError
+from device_drivers.errors import DeviceError, InvalidValueError, UnfitError
 from device_drivers.s2 import session
 from device_drivers.s2.control import Wishes
 from device_drivers.s2.driver import S2Driver
@@ -368,7 +368,7 @@ def test_a_manager_that_cannot_do_the_failsafe_is_bad_input(offered, role, fails
 
 
 def test_a_description_that_does_not_fit_the_options_is_bad_input_and_later_an_error_of_the_device():
-    with pytest.raises(InvalidValueError, match="option on: got 'full', wanted one of 'off', 'on'"):
+    with pytest.raises(UnfitError, match="option on: got 'full', wanted one of 'off', 'on'"):
         of(relay(), closes, on="full")
 
     async def call(device):
