@@ -42,6 +42,8 @@ class Instruction:
     energy_wh : how much more (positive) or less (negative) than traded its devices were let take; those of several
         devices add up
     lower_wh, upper_wh : the least and the most that it was to take in all; None does not bind
+    most_wh : as much is corrected by bounds at most, not negative: what it traded beyond that was not for them; None
+        for any
     """
 
     member: str
@@ -51,13 +53,16 @@ class Instruction:
     energy_wh: int | None = None
     lower_wh: int | None = None
     upper_wh: int | None = None
+    most_wh: int | None = None
 
     def __post_init__(self) -> None:
         name = f"instruction of {self.member} at {self.mtu_start}"
         bounded = self.lower_wh is not None or self.upper_wh is not None
         if (self.energy_wh is None) is not bounded:
             raise LedgerError(f"{name}: got {self}, wanted either energy_wh, or lower_wh, upper_wh or both")
-        for field in ("energy_wh", "lower_wh", "upper_wh"):
+        if self.most_wh is not None and (self.most_wh < 0 or not bounded):
+            raise LedgerError(f"{name}.most_wh: got {self.most_wh} Wh, wanted none negative, beside a bound")
+        for field in ("energy_wh", "lower_wh", "upper_wh", "most_wh"):
             if (value := getattr(self, field)) is not None:
                 require_energy(f"{name}.{field}", value)
 
@@ -90,7 +95,7 @@ def by_place(instructions: Iterable[Instruction]) -> dict[tuple[str, int], list[
     return dict(found)
 
 
-def _rank(one: Instruction) -> tuple[int, str, int, int, int]:
+def _rank(one: Instruction) -> tuple[int, str, int, int, int, int]:
     # None sorts after every number; what ties in all of this is the same.
     last = 10**13
     return (
@@ -99,6 +104,7 @@ def _rank(one: Instruction) -> tuple[int, str, int, int, int]:
         last if one.energy_wh is None else one.energy_wh,
         last if one.lower_wh is None else one.lower_wh,
         last if one.upper_wh is None else one.upper_wh,
+        last if one.most_wh is None else one.most_wh,
     )
 
 
@@ -122,6 +128,8 @@ def corrected(instructions: Sequence[Instruction], position_wh: int, metered_wh:
         else:
             bound = one.lower_wh if sign > 0 else one.upper_wh
             asked = 0 if bound is None else sign * (bound - position_wh)
+            if one.most_wh is not None:
+                asked = min(asked, one.most_wh)
         asked = min(asked, abs(imbalance))
         if asked <= reached:
             continue

@@ -3,7 +3,8 @@
 What the clamp held back for a DSO's limit that the window's clearing did not know is that DSO's to bear; what it held
 back for one that the clearing knew, for a rating, or since somebody else deviated is the community's. What an offer of
 demand response delivered, and is paid for, is its members', each in proportion to its own part: it is told as a bound,
-so that a position that knew of the event already is not corrected by it once more.
+so that a position that knew of the event already is not corrected by it once more; and no further than from what the
+member was planned to take, or from its baseline, so that nobody has undone what it bought for the event.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -89,6 +90,7 @@ def of_demand(
         for member, energy_wh in zip(members, shared(min(one.paid_wh, sum(own)), own, tie), strict=True):
             if energy_wh:
                 bound = event.baseline[member][k] + sign * energy_wh
+                planned = event.planned.get(member, event.baseline[member])[k]
                 found.append(
                     Instruction(
                         member=member,
@@ -97,6 +99,7 @@ def of_demand(
                         payer=_dso(event.holder),
                         upper_wh=bound if sign < 0 else None,
                         lower_wh=bound if sign > 0 else None,
+                        most_wh=max(energy_wh, sign * (bound - planned)),
                     )
                 )
     return found

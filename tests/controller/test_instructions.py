@@ -42,6 +42,17 @@ class TestHowMuch:
         assert moved([told(energy_wh=-300)], 1000, 500) == [(Cause.LIMIT, -300)]
         assert moved([told(upper_wh=700)], 1000, 500) == [(Cause.LIMIT, -300)]
 
+    def test_what_was_traded_beyond_what_a_bound_was_for_is_ones_own(self):
+        assert moved([told(upper_wh=700, most_wh=300)], 5000, 700) == [(Cause.LIMIT, -300)]
+        assert moved([told(upper_wh=700, most_wh=300)], 800, 700) == [(Cause.LIMIT, -100)]
+        assert moved([told(lower_wh=700, most_wh=300)], -5000, 700) == [(Cause.LIMIT, 300)]
+        assert moved([told(energy_wh=-400), told(upper_wh=700, most_wh=300)], 5000, 700) == [(Cause.LIMIT, -400)]
+
+    @pytest.mark.parametrize("energy", [{"upper_wh": 1, "most_wh": -1}, {"energy_wh": 1, "most_wh": 1}])
+    def test_how_much_a_bound_corrects_is_not_negative_and_beside_one(self, energy):
+        with pytest.raises(LedgerError, match=r"most_wh: got -?1 Wh, wanted none negative, beside a bound"):
+            told(**energy)
+
     def test_no_more_is_corrected_than_was_metered(self):
         assert moved([told(energy_wh=-300)], 1000, 900) == [(Cause.LIMIT, -100)]
         assert moved([told(energy_wh=-300)], 1000, 1000) == []

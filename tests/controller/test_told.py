@@ -63,6 +63,27 @@ class TestDemand:
         bounds = {each.member: each.upper_wh if sign < 0 else each.lower_wh for each in told}
         assert bounds == {"ada": 1000 + sign * 150, "bob": 1000 + sign * 50}
         assert {(each.cause, each.payer) for each in told} == {(Cause.DEMAND_RESPONSE, f"dso:{asked.holder}")}
+        assert {each.member: each.most_wh for each in told} == {"ada": 150, "bob": 50}
+
+    @pytest.mark.parametrize(("direction", "sign"), [(Direction.REDUCE, -1), (Direction.INCREASE, 1)])
+    @pytest.mark.parametrize(("beyond", "most"), [(700, 1000), (0, 300), (-100, 300)])
+    def test_no_more_is_corrected_than_from_what_was_planned(self, direction, sign, beyond, most):
+        series = {"ada": (1000 - sign * beyond,)}
+        asked = replace(EVENT, direction=direction, baseline={"ada": (1000,)}, planned=series, start=0, end=900)
+        one = Delivery(
+            event=asked.id,
+            offer=OFFER.id,
+            mtu_start=0,
+            baseline_wh=1000,
+            metered_wh=1000 + sign * 300,
+            delivered_wh=300,
+            paid_wh=300,
+            amount_micro=1,
+        )
+        (told,) = of_demand(
+            asked, replace(OFFER, members=("ada",)), [one], {("ada", 0): 1000 + sign * 300}, mtu_seconds=900
+        )
+        assert told.most_wh == most
 
 
 class TestBooks:
