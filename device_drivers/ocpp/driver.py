@@ -67,6 +67,10 @@ class OcppDriver:
         read = Options(options)
         place, terms, ways = _place(address, read), _terms(read), _ways(read)
         read.done()
+        if ways.tag and terms.tags and ways.tag not in terms.tags:
+            raise InvalidValueError(
+                f"option tags: got {', '.join(sorted(terms.tags))}, wanted {ways.tag} of id_tag too"
+            )
         if not address.path or "/" in address.path or address.username is not None:
             raise InvalidValueError(f"url: got {address}, wanted ocpp://HOST[:PORT]/STATION")
         known = self._listeners.get((place.host, place.port))

@@ -314,6 +314,7 @@ def test_stations_of_one_port_are_told_apart(at_site):
         ("CP1", watts(0), {"meter_age_s": 5}, "option meter_age_s: got it without meter=sent"),
         ("CP1", watts(0), {"id_tag": "HOUSE"}, "option id_tag: got it without rated_w"),
         ("CP1", OPEN, {"id_tag": "x" * 21, "rated_w": 1}, "option id_tag: got 21 characters, wanted 20 at most"),
+        ("CP1", OPEN, {"id_tag": "HOUSE", "rated_w": 1, "tags": "A,B"}, "tags: got A, B, wanted HOUSE of id_tag too"),
         ("CP1", watts(0), {"certificate": "/nowhere.pem"}, "option certificate: got it, or key, alone"),
         (
             "CP1",
