@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from contracts.runs import reversed_index
-from controller.access import Identity, Role, require_area
+from controller.access import Identity, Role, require_area, require_own
 from controller.consent import Scope
 from controller.invoices import Invoice, OwnLine, days_of, lines_of
 from controller.microgrid import ENDLESS, PAST_S, Microgrid
@@ -130,7 +130,7 @@ class OwnMethods:
         page = read_page(caller, request, request.page_size, request.page_token, (int, int))
 
         def read(connection: Connection) -> pb.ListOwnPostingsResponse:
-            require_member(connection, caller, id_, member, request.parent)
+            _require_billed(connection, caller, id_, member, request.parent)
             has_interval = request.HasField("interval")
             start, end = fields.interval("interval", request.interval) if has_interval else fields.EPOCH_RANGE
             after = (0, -1) if page.after is None else (int(page.after[0]), int(page.after[1]))
@@ -161,12 +161,15 @@ class OwnMethods:
 
 
 def _require_billed(connection: Connection, caller: Identity, id_: str, member: str, name: str) -> Microgrid:
-    """The microgrid, where the caller is this member or operates it; else the same NOT_FOUND as for what is missing."""
-    if caller.role is not Role.OPERATOR:
-        return require_member(connection, caller, id_, member, name)
+    """The microgrid, where the caller is or was this member, or operates it; else the NOT_FOUND of what is missing.
+
+    Who has left owes and is owed still, and no other member is ever called so.
+    """
     require_area(caller, id_, name)
+    if caller.role is not Role.OPERATOR:
+        require_own(caller, member, name)
     microgrid = require_microgrid(connection, caller, id_, name)
-    if all(known.id != member for known in registry.members(connection, id_)):
+    if member not in registry.member_ids(connection, id_):
         raise not_found(name)
     return microgrid
 

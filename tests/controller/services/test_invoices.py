@@ -7,7 +7,7 @@ from controller.errors import InputError
 from controller.pki_files import ServerFiles
 from controller.services.invoice_client import as_json, ask
 from controller.wire import fields
-from gridpact.v1 import audit_pb2, audit_pb2_grpc, participant_pb2_grpc
+from gridpact.v1 import audit_pb2, audit_pb2_grpc, operator_pb2, participant_pb2_grpc
 from gridpact.v1 import participant_pb2 as pb
 
 EVE = "microgrids/village/members/eve"
@@ -55,6 +55,15 @@ def test_the_operator_gets_every_members_and_nobody_anothers(settled):
         )
     ]
     assert codes == [StatusCode.NOT_FOUND] * 3
+
+
+def test_who_has_left_is_billed_still(settled):
+    before = settled.participant("eve").GetInvoice(request()).invoice
+    settled.operator.DeleteMember(operator_pb2.DeleteMemberRequest(name=EVE, request_id=settled.request_id()))
+    assert settled.participant("eve").GetInvoice(request()).invoice == before
+    assert as_operator(settled)(request()).invoice == before
+    own = settled.participant("eve").ListOwnPostings(pb.ListOwnPostingsRequest(parent=EVE))
+    assert own.total_micro == before.total_micro
 
 
 def test_the_member_sees_that_the_operator_read_it(settled):
