@@ -34,6 +34,9 @@ RESERVED = frozenset(
 )
 """Accounts that are nobody's; no member may be called so."""
 
+FIRST_WORDS = frozenset({"net", "reverses", "trade"})
+"""Words with which references begin: ``{member} {MTU}`` of a member called so would be read as another's."""
+
 WH_PER_KWH = 1000
 MAX_ENERGY_WH = 10**12
 MAX_PRICE_MICRO_PER_KWH = 10**9

@@ -3,7 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
-from controller.ledger import RESERVED
+from controller.ledger import FIRST_WORDS, RESERVED
 from controller.microgrid import (
     AHEAD_MINUTES,
     ENDLESS,
@@ -156,9 +156,12 @@ def microgrid_message(microgrid: Microgrid) -> operator_pb2.Microgrid:
 
 
 def read_member(message: operator_pb2.Member, microgrid: str) -> Member:
-    """A member with what it is rated for."""
+    """A new member with what it is rated for."""
+    id_ = member_id("member.name", message.name, microgrid)
+    if id_ in FIRST_WORDS:
+        raise invalid("member.name", got=id_, wanted="an id that no reference of the ledger begins with")
     return Member(
-        id=member_id("member.name", message.name, microgrid),
+        id=id_,
         section=fields.identifier("member.section", message.section),
         connection_w=rating("member.connection_w", message, "connection_w"),
         feed_in_w=rating("member.feed_in_w", message, "feed_in_w"),

@@ -3,6 +3,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 
+from contracts.runs import reversal
 from gridpact.v1 import dispatch_pb2, operator_pb2, types_pb2
 
 NAME = "microgrids/village"
@@ -184,6 +185,12 @@ class TestCreateMember:
     @pytest.mark.parametrize("account", ["grid", "dso", "community"])
     def test_the_ledgers_own_accounts_are_no_members(self, site, account):
         refused = site.refused(site.operator.CreateMember, self.create(site, f"{NAME}/members/{account}"))
+        assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, ("member.name",))
+
+    @pytest.mark.parametrize("reference", [reversal(0), "net 0", "trade 0"])
+    def test_nobody_is_called_as_a_reference_begins(self, site, reference):
+        name = f"{NAME}/members/{reference.split()[0]}"
+        refused = site.refused(site.operator.CreateMember, self.create(site, name))
         assert (refused.code, refused.fields) == (StatusCode.INVALID_ARGUMENT, ("member.name",))
 
     @pytest.mark.parametrize(
