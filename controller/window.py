@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -29,6 +29,7 @@ from controller.clock import Clock
 from controller.closing import close_books, complete, correct_books, estimates_from
 from controller.decider import Decider, Due
 from controller.errors import ControllerError, StoreError
+from controller.estimating import Estimation, EstimationRule
 from controller.fallback import fallback
 from controller.freezing import LimitsFor, snapshot_of
 from controller.microgrid import DeviceSetpoint, Microgrid, PlanSource, Window, WindowState
@@ -36,7 +37,7 @@ from controller.sealing import SaltSource
 from controller.snapshot import Snapshot
 from controller.solving import Solver
 from controller.stepping import CORRECT, DONE, STEPS, StepTaken, Told, outcome_of
-from controller.store import adjustments, clearings, evidence, market, meters, registry
+from controller.store import adjustments, clearings, evidence, market, meter_events, meters, registry
 from controller.store.database import Database
 from controller.store.market import WindowOutline, WindowRow
 
@@ -99,6 +100,7 @@ class WindowEngine:
         self._adjusting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
         self._readings: dict[str, tuple[int, int | None]] = {}
+        self._looked: dict[str, tuple[int, Estimation, int | None]] = {}
         self._steps: dict[WindowState, Step] = {
             WindowState.OPEN: self._close,
             WindowState.CLOSED: self._clear,
@@ -185,14 +187,20 @@ class WindowEngine:
                     now = self._clock.now()
                     await self._database.run_async(registry.open_windows, microgrid, now=now)
                 behind = False
-                for outline in await self._database.run_async(market.unfinished, microgrid_id):
+                outlines = await self._database.run_async(market.unfinished, microgrid_id)
+                heard = await self._database.run_async(self._heard, microgrid_id, outlines)
+                silent = heard is not None and heard == self._looked.get(microgrid_id)
+                for outline in outlines:
                     # Headers link: behind a window that is not settled none is, however many wait there.
                     waits = behind and WindowState(outline.state) is WindowState.METERED
+                    waits = waits or (silent and outline.name in self._readings)
                     settled = False
                     if not waits and _is_due(outline, self._clock.now()):
                         steps, settled = await self._advance_window(microgrid, outline.name, broken)
                         taken += steps
                     behind = behind or not settled
+                if heard is not None:
+                    self._looked[microgrid_id] = heard
                 for name in (await self._database.run_async(evidence.corrections_due, microgrid_id))[:CORRECTIONS]:
                     taken += await self._correct(microgrid_id, name, broken)
             except Exception:
@@ -375,6 +383,21 @@ class WindowEngine:
         else:
             self._readings[row.name] = seen
         return done
+
+    def _heard(
+        self, connection: Connection, microgrid_id: str, outlines: Sequence[WindowOutline]
+    ) -> tuple[int, Estimation, int | None] | None:
+        """What changes when windows that lack readings may have got them; None where no window does.
+
+        It is asked once for all of them: they may be thousands, where a meter was silent for a month.
+        """
+        first = next((outline.start for outline in outlines if outline.name in self._readings), None)
+        if first is None:
+            return None
+        now = int(self._clock.now())
+        declared = meter_events.estimation(connection, microgrid_id)
+        minute = None if declared.rule is EstimationRule.NONE else now // 60
+        return meters.count_readings(connection, microgrid_id, first, outlines[-1].end), declared, minute
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Postings, sealed readings, header and anchor, in one transaction; windows in their order, as headers link."""

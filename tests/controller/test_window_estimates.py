@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from controller.estimating import Estimation, EstimationRule
-from controller.store import evidence, meter_events
+from controller.store import evidence, market, meter_events
 
 SEQUENCES = count(1000)
 
@@ -148,3 +148,20 @@ def test_the_first_reading_after_a_gap_moves_all_of_its_estimates_and_none_befor
     assert {row["window"] for row in site.rows("estimated")} == {site.window(number) for number in range(4)}
     report(site, "bob", 9)
     assert [row["window"] for row in site.rows("corrections_due")] == [site.window(number) for number in (1, 2, 3)]
+
+
+def test_windows_that_wait_are_not_looked_at_until_something_is_heard(site, monkeypatch):
+    site.live(until=site.end, missing=MISSING)
+    site.advance(site.end + 86_400)
+    looked = []
+    window = market.window
+    monkeypatch.setattr(market, "window", lambda connection, name: looked.append(name) or window(connection, name))
+    site.advance()
+    assert looked == []
+    report(site, "bob", 1)
+    site.advance()
+    assert {*looked} == {site.window(0), site.window(1)}
+    looked.clear()
+    declare(site, "LINEAR")
+    site.advance()
+    assert site.states() == ["SETTLED"] * 4
