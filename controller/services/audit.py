@@ -70,7 +70,8 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
 
         def read(connection: Connection) -> pb.GetProofResponse:
             row = require_window(connection, caller, match[1], "name")
-            return pb.GetProofResponse(proof=proof(connection, row.name, match[2], int(match[3]), request.name))
+            found = proof(connection, row.name, match[2], int(match[3]), request.name, registry=self._core.registry())
+            return pb.GetProofResponse(proof=found)
 
         return await self._core.database.read_async(read)
 

@@ -118,7 +118,7 @@ class ParticipantServicer(
         def read(connection: Connection) -> pb.GetTradeProofResponse:
             row = require_window(connection, caller, match[1], "name")
             require_member(connection, caller, row.microgrid, caller.id, request.name)
-            proof = trade_proof(connection, row.name, int(match[2]), request.name)
+            proof = trade_proof(connection, row.name, int(match[2]), request.name, registry=self._core.registry())
             record = json.loads(proof.record_json)
             if caller.id not in (record["seller"], record["buyer"]):
                 raise not_found(request.name)

@@ -149,6 +149,17 @@ def place_of(connection: Connection, microgrid: str, position: int) -> int | Non
     return None if found is None else int(found)
 
 
+def transaction_of(connection: Connection, microgrid: str, number: int) -> bytes | None:
+    """The hash of the transaction of the service's that brought a batch to its registry; None where none did."""
+    table = schema.outbox
+    found = connection.execute(
+        select(table.c.transaction_hash).where(
+            table.c.kind == BATCH, table.c.microgrid == microgrid, table.c.number == number
+        )
+    ).scalar()
+    return None if found is None else bytes(found)
+
+
 def sign(
     connection: Connection,
     microgrid: str,

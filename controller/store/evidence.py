@@ -237,6 +237,13 @@ def header(connection: Connection, window: str, run: int = 0) -> WindowHeader | 
     return None if text is None else WindowHeader.from_json(json.loads(text))
 
 
+def position(connection: Connection, window: str, run: int) -> int | None:
+    """The place of a run's header in the microgrid's chain; None where there is none."""
+    table = schema.headers
+    found = connection.execute(select(table.c.number).where(table.c.window == window, table.c.run == run)).scalar()
+    return None if found is None else int(found)
+
+
 def add_settlement(connection: Connection, window: str, run: int, facts: str) -> None:
     """Keep what a run rested on beside what its header commits to."""
     connection.execute(schema.settlements.insert().values(window=window, run=run, facts=facts))

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gridpact.v1 import types_pb2 as gridpact_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gridpact/v1/audit.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\xcf\x02\n\x06Header\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x14\n\x0cwindow_start\x18\x02 \x01(\x03\x12\x12\n\nwindow_end\x18\x03 \x01(\x03\x12\x0b\n\x03run\x18\x04 \x01(\x05\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x15\n\rinputs_digest\x18\x06 \x01(\x0c\x12\x13\n\x0btrades_root\x18\x07 \x01(\x0c\x12\x14\n\x0ctrades_count\x18\x08 \x01(\x03\x12\x17\n\x0fsettlement_root\x18\t \x01(\x0c\x12\x16\n\x0ereadings_count\x18\n \x01(\x03\x12\x16\n\x0epostings_count\x18\x0b \x01(\x03\x12\x18\n\x10traded_energy_wh\x18\x0c \x01(\x03\x12\x16\n\x0eturnover_micro\x18\r \x01(\x03\x12\x0c\n\x04hash\x18\x0e \x01(\x0c\x12\x0e\n\x06schema\x18\x0f \x01(\x05\x12\x11\n\tmicrogrid\x18\x10 \x01(\t\"]\n\x05Proof\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0brecord_json\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\x0c\x12#\n\x06header\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Header\"`\n\x12ListHeadersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x66rom_number\x18\x04 \x01(\x03\"T\n\x13ListHeadersResponse\x12$\n\x07headers\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Header\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x10GetHeaderRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\"c\n\x11GetHeaderResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12)\n\x0c\x61ttestations\x18\x02 \x03(\x0b\x32\x13.gridpact.v1.Signed\"\x1f\n\x0fGetProofRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetProofResponse\x12!\n\x05proof\x18\x01 \x01(\x0b\x32\x12.gridpact.v1.Proof\"\xdc\x01\n\x06\x41\x63\x63\x65ss\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x16\n\x0erequest_digest\x18\x08 \x01(\x0c\x12\r\n\x05\x63ount\x18\t \x01(\x03\x12\x10\n\x08previous\x18\n \x01(\x0c\x12\x0c\n\x04hash\x18\x0b \x01(\x0c\"J\n\x11ListAccessRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x12ListAccessResponse\x12%\n\x08\x61\x63\x63\x65sses\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Access\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc4\x02\n\x0c\x41uditService\x12P\n\x0bListHeaders\x12\x1f.gridpact.v1.ListHeadersRequest\x1a .gridpact.v1.ListHeadersResponse\x12J\n\tGetHeader\x12\x1d.gridpact.v1.GetHeaderRequest\x1a\x1e.gridpact.v1.GetHeaderResponse\x12G\n\x08GetProof\x12\x1c.gridpact.v1.GetProofRequest\x1a\x1d.gridpact.v1.GetProofResponse\x12M\n\nListAccess\x12\x1e.gridpact.v1.ListAccessRequest\x1a\x1f.gridpact.v1.ListAccessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gridpact/v1/audit.proto\x12\x0bgridpact.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17gridpact/v1/types.proto\"\xcf\x02\n\x06Header\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x14\n\x0cwindow_start\x18\x02 \x01(\x03\x12\x12\n\nwindow_end\x18\x03 \x01(\x03\x12\x0b\n\x03run\x18\x04 \x01(\x05\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x15\n\rinputs_digest\x18\x06 \x01(\x0c\x12\x13\n\x0btrades_root\x18\x07 \x01(\x0c\x12\x14\n\x0ctrades_count\x18\x08 \x01(\x03\x12\x17\n\x0fsettlement_root\x18\t \x01(\x0c\x12\x16\n\x0ereadings_count\x18\n \x01(\x03\x12\x16\n\x0epostings_count\x18\x0b \x01(\x03\x12\x18\n\x10traded_energy_wh\x18\x0c \x01(\x03\x12\x16\n\x0eturnover_micro\x18\r \x01(\x03\x12\x0c\n\x04hash\x18\x0e \x01(\x0c\x12\x0e\n\x06schema\x18\x0f \x01(\x05\x12\x11\n\tmicrogrid\x18\x10 \x01(\t\"p\n\x05Proof\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0brecord_json\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x03(\x0c\x12#\n\x06header\x18\x04 \x01(\x0b\x32\x13.gridpact.v1.Header\x12\x11\n\tfile_json\x18\x05 \x01(\t\"`\n\x12ListHeadersRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x66rom_number\x18\x04 \x01(\x03\"T\n\x13ListHeadersResponse\x12$\n\x07headers\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Header\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x10GetHeaderRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x05\"c\n\x11GetHeaderResponse\x12#\n\x06header\x18\x01 \x01(\x0b\x32\x13.gridpact.v1.Header\x12)\n\x0c\x61ttestations\x18\x02 \x03(\x0b\x32\x13.gridpact.v1.Signed\"\x1f\n\x0fGetProofRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetProofResponse\x12!\n\x05proof\x18\x01 \x01(\x0b\x32\x12.gridpact.v1.Proof\"\xdc\x01\n\x06\x41\x63\x63\x65ss\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x16\n\x0erequest_digest\x18\x08 \x01(\x0c\x12\r\n\x05\x63ount\x18\t \x01(\x03\x12\x10\n\x08previous\x18\n \x01(\x0c\x12\x0c\n\x04hash\x18\x0b \x01(\x0c\"J\n\x11ListAccessRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x12ListAccessResponse\x12%\n\x08\x61\x63\x63\x65sses\x18\x01 \x03(\x0b\x32\x13.gridpact.v1.Access\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc4\x02\n\x0c\x41uditService\x12P\n\x0bListHeaders\x12\x1f.gridpact.v1.ListHeadersRequest\x1a .gridpact.v1.ListHeadersResponse\x12J\n\tGetHeader\x12\x1d.gridpact.v1.GetHeaderRequest\x1a\x1e.gridpact.v1.GetHeaderResponse\x12G\n\x08GetProof\x12\x1c.gridpact.v1.GetProofRequest\x1a\x1d.gridpact.v1.GetProofResponse\x12M\n\nListAccess\x12\x1e.gridpact.v1.ListAccessRequest\x1a\x1f.gridpact.v1.ListAccessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,25 +36,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEADER']._serialized_start=99
   _globals['_HEADER']._serialized_end=434
   _globals['_PROOF']._serialized_start=436
-  _globals['_PROOF']._serialized_end=529
-  _globals['_LISTHEADERSREQUEST']._serialized_start=531
-  _globals['_LISTHEADERSREQUEST']._serialized_end=627
-  _globals['_LISTHEADERSRESPONSE']._serialized_start=629
-  _globals['_LISTHEADERSRESPONSE']._serialized_end=713
-  _globals['_GETHEADERREQUEST']._serialized_start=715
-  _globals['_GETHEADERREQUEST']._serialized_end=762
-  _globals['_GETHEADERRESPONSE']._serialized_start=764
-  _globals['_GETHEADERRESPONSE']._serialized_end=863
-  _globals['_GETPROOFREQUEST']._serialized_start=865
-  _globals['_GETPROOFREQUEST']._serialized_end=896
-  _globals['_GETPROOFRESPONSE']._serialized_start=898
-  _globals['_GETPROOFRESPONSE']._serialized_end=951
-  _globals['_ACCESS']._serialized_start=954
-  _globals['_ACCESS']._serialized_end=1174
-  _globals['_LISTACCESSREQUEST']._serialized_start=1176
-  _globals['_LISTACCESSREQUEST']._serialized_end=1250
-  _globals['_LISTACCESSRESPONSE']._serialized_start=1252
-  _globals['_LISTACCESSRESPONSE']._serialized_end=1336
-  _globals['_AUDITSERVICE']._serialized_start=1339
-  _globals['_AUDITSERVICE']._serialized_end=1663
+  _globals['_PROOF']._serialized_end=548
+  _globals['_LISTHEADERSREQUEST']._serialized_start=550
+  _globals['_LISTHEADERSREQUEST']._serialized_end=646
+  _globals['_LISTHEADERSRESPONSE']._serialized_start=648
+  _globals['_LISTHEADERSRESPONSE']._serialized_end=732
+  _globals['_GETHEADERREQUEST']._serialized_start=734
+  _globals['_GETHEADERREQUEST']._serialized_end=781
+  _globals['_GETHEADERRESPONSE']._serialized_start=783
+  _globals['_GETHEADERRESPONSE']._serialized_end=882
+  _globals['_GETPROOFREQUEST']._serialized_start=884
+  _globals['_GETPROOFREQUEST']._serialized_end=915
+  _globals['_GETPROOFRESPONSE']._serialized_start=917
+  _globals['_GETPROOFRESPONSE']._serialized_end=970
+  _globals['_ACCESS']._serialized_start=973
+  _globals['_ACCESS']._serialized_end=1193
+  _globals['_LISTACCESSREQUEST']._serialized_start=1195
+  _globals['_LISTACCESSREQUEST']._serialized_end=1269
+  _globals['_LISTACCESSRESPONSE']._serialized_start=1271
+  _globals['_LISTACCESSRESPONSE']._serialized_end=1355
+  _globals['_AUDITSERVICE']._serialized_start=1358
+  _globals['_AUDITSERVICE']._serialized_end=1682
 # @@protoc_insertion_point(module_scope)

@@ -97,10 +97,15 @@ class Proof(message.Message):
     RECORD_JSON_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
     HEADER_FIELD_NUMBER: builtins.int
+    FILE_JSON_FIELD_NUMBER: builtins.int
     kind: builtins.str
     """trade, reading or posting."""
     record_json: builtins.str
     """The record with its salt, as JSON; see docs/formats.md."""
+    file_json: builtins.str
+    """All of it with the header's batch, the validators' signatures, the transaction and the registry, as JSON: a file of
+    this is what `gridpact verify` reads; see docs/formats.md. Empty until the header is in a batch of a registry.
+    """
     @builtins.property
     def path(self) -> containers.RepeatedScalarFieldContainer[builtins.bytes]: ...
     @builtins.property
@@ -112,10 +117,11 @@ class Proof(message.Message):
         record_json: builtins.str = ...,
         path: abc.Iterable[builtins.bytes] | None = ...,
         header: Header | None = ...,
+        file_json: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["header", b"header", "kind", b"kind", "path", b"path", "record_json", b"record_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["file_json", b"file_json", "header", b"header", "kind", b"kind", "path", b"path", "record_json", b"record_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
