@@ -199,12 +199,20 @@ def require_microgrid(connection: Connection, caller: Identity, microgrid: str, 
     return found
 
 
-def require_member(connection: Connection, caller: Identity, microgrid: str, member: str, name: str) -> Microgrid:
-    """The microgrid, when the caller is this member of it; else the same NOT_FOUND for foreign and missing ones."""
+def require_member(
+    connection: Connection, caller: Identity, microgrid: str, member: str, name: str, *, or_left: bool = False
+) -> Microgrid:
+    """The microgrid, when the caller is this member of it; else the same NOT_FOUND for foreign and missing ones.
+
+    With ``or_left`` it may also have left: its trades and what it owes stay its own, and no other is ever called so.
+    """
     require_area(caller, microgrid, name)
     require_own(caller, member, name)
     found = require_microgrid(connection, caller, microgrid, name)
-    if all(known.id != member for known in registry.members(connection, microgrid)):
+    known = registry.member_ids(connection, microgrid)
+    if not or_left:
+        known = frozenset(one.id for one in registry.members(connection, microgrid))
+    if member not in known:
         raise not_found(name)
     return found
 

@@ -89,7 +89,7 @@ class ParticipantServicer(
 
         def read(connection: Connection) -> pb.ListOwnTradesResponse:
             row = require_window(connection, caller, request.parent, "parent")
-            microgrid = require_member(connection, caller, row.microgrid, caller.id, request.parent)
+            microgrid = require_member(connection, caller, row.microgrid, caller.id, request.parent, or_left=True)
             own = [
                 (ix, trade)
                 for ix, (trade, _) in enumerate(market.trades(connection, row.name))
@@ -117,7 +117,7 @@ class ParticipantServicer(
 
         def read(connection: Connection) -> pb.GetTradeProofResponse:
             row = require_window(connection, caller, match[1], "name")
-            require_member(connection, caller, row.microgrid, caller.id, request.name)
+            require_member(connection, caller, row.microgrid, caller.id, request.name, or_left=True)
             proof = trade_proof(connection, row.name, int(match[2]), request.name, registry=self._core.registry())
             record = json.loads(proof.record_json)
             if caller.id not in (record["seller"], record["buyer"]):

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from contracts.runs import reversed_index
-from controller.access import Identity, Role, require_area, require_own
+from controller.access import Identity, Role, require_area
 from controller.consent import Scope
 from controller.invoices import Invoice, OwnLine, days_of, lines_of
 from controller.microgrid import ENDLESS, PAST_S, Microgrid
@@ -161,13 +161,10 @@ class OwnMethods:
 
 
 def _require_billed(connection: Connection, caller: Identity, id_: str, member: str, name: str) -> Microgrid:
-    """The microgrid, where the caller is or was this member, or operates it; else the NOT_FOUND of what is missing.
-
-    Who has left owes and is owed still, and no other member is ever called so.
-    """
-    require_area(caller, id_, name)
+    """The microgrid, where the caller is or was this member, or operates it; else the NOT_FOUND of what is missing."""
     if caller.role is not Role.OPERATOR:
-        require_own(caller, member, name)
+        return require_member(connection, caller, id_, member, name, or_left=True)
+    require_area(caller, id_, name)
     microgrid = require_microgrid(connection, caller, id_, name)
     if member not in registry.member_ids(connection, id_):
         raise not_found(name)

@@ -9,7 +9,7 @@ from contracts.leaves import TradeLeaf
 from contracts.merkle import verify_proof
 from controller.services.proofs import header_message
 from controller.store import evidence
-from gridpact.v1 import participant_pb2, participant_pb2_grpc
+from gridpact.v1 import operator_pb2, participant_pb2, participant_pb2_grpc
 
 NAME = "microgrids/village"
 
@@ -71,6 +71,14 @@ class TestGetTradeProof:
                 assert proof.kind == "trade"
                 assert verify_proof(leaf.hash, proof.path, proof.header.trades_root)
                 assert (leaf.energy_wh, leaf.price_micro_per_kwh) == (trade.energy_wh, trade.price_micro_per_kwh)
+
+    def test_who_has_left_proves_its_trades_still(self, settled):
+        ada = settled.participant("ada")
+        request = participant_pb2.ListOwnTradesRequest(parent=settled.window(0))
+        before = ada.ListOwnTrades(request), ada.GetTradeProof(self.request(settled, 0))
+        name = f"{NAME}/members/ada"
+        settled.operator.DeleteMember(operator_pb2.DeleteMemberRequest(name=name, request_id=settled.request_id()))
+        assert (ada.ListOwnTrades(request), ada.GetTradeProof(self.request(settled, 0))) == before
 
     def test_a_changed_record_is_not_proven(self, settled):
         proof = settled.participant("ada").GetTradeProof(self.request(settled, 0)).proof
