@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from device_drivers import plain_json
 from device_drivers.errors import DeviceError
 
 HEADER_BYTES = 4
@@ -47,8 +48,8 @@ def decode(body: bytes) -> dict[str, Any]:
     """
     plain = _unmask(body)
     try:
-        answer = json.loads(plain)
-    except (ValueError, RecursionError) as err:
+        answer = plain_json.loads(plain)
+    except ValueError as err:
         raise DeviceError(f"kasa: got an answer that is no JSON ({plain[:40]!r})") from err
     if not isinstance(answer, dict):
         raise DeviceError(f"kasa: got the answer {plain[:40]!r}, wanted a JSON object")

@@ -4,11 +4,11 @@ Its PulseTime opens a relay by itself, counted from when it was closed; it close
 documentation of commands and status messages.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from device_drivers import plain_json
 from device_drivers.arming import Arming
 from device_drivers.connection import Capabilities, Timer
 from device_drivers.device import Reading
@@ -205,8 +205,8 @@ class TasmotaConnection:
 
 def _parsed(text: str, topic: str) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError) as err:
+        answer = plain_json.loads(text)
+    except ValueError as err:
         raise DeviceError(f"tasmota: got {topic} {text[:60]!r}, wanted JSON") from err
     if not isinstance(answer, dict):
         raise DeviceError(f"tasmota: got {topic} {text[:60]!r}, wanted a JSON object")

@@ -3,10 +3,10 @@
 There is no timer of its own in such a device, as far as a template knows.
 """
 
-import json
 import math
 from dataclasses import dataclass
 
+from device_drivers import plain_json
 from device_drivers.connection import Capabilities
 from device_drivers.device import Reading
 from device_drivers.errors import DeviceError
@@ -37,10 +37,10 @@ class Source:
         if not self.key:
             return text
         try:
-            value = json.loads(text)
+            value = plain_json.loads(text)
             for step in self.key:
                 value = value[step]
-        except (ValueError, RecursionError, KeyError, TypeError, IndexError) as err:
+        except (ValueError, KeyError, TypeError, IndexError) as err:
             raise DeviceError(f"mqtt: got {text[:60]!r} on {self.topic}, wanted {'.'.join(self.key)} in it") from err
         return value
 

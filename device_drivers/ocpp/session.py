@@ -13,6 +13,7 @@ from ocpp.messages import Call, CallError, CallResult, unpack, validate_payload
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from device_drivers import plain_json
 from device_drivers.clock import Clock
 from device_drivers.errors import DeviceError
 from device_drivers.ocpp.dialect import Dialect, Payload, Request
@@ -126,6 +127,7 @@ class Session:
 
     async def _hear(self, message: str | bytes) -> None:
         try:
+            plain_json.check_depth(message if isinstance(message, str) else message.decode("utf-8"))
             said = unpack(message)
         except (OCPPError, TypeError, ValueError, RecursionError):
             log.debug("%s: got %.80r, wanted a message of OCPP", self._station.name, message)

@@ -4,7 +4,6 @@ The models beside them, which s2-python builds on these, ask for UUIDs where the
 fields be missing, and know no FRBC actuator on three phases.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -43,6 +42,7 @@ from s2python.generated.gen_s2 import (
 from s2python.s2_base_model import S2BaseModel
 from s2python.version import S2_VERSION
 
+from device_drivers import plain_json
 from device_drivers.errors import DriverError
 
 VERSIONS = (S2_VERSION,)
@@ -117,8 +117,8 @@ def read(text: str | bytes) -> S2BaseModel:
         If it is none that a manager sends.
     """
     try:
-        fields = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as err:
+        fields = plain_json.loads(text, parse_constant=_refuse)
+    except ValueError as err:
         raise Misread(ReceptionStatusValues.INVALID_DATA, f"got {text[:40]!r}, wanted JSON") from err
     if not isinstance(fields, dict):
         raise Misread(ReceptionStatusValues.INVALID_DATA, f"got {str(fields)[:40]!r}, wanted an object")

@@ -1,7 +1,6 @@
 """Calls of a device's RPC, each over a connection of its own: the devices keep none open, and have room for six."""
 
 import asyncio
-import json
 import socket
 import struct
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from device_drivers import plain_json
 from device_drivers.errors import DeviceError
 
 _LONGEST_BYTES = 65_536
@@ -99,8 +99,8 @@ def _reset_on_close(address: Any) -> socket.socket:
 
 def _result(status: int, body: bytes, number: int, method: str) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as err:
+        answer = plain_json.loads(body)
+    except ValueError as err:
         raise DeviceError(f"shelly: {method}: got {body[:40]!r} with HTTP {status}, wanted JSON") from err
     if not isinstance(answer, dict) or answer.get("id") != number:
         raise DeviceError(f"shelly: {method}: got {str(answer)[:80]!r}, wanted the answer to call {number}")

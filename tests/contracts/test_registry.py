@@ -307,7 +307,8 @@ def test_first_validators_are_those_of_the_deployment(relay: Account, deployed: 
         assert quorum_of_deployment(odd) is None
 
 
-def test_a_deployment_with_validators_that_can_be_no_quorum_fails(chain: EmbeddedChain, signer: LocalSigner) -> None:
+def test_a_deployment_with_validators_that_can_be_no_quorum_fails(genesis: Genesis, signer: LocalSigner) -> None:
+    chain = EmbeddedChain(genesis)
     with pytest.raises(ContractsError, match="epoch: got 1, wanted 0"):
         deployment_data(quorum_of(epoch=1))
     raw, registry = sign_deployment(signer, quorum_of(), chain_id=31337, nonce=0, fees=FeePolicy())
