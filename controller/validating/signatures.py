@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from controller.counted_orders import GivenFor, counted_order
-from controller.microgrid import Member, MeterReading, Order
+from controller.microgrid import Bounds, Member, MeterReading, Order
 from controller.refusals import Refusal
 from controller.signing import verifies
 from controller.snapshot import Limit, Snapshot
@@ -124,10 +124,19 @@ def _check_limit(limit: Limit, signed: Signed, by: Author, snapshot: Snapshot, w
     for period in limit.periods:
         for side in ("lower_w", "upper_w"):
             value = getattr(period, side)
-            # What a DSO lost control of holds on after its own end.
-            said = {getattr(each, side) for each in stated}
-            if value is not None and value not in said:
-                raise DoubtError(f"{what}: got {side} {value} from {period.start} s on, what was signed says {said}")
+            if value is not None and not _says(stated, side, value, period):
+                got = f"{side} {value} from {period.start} to {period.end} s"
+                said = ", ".join(f"{getattr(each, side)} from {each.start} to {each.end} s" for each in stated)
+                raise DoubtError(f"{what}: got {got}, what was signed says {said}")
+
+
+def _says(stated: Iterable[Bounds], side: str, value: int, period: Bounds) -> bool:
+    """Whether one period after the other bounds a side so for all of a time."""
+    reached = period.start
+    for each in stated:
+        if getattr(each, side) == value and each.start <= reached < each.end:
+            reached = each.end
+    return reached >= period.end
 
 
 def check_vetoes(evidence: WindowEvidence, snapshot: Snapshot) -> None:

@@ -182,6 +182,18 @@ class TestSigned:
 
         assert doubt(with_snapshot(first, change)).startswith("limit limit: got upper_w 1451")
 
+    @pytest.mark.parametrize("change", [{"end": 86_400}, {"start": -86_400}])
+    def test_a_limit_holds_when_the_dso_said(self, first, change):
+        def later(snapshot):
+            limit = snapshot.limits[0]
+            moved = tuple(
+                replace(period, **{name: getattr(period, name) + seconds for name, seconds in change.items()})
+                for period in limit.periods
+            )
+            return replace(snapshot, limits=(replace(limit, periods=moved), *snapshot.limits[1:]))
+
+        assert doubt(with_snapshot(first, later)).startswith("limit limit: got lower_w -1000 from ")
+
     def test_a_limit_binds_whom_the_dso_named(self, first):
         def change(snapshot):
             return replace(snapshot, limits=(replace(snapshot.limits[0], target="section west"),))
