@@ -100,7 +100,7 @@ class WindowEngine:
         self._adjusting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[int]] = set()
         self._readings: dict[str, tuple[int, int | None]] = {}
-        self._looked: dict[str, tuple[int, Estimation, int | None]] = {}
+        self._looked: dict[str, tuple[int, int, Estimation, int | None]] = {}
         self._steps: dict[WindowState, Step] = {
             WindowState.OPEN: self._close,
             WindowState.CLOSED: self._clear,
@@ -386,7 +386,7 @@ class WindowEngine:
 
     def _heard(
         self, connection: Connection, microgrid_id: str, outlines: Sequence[WindowOutline]
-    ) -> tuple[int, Estimation, int | None] | None:
+    ) -> tuple[int, int, Estimation, int | None] | None:
         """What changes when windows that lack readings may have got them; None where no window does.
 
         It is asked once for all of them: they may be thousands, where a meter was silent for a month.
@@ -397,7 +397,8 @@ class WindowEngine:
         now = int(self._clock.now())
         declared = meter_events.estimation(connection, microgrid_id)
         minute = None if declared.rule is EstimationRule.NONE else now // 60
-        return meters.count_readings(connection, microgrid_id, first, outlines[-1].end), declared, minute
+        # As many since another window began says nothing.
+        return first, meters.count_readings(connection, microgrid_id, first, outlines[-1].end), declared, minute
 
     async def _settle(self, microgrid: Microgrid, row: WindowRow) -> bool:
         """Postings, sealed readings, header and anchor, in one transaction; windows in their order, as headers link."""
