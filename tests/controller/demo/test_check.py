@@ -111,7 +111,7 @@ def test_another_process_makes_the_same_bytes_of_the_day(finished_day: Path, tmp
     )
     assert one.keys() == other.keys()
     assert [name for name in one if one[name] != other[name]] == []
-    assert len(one) == 10
+    assert len(one) == 11
 
 
 def test_the_day_has_something_for_every_check_to_look_at(books: Books) -> None:
