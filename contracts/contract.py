@@ -8,7 +8,7 @@ from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
 from contracts.artefact import domain_immutables, load_artefact, selector
-from contracts.chain import Chain
+from contracts.chain import Chain, ChainState
 from contracts.errors import AnchorError, WrongChainError
 from contracts.hashing import keccak, to_hex
 from contracts.quorum import SIGNATURE_BYTES, Domain
@@ -34,7 +34,7 @@ class Contract:
         """A transaction, not yet signed, that calls it."""
         return Transaction(chain_id=self.chain_id, nonce=nonce, to=self.address, data=data, gas=gas, fees=fees)
 
-    def ask(self, chain: Chain, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
+    def ask(self, state: ChainState, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
         """What it answers to a call that changes nothing.
 
         Raises
@@ -42,7 +42,7 @@ class Contract:
         WrongChainError
             If the answer is not of these types: something else stands there.
         """
-        answer = chain.call(self.address, data)
+        answer = state.call(self.address, data)
         try:
             return tuple(decode(types, answer))
         except DecodingError as err:

@@ -8,11 +8,12 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
 
-from contracts.artefact import domain_immutables, load_artefact, selector
+from contracts.artefact import load_artefact, selector
 from contracts.batch import Batch, microgrid_key
 from contracts.chain import Chain, ChainState, Log
+from contracts.contract import Contract, runtime_code
 from contracts.errors import AnchorError, ContractsError, WrongChainError
-from contracts.hashing import keccak, to_hex
+from contracts.hashing import keccak
 from contracts.quorum import SIGNATURE_BYTES, Domain, Quorum
 from contracts.transactions import Address, FeePolicy, Signer, Transaction, created_address
 
@@ -88,19 +89,8 @@ class RotateCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
-    """One deployed contract, and how one knows that it is the right one.
-
-    Attributes
-    ----------
-    chain_id : int
-        The chain on which it stands.
-    address : Address
-        Where it stands.
-    """
-
-    chain_id: int
-    address: Address
+class Registry(Contract):
+    """One deployed registry, and how one knows that it is the right one."""
 
     @property
     def domain(self) -> Domain:
@@ -110,7 +100,7 @@ class Registry:
     @property
     def code_hash(self) -> bytes:
         """Keccak-256 of the code that the contract must have."""
-        return keccak(load_artefact(CONTRACT).code_with(domain_immutables(self.domain)))
+        return keccak(runtime_code(CONTRACT, self.domain, {}))
 
     def check(self, chain: Chain) -> None:
         """Refuse a chain that is not the registry's, or that has other code at its address.
@@ -120,17 +110,12 @@ class Registry:
         WrongChainError
             If the chain's number or the code differs.
         """
-        if (here := chain.chain_id()) != self.chain_id:
-            raise WrongChainError(f"got chain {here}, wanted {self.chain_id}")
-        if (code_hash := keccak(chain.code(self.address))) != self.code_hash:
-            raise WrongChainError(
-                f"contract {self.address}: got code hash {to_hex(code_hash)}, wanted {to_hex(self.code_hash)}"
-            )
+        self.check_code(chain, runtime_code(CONTRACT, self.domain, {}))
 
     def held(self, state: ChainState, microgrid: str, number: int) -> bytes:
         """Hash that the contract holds for a batch; 32 zero bytes where it holds none."""
         data = _BATCH_HASH + encode(("bytes32", "uint64"), (microgrid_key(microgrid), number))
-        (held,) = self._ask(state, data, ("bytes32",))
+        (held,) = self.ask(state, data, ("bytes32",))
         if not isinstance(held, bytes):
             raise WrongChainError(f"contract {self.address}: got {held!r} for a hash, wanted 32 bytes")
         return held
@@ -143,9 +128,9 @@ class Registry:
         WrongChainError
             If the contract answers with what no quorum can be.
         """
-        (epoch,) = self._ask(state, _EPOCH, ("uint64",))
-        (threshold,) = self._ask(state, _THRESHOLD, ("uint64",))
-        (validators,) = self._ask(state, _VALIDATORS, ("address[]",))
+        (epoch,) = self.ask(state, _EPOCH, ("uint64",))
+        (threshold,) = self.ask(state, _THRESHOLD, ("uint64",))
+        (validators,) = self.ask(state, _VALIDATORS, ("address[]",))
         try:
             return _quorum(epoch, threshold, validators)
         except (ContractsError, TypeError) as err:
@@ -153,25 +138,12 @@ class Registry:
 
     def anchor_transaction(self, batch: Batch, packed: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
         """The transaction, not yet signed, that anchors a batch with the validators' packed signatures."""
-        return self._transaction(anchor_data(batch, packed), anchor_gas(_count(packed)), nonce, fees)
+        return self.call_transaction(anchor_data(batch, packed), gas=anchor_gas(_count(packed)), nonce=nonce, fees=fees)
 
     def rotate_transaction(self, quorum: Quorum, packed: bytes, *, nonce: int, fees: FeePolicy) -> Transaction:
         """The transaction, not yet signed, that appoints validators with signatures of those before."""
         gas = anchor_gas(_count(packed)) + _appointment_gas(quorum)
-        return self._transaction(rotate_data(quorum, packed), gas, nonce, fees)
-
-    def _transaction(self, data: bytes, gas: int, nonce: int, fees: FeePolicy) -> Transaction:
-        return Transaction(chain_id=self.chain_id, nonce=nonce, to=self.address, data=data, gas=gas, fees=fees)
-
-    def _ask(self, state: ChainState, data: bytes, types: tuple[str, ...]) -> tuple[object, ...]:
-        answer = state.call(self.address, data)
-        try:
-            return tuple(decode(types, answer))
-        except DecodingError as err:
-            wanted = ", ".join(types)
-            raise WrongChainError(
-                f"contract {self.address}: got an answer of {len(answer)} bytes, wanted {wanted}"
-            ) from err
+        return self.call_transaction(rotate_data(quorum, packed), gas=gas, nonce=nonce, fees=fees)
 
 
 def anchor_gas(signatures: int) -> int:
